@@ -1,0 +1,111 @@
+use serde::{Deserialize, Serialize};
+
+use crate::{NetNs, Protocol, RawText};
+
+/// What kind of knowledge a gap is a gap in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum Scope {
+    Sockets,
+    Holders,
+    Namespaces,
+    Addresses,
+    Events,
+}
+
+impl Scope {
+    /// All of them.
+    pub const ALL: [Scope; 5] =
+        [Scope::Sockets, Scope::Holders, Scope::Namespaces, Scope::Addresses, Scope::Events];
+
+    /// The word used in labels and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Scope::Sockets => "sockets",
+            Scope::Holders => "holders",
+            Scope::Namespaces => "namespaces",
+            Scope::Addresses => "addresses",
+            Scope::Events => "events",
+        }
+    }
+}
+
+/// Something that a collector looked for and could not see.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Gap {
+    /// Which collector: `sock_diag`, `procfs`, `netstat2` …
+    pub collector: String,
+    /// What is not known for want of it.
+    pub scope: Scope,
+    /// The one protocol it concerns; `None` for all.
+    pub protocol: Option<Protocol>,
+    /// The one namespace it concerns; `None` for all.
+    pub netns: Option<NetNs>,
+    /// A sentence for a person: what failed, on what, and what would mend it.
+    pub reason: RawText,
+}
+
+/// How much of what there was to look at was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Share {
+    /// How many were seen.
+    pub seen: u32,
+    /// Out of how many.
+    pub of: u32,
+}
+
+impl Share {
+    /// Between 0 and 1; 1 where there was nothing to look at.
+    pub fn ratio(self) -> f64 {
+        if self.of == 0 { 1.0 } else { f64::from(self.seen) / f64::from(self.of) }
+    }
+}
+
+/// A share for each scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Shares {
+    /// Socket tables dumped whole, of those that the kernel has (protocols times namespaces).
+    pub sockets: Share,
+    /// Processes whose descriptors could be read.
+    pub holders: Share,
+    /// Namespaces looked into, of those known to exist.
+    pub namespaces: Share,
+    /// Namespaces whose interfaces could be read, of those looked into.
+    pub addresses: Share,
+    /// 1 of 1 where the kernel tells opens and closes, 0 of 1 where they are polled for.
+    pub events: Share,
+}
+
+impl Shares {
+    /// The share of one scope.
+    pub const fn of(&self, scope: Scope) -> Share {
+        match scope {
+            Scope::Sockets => self.sockets,
+            Scope::Holders => self.holders,
+            Scope::Namespaces => self.namespaces,
+            Scope::Addresses => self.addresses,
+            Scope::Events => self.events,
+        }
+    }
+}
+
+/// What one pass looked at and what it could not see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coverage {
+    /// Each thing not seen, once.
+    pub gaps: Vec<Gap>,
+    /// In numbers.
+    pub shares: Shares,
+}
+
+impl Coverage {
+    /// True when some listener may be missing from the inventory.
+    pub fn may_hide_listeners(&self) -> bool {
+        self.gaps.iter().any(|gap| matches!(gap.scope, Scope::Sockets | Scope::Namespaces))
+    }
+
+    /// True when some holder may be missing from a listener.
+    pub fn may_hide_holders(&self) -> bool {
+        self.gaps.iter().any(|gap| gap.scope == Scope::Holders)
+    }
+}

@@ -1,0 +1,165 @@
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use proptest::prelude::{any, proptest};
+
+use super::*;
+use crate::*;
+
+const TOOK: Duration = Duration::from_millis(3);
+
+fn holder(pid: u32) -> Arc<Holder> {
+    Arc::new(Holder {
+        id: ProcessId { pid, start_ticks: 7 },
+        started_at: SystemTime::UNIX_EPOCH,
+        program: None,
+        name: RawText::from("a\nb"),
+        arguments: vec![RawText::new(*b"\xff")],
+        uid: 0,
+        workload: Workload::None,
+        parents: Vec::new(),
+    })
+}
+
+fn listener(cookie: u64, holders: &[Arc<Holder>]) -> Listener {
+    let id = NetNsId::Cookie(1);
+    Listener {
+        id: SocketId { netns: id, cookie, inode: cookie + 100 },
+        endpoint: Endpoint {
+            protocol: Protocol::Tcp,
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: 80,
+            device: None,
+        },
+        netns: NetNs::host(id),
+        uid: 0,
+        ipv6_only: Some(false),
+        reuse_port: None,
+        backlog: Some(128),
+        holders: Holders::Known(holders.to_vec()),
+        reach: Reach::Loopback,
+        port_choice: PortChoice::Unknown { ephemeral: false },
+        published: Vec::new(),
+        since: None,
+    }
+}
+
+fn inventory(listeners: Vec<Listener>) -> Inventory {
+    let all = Share { seen: 1, of: 1 };
+    let shares = Shares { sockets: all, holders: all, namespaces: all, addresses: all, events: all };
+    let coverage = Coverage { gaps: Vec::new(), shares };
+    Inventory { host: RawText::from("web"), taken_at: SystemTime::UNIX_EPOCH, listeners, coverage }
+}
+
+/// Sends messages through bytes and back.
+fn deliver(
+    assembler: &mut Assembler,
+    messages: impl Iterator<Item = Message>,
+) -> Result<Option<Pass>, BrokenPass> {
+    let mut last = Ok(None);
+    for message in messages {
+        last = assembler.take(decode(&encode(&message).unwrap()).unwrap());
+        if last.is_err() {
+            break;
+        }
+    }
+    last
+}
+
+#[test]
+fn an_inventory_arrives_as_it_was_sent_and_holders_stay_shared() {
+    let shared = holder(5);
+    let sent = inventory(vec![listener(1, &[shared.clone(), holder(6)]), listener(2, &[shared])]);
+    let pass = deliver(&mut Assembler::default(), messages_of_inventory(&sent, TOOK)).unwrap().unwrap();
+    assert_eq!(pass.inventory, sent);
+    assert!(pass.first);
+    let [first, second] = &pass.inventory.listeners[..] else { panic!("two listeners") };
+    assert!(Arc::ptr_eq(&first.holders.known()[0], &second.holders.known()[0]));
+}
+
+#[test]
+fn changes_arrive_at_the_same_inventory() {
+    let before = inventory(vec![listener(1, &[holder(5)]), listener(2, &[holder(5)])]);
+    let after = inventory(vec![listener(2, &[holder(9)]), listener(3, &[holder(5)])]);
+    let changes = Changes::between(&before.listeners, &after.listeners);
+    let mut assembler = Assembler::default();
+    deliver(&mut assembler, messages_of_inventory(&before, TOOK)).unwrap();
+    let pass = deliver(&mut assembler, messages_of_changes(&changes, &after, TOOK)).unwrap().unwrap();
+    assert_eq!(pass.inventory, after);
+    assert_eq!(pass.changes, changes);
+    assert!(!pass.first);
+}
+
+#[test]
+fn a_sensor_that_died_in_the_middle_leaves_the_last_pass_in_force() {
+    let before = inventory(vec![listener(1, &[holder(5)])]);
+    let after = inventory(vec![listener(4, &[holder(5)])]);
+    let mut assembler = Assembler::default();
+    deliver(&mut assembler, messages_of_inventory(&before, TOOK)).unwrap();
+    let torn = messages_of_inventory(&after, TOOK).take(2);
+    assert_eq!(deliver(&mut assembler, torn), Ok(None));
+    let pass = deliver(&mut assembler, messages_of_inventory(&after, TOOK)).unwrap().unwrap();
+    assert_eq!(pass.changes, Changes::between(&before.listeners, &after.listeners));
+}
+
+#[test]
+fn changes_without_what_they_change_are_refused() {
+    let now = inventory(vec![]);
+    let none = Changes::default();
+    let sent = messages_of_changes(&none, &now, TOOK);
+    assert_eq!(deliver(&mut Assembler::default(), sent), Err(BrokenPass::NoBase));
+}
+
+#[test]
+fn a_count_that_does_not_agree_asks_for_a_whole_pass() {
+    let mut assembler = Assembler::default();
+    let sent = inventory(vec![listener(1, &[holder(5)])]);
+    let lossy = messages_of_inventory(&sent, TOOK).filter(|message| !matches!(message, Message::Opened(_)));
+    assert_eq!(deliver(&mut assembler, lossy), Err(BrokenPass::Count { told: 1, have: 0 }));
+    let none = Changes::default();
+    let changes = messages_of_changes(&none, &sent, TOOK);
+    assert_eq!(deliver(&mut assembler, changes), Err(BrokenPass::NoBase));
+}
+
+#[test]
+fn a_holder_that_was_not_told_is_refused() {
+    let sent = inventory(vec![listener(1, &[holder(5)])]);
+    let lossy = messages_of_inventory(&sent, TOOK).filter(|message| !matches!(message, Message::Holder(_)));
+    assert_eq!(deliver(&mut Assembler::default(), lossy), Err(BrokenPass::Holder(0)));
+}
+
+#[test]
+fn each_broken_frame_is_named() {
+    let good = encode(&Message::Gap(Gap {
+        collector: "sock_diag".to_owned(),
+        scope: Scope::Sockets,
+        protocol: None,
+        netns: None,
+        reason: RawText::from("no"),
+    }))
+    .unwrap();
+    let changed = |at: usize, byte: u8| {
+        let mut frame = good.clone();
+        frame[at] = byte;
+        decode(&frame)
+    };
+    assert_eq!(decode(&good[..5]), Err(BrokenFrame::Short(5)));
+    assert_eq!(changed(0, b'x'), Err(BrokenFrame::Magic));
+    assert_eq!(changed(4, 9), Err(BrokenFrame::Version(9)));
+    assert!(matches!(decode(&good[..good.len() - 1]), Err(BrokenFrame::Length { .. })));
+    assert!(matches!(changed(12, 99), Err(BrokenFrame::Content(_))));
+    assert_eq!(decode(&vec![0; MAX_FRAME + 1]), Err(BrokenFrame::TooLarge(MAX_FRAME + 1)));
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_the_reader_panic(content in any::<Vec<u8>>()) {
+        let mut frame = b"PLGR\x01\0\0\0".to_vec();
+        frame.extend(u32::try_from(content.len()).unwrap().to_be_bytes());
+        frame.extend(content);
+        if let Ok(message) = decode(&frame) {
+            assert!(Assembler::default().take(message).is_err() || frame[12] == 0);
+        }
+    }
+}
