@@ -1,0 +1,96 @@
+use inventory::Reach;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::{HostPattern, Listen, NetNsPattern, Pattern, ProgramPattern, User, When};
+
+/// What somebody approved. An empty list restrains nothing, except where it says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Approval {
+    /// Unique in a baseline, and kept over edits.
+    pub id: String,
+    /// At least one.
+    pub listen: Vec<Listen>,
+    pub program: Vec<ProgramPattern>,
+    pub unit: Vec<Pattern>,
+    pub user: Vec<User>,
+    /// Groups that every holder's user must be in one of.
+    pub group: Vec<String>,
+    /// Globs over the command line from its second word on, as [`crate::command_line`] writes it.
+    pub arguments: Vec<Pattern>,
+    pub image: Vec<Pattern>,
+    pub service: Vec<Pattern>,
+    /// At least one.
+    pub netns: Vec<NetNsPattern>,
+    /// The widest reach that is still approved.
+    pub reach: Option<Reach>,
+    pub sha256: Vec<[u8; 32]>,
+    /// Its absence is drift.
+    pub required: bool,
+    pub hosts: Vec<HostPattern>,
+    pub ticket: Option<String>,
+    pub team: Option<String>,
+    pub reason: Option<String>,
+    pub by: Option<String>,
+    pub at: Option<When>,
+    pub expires: Option<When>,
+}
+
+impl Approval {
+    /// One that restrains nothing but where it listens, on the host's own namespace.
+    pub fn new(id: impl Into<String>, listen: Vec<Listen>) -> Self {
+        Approval {
+            id: id.into(),
+            listen,
+            program: Vec::new(),
+            unit: Vec::new(),
+            user: Vec::new(),
+            group: Vec::new(),
+            arguments: Vec::new(),
+            image: Vec::new(),
+            service: Vec::new(),
+            netns: vec![NetNsPattern::Host],
+            reach: None,
+            sha256: Vec::new(),
+            required: false,
+            hosts: Vec::new(),
+            ticket: None,
+            team: None,
+            reason: None,
+            by: None,
+            at: None,
+            expires: None,
+        }
+    }
+
+    /// `learn` wrote it, and nobody has approved it.
+    pub fn is_learned(&self) -> bool {
+        self.by.as_deref() == Some("learn")
+    }
+
+    /// Whether it has expired at this moment.
+    pub fn is_expired(&self, now: Timestamp, zone: &TimeZone) -> bool {
+        self.expires.is_some_and(|expires| expires.takes_effect(zone) <= now)
+    }
+
+    /// Without these, only a program that is the host's own file can be told by its path.
+    pub(crate) fn is_for_containers(&self) -> bool {
+        !self.image.is_empty() || !self.service.is_empty()
+    }
+
+    /// It says which unit or container must be behind it.
+    pub(crate) fn names_workload(&self) -> bool {
+        !self.unit.is_empty() || self.is_for_containers()
+    }
+
+    /// Nothing restrains who listens.
+    pub(crate) fn approves_anything(&self) -> bool {
+        self.program.is_empty()
+            && !self.names_workload()
+            && self.user.is_empty()
+            && self.group.is_empty()
+            && self.arguments.is_empty()
+            && self.sha256.is_empty()
+    }
+}

@@ -1,0 +1,251 @@
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashSet};
+use std::mem::discriminant;
+use std::time::SystemTime;
+
+use inventory::{Inventory, ProgramFile, Reach, Unattributed};
+
+use crate::absent::absent;
+use crate::difference::{Circumstances, Difference, differences, is_bound_within, speaks_of};
+use crate::group::group;
+use crate::index::Wanted;
+use crate::view::{ServiceView, view_holders};
+use crate::when::timestamp;
+use crate::{
+    Accounts, Approval, Assessment, DriftId, DriftKind, Finding, Judged, Mode, Policy, Severity, Subject,
+    Verdict,
+};
+
+/// Holds an inventory against a baseline.
+pub fn assess(inventory: &Inventory, policy: &Policy, accounts: &Accounts, now: SystemTime) -> Assessment {
+    let (services, service_of) = group(inventory, accounts);
+    let around = Circumstances { accounts, zone: &policy.time_zone, now: timestamp(now) };
+    let mut judge = Judge::new(inventory, policy, around);
+    let holders = view_holders(inventory);
+    let mut udp_clients = 0;
+    let mut verdicts = Vec::with_capacity(services.len());
+    for service in &services {
+        let view = ServiceView::of(service, inventory, &holders);
+        if view.is_udp_client() {
+            udp_clients += service.listeners.len();
+        }
+        verdicts.push(judge.verdict(&view));
+    }
+    let absent = absent(&judge, &inventory.coverage);
+    let judged = services.into_iter().zip(verdicts);
+    let services = judged.map(|(service, verdict)| Judged { service, verdict }).collect();
+    Assessment { services, absent, service_of, udp_clients, mode: policy.mode }
+}
+
+/// What is common to the judgement of all services.
+pub(crate) struct Judge<'a> {
+    inventory: &'a Inventory,
+    pub(crate) policy: &'a Policy,
+    pub(crate) around: Circumstances<'a>,
+    /// By place: whether the approval is for this host.
+    pub(crate) is_for_host: Vec<bool>,
+    /// Places of approvals that something was held against and found to be what they are about.
+    pub(crate) present: BTreeSet<usize>,
+}
+
+impl<'a> Judge<'a> {
+    fn new(inventory: &'a Inventory, policy: &'a Policy, around: Circumstances<'a>) -> Self {
+        let approvals = policy.baseline.approvals();
+        let is_for_host = approvals.iter().map(|approval| policy.host.is_among(&approval.hosts)).collect();
+        Judge { inventory, policy, around, is_for_host, present: BTreeSet::new() }
+    }
+
+    fn verdict(&mut self, view: &ServiceView<'_>) -> Verdict {
+        let held: Vec<Held<'_, '_>> = self.hold_against_all(view);
+        let nearest = held.iter().min_by_key(|held| held.distance());
+        self.present.extend(held.iter().filter(|held| held.may_cover()).map(|held| held.place));
+        if view.is_udp_client() || !self.is_judged(view) {
+            return Verdict::Unjudged;
+        }
+        self.present.extend(nearest.map(|held| held.place));
+        let of_file = kinds_of_files(view);
+        let covers = held.iter().filter(|held| held.differences.is_empty());
+        if let Some(covering) = covers.min_by_key(|held| (held.approval.is_learned(), held.place))
+            && of_file.is_empty()
+        {
+            let id = covering.approval.id.clone();
+            return if covering.approval.is_learned() { Verdict::Learned(id) } else { Verdict::Approved(id) };
+        }
+        match nearest {
+            Some(nearest) if nearest.may_cover() && !nearest.differences.is_empty() && of_file.is_empty() => {
+                Verdict::Unjudged
+            }
+            _ => Verdict::Drift(Box::new(self.finding(view, nearest, of_file))),
+        }
+    }
+
+    fn hold_against_all<'v>(&self, view: &ServiceView<'v>) -> Vec<Held<'a, 'v>> {
+        let approvals = self.policy.baseline.approvals();
+        let programs = view.programs();
+        let mut places = BTreeSet::new();
+        for spot in &view.spots {
+            let wanted = Wanted {
+                protocol: view.service.protocol,
+                port: spot.port,
+                port_choice: spot.port_choice,
+                netns_kind: view.service.netns_kind,
+                netns: &view.netns,
+                programs: &programs,
+                unseen: view.is_unseen(),
+            };
+            self.policy.baseline.index().find(&wanted, &mut places);
+        }
+        let of_host = places.into_iter().filter(|place| self.is_for_host[*place]);
+        let approvals = of_host.map(|place| (place, &approvals[place]));
+        let speaking = approvals.filter(|(_, approval)| speaks_of(approval, view));
+        let hold = |(place, approval)| Held {
+            place,
+            approval,
+            differences: differences(approval, view, self.around),
+        };
+        speaking.map(hold).collect()
+    }
+
+    /// A scope that judges prevails over one that does not, and any scope over the default: what is in a container
+    /// and not published cannot be reached from the host's networks.
+    fn is_judged(&self, view: &ServiceView<'_>) -> bool {
+        let scopes = self.policy.baseline.scopes().iter().filter(|scope| {
+            let netns = scope.netns.iter().any(|netns| netns.matches(view.service.netns_kind, &view.netns));
+            let bound = || view.spots.iter().all(|spot| is_bound_within(&scope.listen, spot, view, true));
+            self.policy.host.is_among(&scope.hosts) && netns && (scope.listen.is_empty() || bound())
+        });
+        match scopes.map(|scope| scope.judged).max() {
+            Some(judged) => judged,
+            None => !view.is_container() || view.is_published(self.inventory),
+        }
+    }
+
+    fn finding(
+        &self,
+        view: &ServiceView<'_>,
+        nearest: Option<&Held<'_, '_>>,
+        of_file: Vec<FileKind>,
+    ) -> Finding {
+        let mut kinds: BTreeSet<DriftKind> = of_file.iter().map(|file| file.kind).collect();
+        let mut differs = Vec::new();
+        match nearest {
+            None => {
+                kinds.insert(DriftKind::Unapproved);
+                differs.push("no approval speaks of it".to_owned());
+                differs.extend(view.unattributed.iter().filter_map(|reason| match reason {
+                    Unattributed::Kernel => None,
+                    reason => Some(crate::difference::unattributed(*reason).to_owned()),
+                }));
+            }
+            Some(held) => {
+                kinds.extend(held.differences.iter().filter_map(Difference::kind));
+                let tell = |difference: &Difference<'_>| {
+                    difference.sentence(held.approval, view, self.around.accounts)
+                };
+                differs.extend(held.differences.iter().map(tell));
+            }
+        }
+        differs.extend(of_file.into_iter().map(|file| file.sentence));
+        let mut told = HashSet::new();
+        differs.retain(|sentence| told.insert(sentence.clone()));
+        differs.truncate(SENTENCES);
+        let severity = self.severity(&kinds, view);
+        let mut kinds = kinds.into_iter();
+        // There is always one: what has no kind to it is covered or cannot be judged.
+        let kind = kinds.next().unwrap_or(DriftKind::Unapproved);
+        let approval = nearest.map(|held| held.approval);
+        let id = match approval {
+            Some(approval) if kind == DriftKind::Expired => DriftId(approval.id.clone()),
+            _ => DriftId(view.service.id.as_str().to_owned()),
+        };
+        Finding {
+            id,
+            kind,
+            also: kinds.collect(),
+            severity,
+            approval: approval.map(|approval| approval.id.clone()),
+            differs,
+            team: approval.and_then(|approval| approval.team.clone()),
+            subject: Subject::of(view.service),
+        }
+    }
+
+    fn severity(&self, kinds: &BTreeSet<DriftKind>, view: &ServiceView<'_>) -> Severity {
+        if self.policy.mode == Mode::Observe {
+            return Severity::Info;
+        }
+        let exposed = view.service.wildcard || view.service.reach == Reach::Public;
+        let grave = |kind: &DriftKind| match kind {
+            DriftKind::BinaryChanged => true,
+            DriftKind::Unapproved
+            | DriftKind::Widened
+            | DriftKind::ProgramChanged
+            | DriftKind::UserChanged
+            | DriftKind::WorkloadChanged => exposed,
+            DriftKind::Missing | DriftKind::Expired | DriftKind::Outdated => false,
+        };
+        if kinds.iter().any(grave) {
+            Severity::Critical
+        } else if view.service.reach <= Reach::Loopback
+            || kinds.iter().all(|kind| *kind == DriftKind::Outdated)
+        {
+            Severity::Info
+        } else {
+            Severity::Warning
+        }
+    }
+}
+
+/// More are not read.
+const SENTENCES: usize = 16;
+
+/// A service held against an approval that speaks of it.
+struct Held<'a, 'v> {
+    place: usize,
+    approval: &'a Approval,
+    differences: Vec<Difference<'v>>,
+}
+
+impl Held<'_, '_> {
+    /// How far it is from covering: by in how many respects it differs, then by the gravest of them, then by id. How
+    /// many holders differ in the same respect says nothing.
+    fn distance(&self) -> (usize, Option<Reverse<DriftKind>>, usize) {
+        let gravest = self.differences.iter().filter_map(Difference::kind).min();
+        let respects: HashSet<_> = self.differences.iter().map(discriminant).collect();
+        (respects.len(), gravest.map(Reverse), self.place)
+    }
+
+    /// It covers as far as can be seen.
+    fn may_cover(&self) -> bool {
+        self.differences.iter().all(|difference| difference.kind().is_none())
+    }
+}
+
+struct FileKind {
+    kind: DriftKind,
+    sentence: String,
+}
+
+/// What the files that run say, whatever is approved.
+fn kinds_of_files(view: &ServiceView<'_>) -> Vec<FileKind> {
+    let mut kinds = Vec::new();
+    for holder in &view.holders {
+        let program = &holder.program;
+        let is_memfd = holder.holder.program.as_ref().is_some_and(inventory::Program::is_memfd);
+        let (kind, sentence) = match holder.file() {
+            Some(ProgramFile::Deleted { .. }) if is_memfd => {
+                (DriftKind::BinaryChanged, format!("{program} never was a file: it runs from memory alone"))
+            }
+            Some(ProgramFile::Deleted { replaced: false }) => {
+                (DriftKind::BinaryChanged, format!("{program} was deleted and nothing of root's replaced it"))
+            }
+            Some(ProgramFile::Deleted { replaced: true }) => {
+                (DriftKind::Outdated, format!("{program} was replaced on disk: what runs wants a restart"))
+            }
+            Some(ProgramFile::Host | ProgramFile::Foreign | ProgramFile::Unknown) | None => continue,
+        };
+        kinds.push(FileKind { kind, sentence });
+    }
+    kinds.dedup_by(|one, other| one.sentence == other.sentence);
+    kinds
+}

@@ -1,0 +1,55 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use inventory::RawText;
+use jiff::tz::TimeZone;
+
+use crate::{Baseline, HostPattern, Mode};
+
+/// Everything by which an inventory is judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// What is approved.
+    pub baseline: Baseline,
+    /// Where.
+    pub host: Host,
+    /// Whether anything counts.
+    pub mode: Mode,
+    /// How long a required service may be absent before that is drift.
+    pub missing_after: Duration,
+    /// In which dates of the baseline are meant.
+    pub time_zone: TimeZone,
+}
+
+impl Policy {
+    /// How long a required service may be absent, where the configuration says nothing.
+    pub const MISSING_AFTER: Duration = Duration::from_secs(5 * 60);
+
+    /// What holds where the configuration says nothing: without a baseline nothing counts.
+    pub fn new(baseline: Option<Baseline>, host: Host, time_zone: TimeZone) -> Self {
+        let mode = if baseline.is_some() { Mode::Enforce } else { Mode::Observe };
+        let baseline = baseline.unwrap_or_default();
+        Policy { baseline, host, mode, missing_after: Policy::MISSING_AFTER, time_zone }
+    }
+}
+
+/// What a host is called, and the groups that its configuration puts it in.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Host {
+    /// Its name.
+    pub name: RawText,
+    /// Groups, without the `@`.
+    pub groups: BTreeSet<String>,
+}
+
+impl Host {
+    /// Whether a list of hosts takes this one in; an empty list takes in all.
+    pub(crate) fn is_among(&self, hosts: &[HostPattern]) -> bool {
+        let name = self.name.escaped();
+        hosts.is_empty()
+            || hosts.iter().any(|host| match host {
+                HostPattern::Group(group) => self.groups.contains(group),
+                HostPattern::Name(pattern) => pattern.matches(&name),
+            })
+    }
+}

@@ -1,0 +1,376 @@
+mod rejudge;
+mod saved;
+
+use std::cmp::Reverse;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use inventory::{Holders, Inventory, Listener, NetNsKind, SocketId};
+
+use self::rejudge::{Fate, Rejudge};
+use crate::{Accounts, Assessment, DriftId, DriftKind, Finding, Policy, Severity};
+
+pub use self::saved::BrokenRegister;
+
+/// A drift over time: open until approved, dismissed, or 24 h after it was gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drift {
+    /// As it was last seen; its severity never falls while it is open.
+    pub finding: Finding,
+    /// When it was first seen.
+    pub first_seen: SystemTime,
+    /// When it was last there, where it is not any more.
+    pub gone_since: Option<SystemTime>,
+    pub(crate) evidence: Evidence,
+}
+
+/// What a drift was found on, kept to judge it again when it is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub(crate) struct Evidence {
+    /// The farthest-reaching of its listeners, at most [`EVIDENCE`]; none for `missing`.
+    pub(crate) listeners: Vec<Listener>,
+}
+
+/// Listeners of one service differ in little that an approval heeds.
+const EVIDENCE: usize = 4;
+
+/// The open drifts of a host.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Register {
+    pub(crate) open: BTreeMap<DriftId, Drift>,
+    /// Findings that wait for their listeners to be attributed.
+    waiting: BTreeMap<DriftId, Drift>,
+    /// Sockets that were no drift when it was last known who holds them.
+    settled: HashSet<SocketId>,
+    /// Required approvals and since when nothing is there for them.
+    absent_since: BTreeMap<DriftId, SystemTime>,
+    /// Of the baseline that gone drifts were last judged by.
+    revision: String,
+    /// How many findings of the last update are not open for want of room.
+    left_out: BTreeMap<(DriftKind, Severity), usize>,
+}
+
+/// What happened to a drift.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DriftEvent {
+    /// It is new.
+    Opened(Drift),
+    /// It is not there any more, and stays open.
+    Gone(Drift),
+    /// It was gone and is there again.
+    Returned(Drift),
+    /// It is over.
+    Closed {
+        /// As it was.
+        drift: Drift,
+        /// Why.
+        why: ClosedBecause,
+    },
+}
+
+/// Why a drift is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClosedBecause {
+    /// An approval covers it, or it is again as approved.
+    Approved,
+    /// A scope leaves it unjudged.
+    Unjudged,
+    /// It was gone for [`Register::KEPT_GONE`].
+    Aged,
+    /// Others needed its place: graver ones, or where it was gone as grave ones that are there.
+    Crowded,
+}
+
+impl Register {
+    /// How long a drift stays open after it was gone.
+    pub const KEPT_GONE: Duration = Duration::from_secs(24 * 60 * 60);
+    /// How long a finding waits for its listeners to be attributed.
+    pub const SETTLING: Duration = Duration::from_secs(2);
+    /// How many drifts can be open.
+    pub const ROOM: usize = 10_000;
+
+    /// Takes in what was found in an inventory at this moment. Call it only with a new inventory, never for want of
+    /// one: silence closes nothing.
+    pub fn update(
+        &mut self,
+        inventory: &Inventory,
+        assessment: &Assessment,
+        policy: &Policy,
+        accounts: &Accounts,
+        now: SystemTime,
+    ) -> Vec<DriftEvent> {
+        let mut events = Vec::new();
+        let mut found = self.found(inventory, assessment, policy, now);
+        let known: BTreeSet<DriftId> = found.keys().cloned().collect();
+        let rejudge = Rejudge { inventory, assessment, policy, accounts, now };
+        let baseline_changed = self.revision != policy.baseline.revision();
+        policy.baseline.revision().clone_into(&mut self.revision);
+        self.settle(&mut found, inventory, now);
+        self.remember_settled(inventory, assessment);
+        self.let_go(&known, &rejudge, baseline_changed, &mut events);
+        self.take_in(found, &mut events);
+        events
+    }
+
+    /// The open drifts, gravest and oldest first.
+    pub fn drifts(&self) -> impl Iterator<Item = &Drift> {
+        let mut drifts: Vec<&Drift> = self.open.values().collect();
+        drifts.sort_by(|one, other| {
+            let gravity = other.finding.severity.cmp(&one.finding.severity);
+            gravity.then_with(|| one.age_key().cmp(&other.age_key()))
+        });
+        drifts.into_iter()
+    }
+
+    /// The open drift of this id.
+    pub fn drift(&self, id: &DriftId) -> Option<&Drift> {
+        self.open.get(id)
+    }
+
+    /// How many are open.
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// None is open.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// How many findings of the last update found no room.
+    pub fn left_out(&self) -> usize {
+        self.left_out.values().sum()
+    }
+
+    /// [`Register::left_out`] by kind and severity; none of one that is not in it.
+    pub fn left_out_by_kind(&self) -> &BTreeMap<(DriftKind, Severity), usize> {
+        &self.left_out
+    }
+
+    /// What is there now: one for each id, `missing` only once it has been so for long enough.
+    fn found(
+        &mut self,
+        inventory: &Inventory,
+        assessment: &Assessment,
+        policy: &Policy,
+        now: SystemTime,
+    ) -> BTreeMap<DriftId, Drift> {
+        let mut found: BTreeMap<DriftId, Drift> = BTreeMap::new();
+        for judged in &assessment.services {
+            let crate::Verdict::Drift(finding) = &judged.verdict else { continue };
+            let drift = || Drift {
+                finding: Finding::clone(finding),
+                first_seen: now,
+                gone_since: None,
+                evidence: Evidence::of(&judged.service.listeners, inventory),
+            };
+            let known = found.entry(finding.id.clone()).or_insert_with(drift);
+            known.finding.severity = known.finding.severity.max(finding.severity);
+        }
+        let absent: BTreeSet<&DriftId> = assessment.absent.iter().map(|finding| &finding.id).collect();
+        self.absent_since.retain(|id, _| absent.contains(id));
+        for finding in &assessment.absent {
+            let since = self.absent_since.entry(finding.id.clone()).or_insert(now);
+            *since = (*since).min(now);
+            // What is open already need not wait again after a gap.
+            let is_known = self.open.get(&finding.id).is_some_and(Drift::is_present);
+            if is_known || elapsed(*since, now) >= policy.missing_after {
+                let finding = finding.clone();
+                let drift =
+                    Drift { finding, first_seen: *since, gone_since: None, evidence: Evidence::default() };
+                found.insert(drift.finding.id.clone(), drift);
+            }
+        }
+        found
+    }
+
+    /// Holds back what is not attributed yet, and lets go of what waited: attribution made it another service, or it
+    /// is gone already, and then it is told.
+    fn settle(&mut self, found: &mut BTreeMap<DriftId, Drift>, inventory: &Inventory, now: SystemTime) {
+        let mut waited = std::mem::take(&mut self.waiting);
+        let unsettled: Vec<DriftId> = found
+            .iter()
+            .filter(|(id, drift)| !self.open.contains_key(id) && drift.is_unattributed())
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in unsettled {
+            let since = waited.remove(&id).map_or(now, |waiting| waiting.first_seen.min(now));
+            if elapsed(since, now) < Register::SETTLING
+                && let Some(mut drift) = found.remove(&id)
+            {
+                drift.first_seen = since;
+                self.waiting.insert(id, drift);
+            }
+        }
+        if waited.is_empty() {
+            return;
+        }
+        let there: HashSet<SocketId> = inventory.listeners.iter().map(|listener| listener.id).collect();
+        for (id, mut drift) in waited {
+            let listeners = &drift.evidence.listeners;
+            let was_right = !listeners.is_empty() && listeners.iter().all(|it| self.settled.contains(&it.id));
+            if !was_right && !listeners.iter().any(|listener| there.contains(&listener.id)) {
+                drift.gone_since = Some(now);
+                found.insert(id, drift);
+            }
+        }
+    }
+
+    /// A socket that was no drift and then lost its holder is one that is being closed: it lives on for an instant.
+    fn remember_settled(&mut self, inventory: &Inventory, assessment: &Assessment) {
+        let mut before = std::mem::take(&mut self.settled);
+        for (listener, place) in inventory.listeners.iter().zip(&assessment.service_of) {
+            let judged = assessment.services.get(*place);
+            let is_drift = judged.is_some_and(|judged| matches!(judged.verdict, crate::Verdict::Drift(_)));
+            let is_unattributed = matches!(listener.holders, Holders::Unattributed(_));
+            if before.remove(&listener.id) && is_unattributed || !is_drift {
+                self.settled.insert(listener.id);
+            }
+        }
+    }
+
+    /// Marks as gone or closes what was not found.
+    fn let_go(
+        &mut self,
+        known: &BTreeSet<DriftId>,
+        rejudge: &Rejudge<'_>,
+        baseline_changed: bool,
+        events: &mut Vec<DriftEvent>,
+    ) {
+        let now = rejudge.now;
+        let mut closed = Vec::new();
+        let fates =
+            rejudge.fates(self.open.values().filter(|drift| !known.contains(drift.id())), baseline_changed);
+        for (id, fate) in fates {
+            let Some(drift) = self.open.get_mut(&id) else { continue };
+            match fate {
+                Fate::Hidden => {}
+                Fate::Closed(why) => closed.push((id, why)),
+                Fate::Gone => match &mut drift.gone_since {
+                    None => {
+                        drift.gone_since = Some(now);
+                        events.push(DriftEvent::Gone(drift.clone()));
+                    }
+                    Some(gone) => {
+                        // A clock that was ahead must not keep it open until it is that late again.
+                        *gone = (*gone).min(now);
+                        if elapsed(*gone, now) >= Register::KEPT_GONE {
+                            closed.push((id, ClosedBecause::Aged));
+                        }
+                    }
+                },
+            }
+        }
+        for (id, why) in closed {
+            events.extend(self.open.remove(&id).map(|drift| DriftEvent::Closed { drift, why }));
+        }
+    }
+
+    fn take_in(&mut self, found: BTreeMap<DriftId, Drift>, events: &mut Vec<DriftEvent>) {
+        let mut new = BTreeSet::new();
+        for (id, drift) in found {
+            match self.open.entry(id) {
+                Entry::Occupied(mut open) => events.extend(open.get_mut().see_again(drift)),
+                Entry::Vacant(vacant) => {
+                    new.insert(vacant.key().clone());
+                    vacant.insert(drift);
+                }
+            }
+        }
+        self.left_out.clear();
+        for drift in self.make_room(&new) {
+            let was_open = !new.remove(drift.id());
+            if drift.is_present() || !was_open {
+                *self.left_out.entry((drift.finding.kind, drift.finding.severity)).or_default() += 1;
+            }
+            if was_open {
+                events.push(DriftEvent::Closed { drift, why: ClosedBecause::Crowded });
+            }
+        }
+        let mut opened: Vec<&Drift> = new.iter().filter_map(|id| self.open.get(id)).collect();
+        opened.sort_by_key(|drift| Reverse(drift.finding.severity));
+        for drift in opened {
+            events.push(DriftEvent::Opened(drift.clone()));
+            if drift.gone_since.is_some() {
+                events.push(DriftEvent::Gone(drift.clone()));
+            }
+        }
+    }
+
+    /// Takes out what there is no room for: the least grave fall first, of equals those that are gone, then the newest.
+    fn make_room(&mut self, new: &BTreeSet<DriftId>) -> Vec<Drift> {
+        if self.open.len() <= Register::ROOM {
+            return Vec::new();
+        }
+        let mut ranked: Vec<&Drift> = self.open.values().collect();
+        // A clock that was set back must not make what is new older than what is open.
+        ranked.sort_by_cached_key(|drift| {
+            let is_new = new.contains(drift.id());
+            (Reverse(drift.finding.severity), !drift.is_present(), is_new, drift.first_seen)
+        });
+        let falling: Vec<DriftId> =
+            ranked.into_iter().skip(Register::ROOM).map(|drift| drift.id().clone()).collect();
+        falling.into_iter().filter_map(|id| self.open.remove(&id)).collect()
+    }
+}
+
+impl Drift {
+    /// Its name.
+    pub fn id(&self) -> &DriftId {
+        &self.finding.id
+    }
+
+    /// It is there now, as far as the last update saw.
+    pub fn is_present(&self) -> bool {
+        self.gone_since.is_none()
+    }
+
+    fn age_key(&self) -> (DriftKind, SystemTime, &DriftId) {
+        (self.finding.kind, self.first_seen, &self.finding.id)
+    }
+
+    fn is_unattributed(&self) -> bool {
+        let unattributed = |listener: &Listener| match listener.holders {
+            inventory::Holders::Unattributed(reason) => reason != inventory::Unattributed::Kernel,
+            inventory::Holders::Known(_) => false,
+        };
+        self.evidence.listeners.iter().any(unattributed)
+    }
+
+    fn see_again(&mut self, seen: Drift) -> Option<DriftEvent> {
+        let severity = self.finding.severity.max(seen.finding.severity);
+        let was_gone = self.gone_since.is_some();
+        self.finding = Finding { severity, ..seen.finding };
+        self.evidence = seen.evidence;
+        self.gone_since = seen.gone_since;
+        (was_gone && self.gone_since.is_none()).then(|| DriftEvent::Returned(self.clone()))
+    }
+}
+
+impl Evidence {
+    fn of(places: &[usize], inventory: &Inventory) -> Self {
+        let mut listeners: Vec<&Listener> = places.iter().map(|place| &inventory.listeners[*place]).collect();
+        listeners.sort_by_key(|listener| Reverse(listener.reach));
+        Evidence { listeners: listeners.into_iter().take(EVIDENCE).map(Evidence::keep).collect() }
+    }
+
+    /// Without the chain of parents: no approval heeds it.
+    fn keep(listener: &Listener) -> Listener {
+        let holders = listener.holders.map(|holder| match holder.parents.is_empty() {
+            true => Arc::clone(holder),
+            false => Arc::new(inventory::Holder { parents: Vec::new(), ..inventory::Holder::clone(holder) }),
+        });
+        listener.clone().with_holders(holders)
+    }
+
+    pub(crate) fn netns_kind(&self) -> NetNsKind {
+        self.listeners.first().map_or(NetNsKind::Host, |listener| listener.netns.kind)
+    }
+}
+
+/// Zero where the clock was set back.
+fn elapsed(since: SystemTime, now: SystemTime) -> Duration {
+    now.duration_since(since).unwrap_or_default()
+}

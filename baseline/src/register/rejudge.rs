@@ -1,0 +1,130 @@
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::SystemTime;
+
+use inventory::{Coverage, Holders, Inventory, SocketId, Unattributed};
+
+use super::{ClosedBecause, Drift};
+use crate::absent::{may_hide, may_hide_subject};
+use crate::when::timestamp;
+use crate::{Accounts, Assessment, DriftId, DriftKind, Policy, Verdict, assess};
+
+/// What becomes of an open drift that was not found.
+pub(super) enum Fate {
+    /// It may be there unseen: nothing is said of it.
+    Hidden,
+    /// It is not there.
+    Gone,
+    /// It is over.
+    Closed(ClosedBecause),
+}
+
+/// Everything by which fates are decided.
+pub(super) struct Rejudge<'a> {
+    pub(super) inventory: &'a Inventory,
+    pub(super) assessment: &'a Assessment,
+    pub(super) policy: &'a Policy,
+    pub(super) accounts: &'a Accounts,
+    pub(super) now: SystemTime,
+}
+
+impl Rejudge<'_> {
+    /// The fates of drifts that were not found in the assessment. Those that are gone are judged again by what was
+    /// kept of them when the baseline has changed.
+    pub(super) fn fates<'d>(
+        &self,
+        lost: impl Iterator<Item = &'d Drift>,
+        baseline_changed: bool,
+    ) -> Vec<(DriftId, Fate)> {
+        let lost: Vec<&Drift> = lost.collect();
+        if lost.is_empty() {
+            return Vec::new();
+        }
+        let services = self.assessment.services.iter();
+        let present: HashMap<&str, &Verdict> =
+            services.map(|judged| (judged.service.id.as_str(), &judged.verdict)).collect();
+        let unattributed = self.unattributed_sockets();
+        let again = if baseline_changed { self.judge_again(&lost) } else { BTreeMap::new() };
+        let fate = |drift: &Drift| {
+            if drift.finding.kind == DriftKind::Missing {
+                return self.fate_of_missing(drift);
+            }
+            match present.get(drift.id().as_str()) {
+                Some(Verdict::Approved(_) | Verdict::Learned(_)) => {
+                    return Fate::Closed(ClosedBecause::Approved);
+                }
+                Some(Verdict::Unjudged) => return Fate::Closed(ClosedBecause::Unjudged),
+                // The drift is told under the approval's id now.
+                Some(Verdict::Drift(_)) => return Fate::Gone,
+                None => {}
+            }
+            if let Some(why) = again.get(drift.id()) {
+                return Fate::Closed(*why);
+            }
+            let kept = &drift.evidence.listeners;
+            let lost_sight = kept.iter().any(|listener| unattributed.contains(&listener.id));
+            if lost_sight
+                || may_hide_subject(self.coverage(), &drift.finding.subject, drift.evidence.netns_kind())
+            {
+                return Fate::Hidden;
+            }
+            Fate::Gone
+        };
+        lost.into_iter().map(|drift| (drift.id().clone(), fate(drift))).collect()
+    }
+
+    fn coverage(&self) -> &Coverage {
+        &self.inventory.coverage
+    }
+
+    /// The service is back, or the approval does not require it any more.
+    fn fate_of_missing(&self, drift: &Drift) -> Fate {
+        let approval = self.policy.baseline.approval(drift.id().as_str());
+        let is_for_host = |approval: &&crate::Approval| self.policy.host.is_among(&approval.hosts);
+        match approval.filter(|approval| approval.required).filter(is_for_host) {
+            None => Fate::Closed(ClosedBecause::Approved),
+            Some(approval) if may_hide(self.coverage(), approval) => Fate::Hidden,
+            Some(approval) if approval.is_expired(timestamp(self.now), &self.policy.time_zone) => Fate::Gone,
+            // Not for long enough yet to be told again.
+            Some(_) if self.assessment.absent.iter().any(|finding| finding.id == *drift.id()) => Fate::Gone,
+            Some(_) => Fate::Closed(ClosedBecause::Approved),
+        }
+    }
+
+    /// Sockets that are there without a known holder, where looking was refused: those that were attributed once are
+    /// not gone.
+    fn unattributed_sockets(&self) -> HashSet<SocketId> {
+        let refused = |holders: &Holders| *holders == Holders::Unattributed(Unattributed::Denied);
+        let listeners = self.inventory.listeners.iter().filter(|listener| refused(&listener.holders));
+        listeners.map(|listener| listener.id).collect()
+    }
+
+    /// Judges what was kept of them as if it were there. A drift is over when all of it would be let be.
+    fn judge_again(&self, lost: &[&Drift]) -> BTreeMap<DriftId, ClosedBecause> {
+        let mut listeners = Vec::new();
+        let mut owners = Vec::new();
+        for drift in lost {
+            for listener in &drift.evidence.listeners {
+                listeners.push(listener.clone());
+                owners.push(drift.id());
+            }
+        }
+        let kept = Inventory {
+            host: self.inventory.host.clone(),
+            taken_at: self.inventory.taken_at,
+            listeners,
+            coverage: Coverage { gaps: Vec::new(), shares: self.coverage().shares },
+        };
+        let assessment = assess(&kept, self.policy, self.accounts, self.now);
+        let mut closed: BTreeMap<DriftId, Option<ClosedBecause>> = BTreeMap::new();
+        for (owner, service) in owners.into_iter().zip(&assessment.service_of) {
+            let why = match assessment.services[*service].verdict {
+                Verdict::Approved(_) | Verdict::Learned(_) => Some(ClosedBecause::Approved),
+                Verdict::Unjudged => Some(ClosedBecause::Unjudged),
+                Verdict::Drift(_) => None,
+            };
+            let known = closed.entry(owner.clone()).or_insert(why);
+            *known = known.and(why);
+        }
+        closed.into_iter().filter_map(|(id, why)| Some((id, why?))).collect()
+    }
+}

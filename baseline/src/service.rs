@@ -1,0 +1,100 @@
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+
+use inventory::{NetNsKind, Protocol, RawText, Reach, Unattributed};
+use serde::{Deserialize, Serialize};
+
+/// Names a service: `s1-` and 32 hexadecimal digits, the `1` being the version of what is hashed. Shorter ones could be
+/// made to collide, and a drift would hide behind the name of another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ServiceId(pub(crate) String);
+
+impl ServiceId {
+    /// As it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ServiceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// The bound address as people speak of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AddressWord {
+    /// 0.0.0.0, `::` and `::ffff:0.0.0.0`; of something absent, that no single address was approved.
+    Any,
+    /// One address, v4-mapped ones as v4.
+    One(IpAddr),
+}
+
+impl fmt::Display for AddressWord {
+    /// `*`, `127.0.0.1`, `::1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AddressWord::Any => f.pad("*"),
+            AddressWord::One(address) => f.pad(&address.to_string()),
+        }
+    }
+}
+
+/// The port as people speak of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PortWord {
+    /// The kernel is known to have chosen it, so that its number says nothing.
+    Kernel,
+    /// A number.
+    Number(u16),
+    /// Only of something absent: several were approved.
+    Any,
+}
+
+impl fmt::Display for PortWord {
+    /// `kernel`, `22`, `*`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PortWord::Kernel => f.pad("kernel"),
+            PortWord::Number(port) => f.pad(&port.to_string()),
+            PortWord::Any => f.pad("*"),
+        }
+    }
+}
+
+/// The listeners that are one thing to people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// A hash of the nine fields below it.
+    pub id: ServiceId,
+    /// Their protocol.
+    pub protocol: Protocol,
+    /// Their bound address.
+    pub address: AddressWord,
+    /// Their port.
+    pub port: PortWord,
+    /// The device they are bound to.
+    pub device: Option<RawText>,
+    /// What sort of namespace they are in.
+    pub netns_kind: NetNsKind,
+    /// The name of their namespace.
+    pub netns: RawText,
+    /// The paths of all their holders' programs, `kernel` for a socket of the kernel.
+    pub programs: BTreeSet<RawText>,
+    /// The users of all their holders: the account's name where it has one, else the number.
+    pub users: BTreeSet<String>,
+    /// The stable names of all their holders' workloads.
+    pub workloads: BTreeSet<RawText>,
+    /// Places in the inventory's list of listeners; at least one.
+    pub listeners: Vec<usize>,
+    /// The widest reach among them.
+    pub reach: Reach,
+    /// One of them is bound to all addresses.
+    pub wildcard: bool,
+    /// Why the holders of one of them are not known, where that is so; never `Kernel`.
+    pub unattributed: Option<Unattributed>,
+}

@@ -1,0 +1,198 @@
+use std::fs::{File, ReadDir};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::SourceText;
+use crate::diagnostic::shown_path;
+
+/// Where the files of a baseline are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sources {
+    files: Vec<PathBuf>,
+    /// Each `*.toml` in it is one of the set.
+    directory: Option<PathBuf>,
+    /// Whether one file may be missing where another is there.
+    each_must_exist: bool,
+    trusted_uid: u32,
+}
+
+/// A baseline file that is not used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {kind}", shown_path(.path))]
+pub struct ReadError {
+    /// Which.
+    pub path: PathBuf,
+    /// Why, and what to do.
+    pub kind: ReadErrorKind,
+}
+
+/// Why a baseline file is not used.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ReadErrorKind {
+    #[error("it cannot be read: {0}")]
+    Io(#[from] io::Error),
+    #[error("it is missing, and other files of the set are there")]
+    Missing,
+    #[error("it is no regular file")]
+    NotAFile,
+    #[error(
+        "it belongs to uid {owner}, who could approve anything: give it to root, as in `chown root FILE`"
+    )]
+    Owner { owner: u32 },
+    #[error("others may write to it (mode {mode:04o}): take that away, as in `chmod go-w FILE`")]
+    Mode { mode: u32 },
+    #[error("it is larger than {MAX_FILE} bytes")]
+    TooLarge,
+    #[error("with it the files of the baseline are larger than {MAX_SET} bytes")]
+    SetTooLarge,
+    #[error("there are more than {MAX_FILES} files in it")]
+    TooMany,
+    #[error("it is no UTF-8 at line {line}, byte {column}")]
+    NotUtf8 { line: usize, column: usize },
+}
+
+/// Of one file, in bytes.
+const MAX_FILE: u64 = 8 << 20;
+/// Of all files together.
+const MAX_SET: usize = 64 << 20;
+/// In the folder.
+const MAX_FILES: usize = 1000;
+
+impl Sources {
+    /// `baseline.toml` and `baseline.d/*.toml` of a folder, each of which may be missing. Files must belong to root or
+    /// to `trusted_uid`.
+    pub fn of_folder(folder: &Path, trusted_uid: u32) -> Self {
+        Sources {
+            files: vec![folder.join("baseline.toml")],
+            directory: Some(folder.join("baseline.d")),
+            each_must_exist: false,
+            trusted_uid,
+        }
+    }
+
+    /// These files: all of them, or none where there is no baseline yet.
+    pub fn named(files: Vec<PathBuf>, trusted_uid: u32) -> Self {
+        Sources { files, directory: None, each_must_exist: true, trusted_uid }
+    }
+
+    /// The file that approvals are added to where nobody says another.
+    pub fn default_file(&self) -> Option<&Path> {
+        self.files.first().map(PathBuf::as_path)
+    }
+
+    /// Whether a file of this path would be one of the set.
+    pub fn would_read(&self, path: &Path) -> bool {
+        let in_directory = self.directory.as_deref().is_some_and(|directory| {
+            path.parent() == Some(directory) && path.extension().is_some_and(|extension| extension == "toml")
+        });
+        in_directory || self.files.iter().any(|file| file == path)
+    }
+
+    /// Reads the set. `None` where there is no file at all.
+    pub fn read(&self) -> Result<Option<Vec<SourceText>>, ReadError> {
+        let mut texts = Vec::new();
+        let mut missing = None;
+        let mut size = 0;
+        let in_directory =
+            self.directory.as_deref().map(|path| self.list(path)).transpose()?.unwrap_or_default();
+        for path in self.files.iter().chain(&in_directory) {
+            match read_trusted(path, self.trusted_uid)? {
+                Some(source) => {
+                    size += source.text.len();
+                    if size > MAX_SET {
+                        return Err(at(path, ReadErrorKind::SetTooLarge));
+                    }
+                    texts.push(source);
+                }
+                None => missing = missing.or(Some(path)),
+            }
+        }
+        match missing {
+            _ if texts.is_empty() => Ok(None),
+            Some(path) if self.each_must_exist => Err(at(path, ReadErrorKind::Missing)),
+            _ => Ok(Some(texts)),
+        }
+    }
+
+    fn list(&self, directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
+        let opened = match open(directory, OFlags::DIRECTORY) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            opened => opened.map_err(|error| at(directory, error.into()))?,
+        };
+        check_trust(&opened, self.trusted_uid).map_err(|kind| at(directory, kind))?;
+        let entries: ReadDir = directory.read_dir().map_err(|error| at(directory, error.into()))?;
+        let mut files = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(|error| at(directory, error.into()))?.path();
+            let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+            if !hidden && path.extension().is_some_and(|extension| extension == "toml") {
+                files.push(path);
+            }
+            if files.len() > MAX_FILES {
+                return Err(at(directory, ReadErrorKind::TooMany));
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+}
+
+/// Reads one file as sudo reads its own: what is opened is judged, not what the path was. `None` where there is none.
+pub fn read_trusted(path: &Path, trusted_uid: u32) -> Result<Option<SourceText>, ReadError> {
+    // Not to hang on a pipe that somebody put there.
+    let mut file = match open(path, OFlags::NONBLOCK) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(|error| at(path, error.into()))?,
+    };
+    let text = check_file(&file, trusted_uid).and_then(|()| read_text(&mut file));
+    let text = text.map_err(|kind| at(path, kind))?;
+    Ok(Some(SourceText { path: path.to_owned(), text }))
+}
+
+fn open(path: &Path, flags: OFlags) -> io::Result<File> {
+    let opened =
+        rustix::fs::open(path, flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())?;
+    Ok(File::from(opened))
+}
+
+fn check_file(file: &File, trusted_uid: u32) -> Result<(), ReadErrorKind> {
+    if !file.metadata()?.is_file() {
+        return Err(ReadErrorKind::NotAFile);
+    }
+    check_trust(file, trusted_uid)
+}
+
+fn check_trust(file: &File, trusted_uid: u32) -> Result<(), ReadErrorKind> {
+    let metadata = file.metadata()?;
+    let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
+    if owner != 0 && owner != trusted_uid {
+        return Err(ReadErrorKind::Owner { owner });
+    }
+    let by_group = mode & 0o020 != 0 && metadata.gid() != 0;
+    if mode & 0o002 != 0 || by_group {
+        return Err(ReadErrorKind::Mode { mode });
+    }
+    Ok(())
+}
+
+fn read_text(file: &mut File) -> Result<String, ReadErrorKind> {
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(ReadErrorKind::TooLarge);
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let column = valid.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+        ReadErrorKind::NotUtf8 { line, column }
+    })
+}
+
+fn at(path: &Path, kind: ReadErrorKind) -> ReadError {
+    ReadError { path: path.to_owned(), kind }
+}

@@ -1,0 +1,141 @@
+//! Edits that leave what they do not touch.
+
+use std::time::Duration;
+
+use baseline::edit::{EditError, add, remove, render};
+use baseline::{CannotApprove, Request, When, propose};
+use inventory::{ProgramFile, Unattributed};
+
+use crate::world::{World, program, read, source};
+
+const FILE: &str = "# The web hosts.\n# Ask the web team.\n\n[defaults]\nteam   =   'web' # odd spacing\n\n\
+                    # sshd, as everywhere\n[[approval]]\nid = \"ssh\"     # kept\nlisten = [\n  \"tcp/*:22\", # both families\n]\n\
+                    program = \"/usr/sbin/sshd\"\n\n\n# a section\n\n# nginx\n# of the shop\n[[approval]]\n\
+                    listen = \"tcp/*:80\"\nprogram = \"/usr/sbin/nginx\"\nid = \"nginx\"\n# still about nginx\n\n\
+                    [[scope]]\nnetns = \"red\"\njudged = true # end";
+
+#[test]
+fn a_removed_approval_takes_its_own_comment_and_nothing_else() {
+    let without = remove(&source("b.toml", FILE), "nginx").unwrap();
+    let expected = FILE.replace(
+        "# nginx\n# of the shop\n[[approval]]\nlisten = \"tcp/*:80\"\nprogram = \"/usr/sbin/nginx\"\nid = \"nginx\"\n",
+        "",
+    );
+    assert_eq!(without, expected);
+    let without = remove(&source("b.toml", &without), "ssh").unwrap();
+    let expected = "# The web hosts.\n# Ask the web team.\n\n[defaults]\nteam   =   'web' # odd spacing\n\n\
+                    \n# a section\n\n# still about nginx\n\n[[scope]]\nnetns = \"red\"\njudged = true # end";
+    assert_eq!(without, expected);
+}
+
+#[test]
+fn the_comment_at_the_top_is_about_the_file() {
+    let text = "# The web hosts.\n[[approval]]\nid = \"a\"\nlisten = \"tcp/*:1\"\nuser = \"root\"\n";
+    assert_eq!(remove(&source("b.toml", text), "a").unwrap(), "# The web hosts.\n");
+}
+
+#[test]
+fn an_added_approval_leaves_every_byte_before_it() {
+    for text in [FILE, "# only a comment, without an end of line", "\r\n# from elsewhere\r\n"] {
+        let mut approval = read("[[approval]]\nid = \"new\"\nlisten = \"tcp/*:1\"\nuser = \"root\"\n")
+            .unwrap()
+            .approvals()[0]
+            .clone();
+        approval.reason = Some("two\nlines, \"quoted\" and 'quoted' \\ \u{1b}".to_owned());
+        let added = add(&source("b.toml", text), &approval).unwrap();
+        assert!(added.starts_with(text));
+        let back = read(&added).unwrap();
+        assert_eq!(back.approval("new").unwrap().reason, approval.reason);
+        let removed = remove(&source("b.toml", &added), "new").unwrap();
+        assert_eq!(removed.trim_end(), text.trim_end(), "there and back");
+    }
+}
+
+#[test]
+fn the_first_approval_starts_a_file() {
+    let approval =
+        read("[[approval]]\nid = \"new\"\nlisten = \"tcp/*:1\"\nuser = \"root\"\n").unwrap().approvals()[0]
+            .clone();
+    let text = add(&source("b.toml", ""), &approval).unwrap();
+    assert_eq!(
+        text,
+        "# What is approved to listen. `portledger approve` and `revoke` keep comments and order.\n\n\
+         [[approval]]\nid = \"new\"\nlisten = \"tcp/*:1\"\nuser = \"root\"\n"
+    );
+}
+
+#[test]
+fn refuses_what_it_would_break() {
+    let approval =
+        read("[[approval]]\nid = \"ssh\"\nlisten = \"tcp/*:1\"\nuser = \"root\"\n").unwrap().approvals()[0]
+            .clone();
+    let message = |edited: Result<String, EditError>| edited.unwrap_err().to_string();
+    assert_eq!(message(add(&source("b.toml", FILE), &approval)), "b.toml holds an approval `ssh` already");
+    assert_eq!(message(remove(&source("b.toml", FILE), "other")), "b.toml holds no approval `other`");
+    let broken = message(add(&source("b.toml", "x = "), &approval));
+    assert!(broken.starts_with("b.toml:1:5: "), "{broken}");
+    let inline = "approval = [{ id = \"a\", listen = \"tcp/*:1\", user = \"root\" }]\n";
+    assert!(message(add(&source("b.toml", inline), &approval)).contains("write each as a table"));
+    assert!(message(remove(&source("b.toml", inline), "a")).contains("write each as a table"));
+}
+
+fn request() -> Request {
+    Request {
+        reason: "netcat for the demo".to_owned(),
+        by: "alice".to_owned(),
+        at: std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_251_600),
+        expires: When::parse("2027-01-04"),
+        hosts: Vec::new(),
+        id: None,
+    }
+}
+
+#[test]
+fn what_is_proposed_covers_the_drift() {
+    let mut world = World::new();
+    world.listen("tcp/0.0.0.0:4444").by(program("/usr/bin/nc").uid(1000));
+    world.listen("tcp/[::]:4444").v6_only().by(program("/usr/bin/nc").uid(1000));
+    let approval =
+        propose(&world.judged(), &world.inventory(), &world.policy().baseline, &world.accounts, request())
+            .unwrap();
+    assert_eq!(
+        render(&approval),
+        "[[approval]]\nid = \"nc\"\nlisten = \"tcp/*:4444\"\nprogram = \"/usr/bin/nc\"\nuser = \"alice\"\n\
+         reach = \"public\"\nreason = \"netcat for the demo\"\nby = \"alice\"\nat = 2026-11-21T09:00:00Z\n\
+         expires = 2027-01-04\n"
+    );
+    world.baseline(&render(&approval));
+    assert_eq!(world.verdict(), "approved nc");
+    let again =
+        propose(&world.judged(), &world.inventory(), &world.policy().baseline, &world.accounts, request())
+            .unwrap();
+    assert_eq!(again.id, "nc-4444", "the name is taken");
+}
+
+#[test]
+fn says_why_nothing_could_be_proposed() {
+    let why = |change: &dyn Fn(&mut World)| {
+        let mut world = World::new();
+        change(&mut world);
+        propose(&world.judged(), &world.inventory(), &world.policy().baseline, &world.accounts, request())
+            .unwrap_err()
+    };
+    let nc = || program("/usr/bin/nc");
+    assert_eq!(
+        why(&|world| drop(world.listen("tcp/0.0.0.0:1").unattributed(Unattributed::InFlight).clone())),
+        CannotApprove::Unattributed(Unattributed::InFlight)
+    );
+    assert_eq!(
+        why(&|world| drop(world.listen("tcp/0.0.0.0:1").by(nc().file(ProgramFile::Foreign)).clone())),
+        CannotApprove::NotHostFile("/usr/bin/nc".to_owned())
+    );
+    let gone = nc().file(ProgramFile::Deleted { replaced: false });
+    assert_eq!(
+        why(&|world| drop(world.listen("tcp/0.0.0.0:1").by(gone.clone()).clone())),
+        CannotApprove::NoFile("/usr/bin/nc".to_owned())
+    );
+    assert_eq!(
+        why(&|world| drop(world.listen("tcp/0.0.0.0:1").by(nc().unreadable()).clone())),
+        CannotApprove::NoProgram(100)
+    );
+}

@@ -1,0 +1,298 @@
+//! Drift over time.
+
+use baseline::{ClosedBecause, DriftEvent, DriftId, DriftKind, Register, Severity};
+use inventory::{ProgramFile, Scope, Unattributed};
+
+use crate::world::{World, program};
+
+/// A host whose register is kept, pass after pass.
+struct Watched {
+    world: World,
+    register: Register,
+}
+
+impl Watched {
+    fn new() -> Self {
+        Watched { world: World::new(), register: Register::default() }
+    }
+
+    /// One pass this many seconds later: what happened, and to what.
+    fn after(&mut self, seconds: u64) -> Vec<String> {
+        self.world.later(seconds);
+        self.look()
+    }
+
+    fn look(&mut self) -> Vec<String> {
+        let (inventory, policy) = (self.world.inventory(), self.world.policy());
+        let assessment = self.world.assess();
+        let now = self.world.now;
+        let events = self.register.update(&inventory, &assessment, &policy, &self.world.accounts, now);
+        events.iter().map(happened).collect()
+    }
+
+    fn only_severity(&self) -> Severity {
+        let drifts: Vec<_> = self.register.drifts().collect();
+        assert_eq!(drifts.len(), 1);
+        drifts[0].finding.severity
+    }
+}
+
+fn happened(event: &DriftEvent) -> String {
+    let (what, drift) = match event {
+        DriftEvent::Opened(drift) => ("opened", drift),
+        DriftEvent::Gone(drift) => ("gone", drift),
+        DriftEvent::Returned(drift) => ("returned", drift),
+        DriftEvent::Closed { drift, why: ClosedBecause::Approved } => ("approved", drift),
+        DriftEvent::Closed { drift, why: ClosedBecause::Unjudged } => ("unjudged", drift),
+        DriftEvent::Closed { drift, why: ClosedBecause::Aged } => ("aged", drift),
+        DriftEvent::Closed { drift, why: ClosedBecause::Crowded } => ("crowded", drift),
+    };
+    format!("{what} {}", drift.finding.kind)
+}
+
+const NC: &str = "[[approval]]\nid = \"nc\"\nlisten = \"tcp/*:4444\"\nprogram = \"/usr/bin/nc\"\n";
+const DAY: u64 = 24 * 3600;
+
+fn netcat() -> Watched {
+    let mut watched = Watched::new();
+    watched.world.baseline("").listen("tcp/0.0.0.0:4444").by(program("/usr/bin/nc"));
+    assert_eq!(watched.look(), ["opened unapproved"]);
+    assert_eq!(watched.after(60), [""; 0], "told once");
+    watched
+}
+
+#[test]
+fn closes_when_it_is_approved() {
+    let mut watched = netcat();
+    watched.world.baseline(NC);
+    assert_eq!(watched.after(60), ["approved unapproved"]);
+    assert!(watched.register.is_empty());
+}
+
+#[test]
+fn closes_when_it_is_approved_after_it_was_gone() {
+    let mut watched = netcat();
+    watched.world.listeners.clear();
+    assert_eq!(watched.after(60), ["gone unapproved"]);
+    watched.world.baseline("# something else\n");
+    assert_eq!(watched.after(60), [""; 0]);
+    watched.world.baseline(NC);
+    assert_eq!(watched.after(60), ["approved unapproved"]);
+}
+
+#[test]
+fn stays_for_a_day_after_it_was_gone() {
+    let mut watched = netcat();
+    let there = std::mem::take(&mut watched.world.listeners);
+    assert_eq!(watched.after(60), ["gone unapproved"]);
+    assert_eq!(watched.after(DAY - 1), [""; 0]);
+    watched.world.listeners = there;
+    assert_eq!(watched.after(0), ["returned unapproved"]);
+    watched.world.listeners.clear();
+    assert_eq!(watched.after(1), ["gone unapproved"]);
+    assert_eq!(watched.after(DAY), ["aged unapproved"]);
+}
+
+#[test]
+fn a_clock_that_is_set_back_ages_nothing_and_keeps_nothing_for_ever() {
+    let mut watched = netcat();
+    watched.world.listeners.clear();
+    assert_eq!(watched.after(400 * DAY), ["gone unapproved"], "the clock was far ahead");
+    watched.world.now -= std::time::Duration::from_secs(400 * DAY);
+    assert_eq!(watched.look(), [""; 0]);
+    assert_eq!(watched.after(DAY - 1), [""; 0]);
+    assert_eq!(watched.after(1), ["aged unapproved"]);
+}
+
+#[test]
+fn a_gap_closes_nothing_and_says_nothing() {
+    let mut watched = netcat();
+    let there = std::mem::take(&mut watched.world.listeners);
+    watched.world.gap(Scope::Sockets);
+    assert_eq!(watched.after(2 * DAY), [""; 0]);
+    assert!(watched.register.drifts().all(baseline::Drift::is_present));
+    // Sight of the holders is lost: it is another service now, and the one before is not known to be gone.
+    watched.world.gaps.clear();
+    watched.world.gap(Scope::Holders);
+    watched.world.listeners = there;
+    watched.world.listeners[0] =
+        Clone::clone(World::new().listen("tcp/0.0.0.0:4444").unattributed(Unattributed::Denied));
+    assert_eq!(watched.after(2), [""; 0]);
+    assert_eq!(watched.after(2), ["opened unapproved"]);
+}
+
+#[test]
+fn severity_never_falls_while_it_is_open() {
+    let mut watched = netcat();
+    assert_eq!(watched.only_severity(), Severity::Critical);
+    watched.world.baseline = None;
+    assert_eq!(watched.after(1), [""; 0]);
+    assert_eq!(watched.only_severity(), Severity::Critical);
+}
+
+#[test]
+fn waits_two_seconds_for_attribution() {
+    let mut watched = Watched::new();
+    watched.world.baseline("").listen("tcp/0.0.0.0:4444").unattributed(Unattributed::Exited);
+    assert_eq!(watched.look(), [""; 0]);
+    assert_eq!(watched.after(1), [""; 0]);
+    let mut settled = Watched { world: watched.world.clone(), register: watched.register.clone() };
+    settled.world.listeners[0].by(program("/usr/bin/nc"));
+    assert_eq!(settled.look(), ["opened unapproved"], "once, under the name that it keeps");
+    assert_eq!(settled.after(5), [""; 0]);
+    assert_eq!(watched.after(1), ["opened unapproved"], "two seconds are enough");
+}
+
+/// Its descriptors are closed an instant before the socket is.
+#[test]
+fn what_is_approved_and_ends_is_no_drift() {
+    let mut watched = Watched::new();
+    let text = "[[approval]]\nid = \"app\"\nlisten = \"tcp/*:4444\"\nprogram = \"/usr/bin/nc\"\n";
+    watched.world.baseline(text).listen("tcp/0.0.0.0:4444").by(program("/usr/bin/nc"));
+    assert_eq!(watched.look(), [""; 0]);
+    watched.world.listeners[0] =
+        Clone::clone(World::new().listen("tcp/0.0.0.0:4444").unattributed(Unattributed::InFlight));
+    assert_eq!(watched.after(1), [""; 0]);
+    let mut stays = Watched { world: watched.world.clone(), register: watched.register.clone() };
+    watched.world.listeners.clear();
+    assert_eq!(watched.after(1), [""; 0]);
+    assert_eq!(stays.after(2), ["opened program_changed"], "nobody knows who has it now");
+}
+
+#[test]
+fn what_was_gone_before_it_was_attributed_is_told() {
+    let mut watched = Watched::new();
+    watched.world.baseline("").listen("tcp/0.0.0.0:4444").unattributed(Unattributed::Exited);
+    assert_eq!(watched.look(), [""; 0]);
+    watched.world.listeners.clear();
+    assert_eq!(watched.after(1), ["opened unapproved", "gone unapproved"]);
+    assert_eq!(watched.after(1), [""; 0]);
+}
+
+const REQUIRED: &str =
+    "[[approval]]\nid = \"db\"\nlisten = \"tcp/127.0.0.1:5432\"\nprogram = \"/db\"\nrequired = true\n";
+
+#[test]
+fn missing_is_told_after_five_minutes_without_a_gap() {
+    let mut watched = Watched::new();
+    watched.world.baseline(REQUIRED);
+    assert_eq!(watched.look(), [""; 0]);
+    assert_eq!(watched.after(299), [""; 0]);
+    assert_eq!(watched.after(1), ["opened missing"]);
+    assert!(watched.register.drift(&DriftId::from("db")).is_some());
+    watched.world.gap(Scope::Sockets);
+    assert_eq!(watched.after(1), [""; 0], "neither gone nor closed");
+    watched.world.gaps.clear();
+    assert_eq!(watched.after(1), [""; 0]);
+    let mut back = Watched { world: watched.world.clone(), register: watched.register.clone() };
+    back.world.listen("tcp/127.0.0.1:5432").by(program("/db"));
+    assert_eq!(back.after(1), ["approved missing"], "it is back");
+    assert!(back.register.is_empty());
+    watched.world.baseline(&REQUIRED.replace("required", "# required"));
+    assert_eq!(watched.after(1), ["approved missing"]);
+}
+
+#[test]
+fn missing_is_gone_while_its_approval_is_expired() {
+    let mut watched = Watched::new();
+    let expiring = format!("{REQUIRED}expires = 2026-11-21T10:00:00Z\n");
+    watched.world.baseline(&expiring);
+    watched.look();
+    assert_eq!(watched.after(300), ["opened missing"]);
+    assert_eq!(watched.after(3600), ["gone missing"]);
+    watched.world.baseline(REQUIRED);
+    assert_eq!(watched.after(1), [""; 0], "renewed, and not absent for long enough since");
+    assert_eq!(watched.after(300), ["returned missing"]);
+}
+
+#[test]
+fn a_short_absence_is_no_drift() {
+    let mut watched = Watched::new();
+    watched.world.baseline(REQUIRED);
+    for _ in 0..10 {
+        watched.world.listeners.clear();
+        assert_eq!(watched.after(200), [""; 0]);
+        watched.world.listen("tcp/127.0.0.1:5432").by(program("/db"));
+        assert_eq!(watched.after(200), [""; 0]);
+    }
+}
+
+#[test]
+fn a_restart_ends_outdated() {
+    let mut watched = Watched::new();
+    let old = program("/usr/bin/nc").file(ProgramFile::Deleted { replaced: true });
+    watched.world.baseline(NC).listen("tcp/0.0.0.0:4444").by(old);
+    assert_eq!(watched.look(), ["opened outdated"]);
+    watched.world.listeners.clear();
+    watched.world.listen("tcp/0.0.0.0:4444").by(program("/usr/bin/nc"));
+    assert_eq!(watched.after(1), ["approved outdated"]);
+}
+
+#[test]
+fn outlives_a_restart_of_ours() {
+    let mut watched = netcat();
+    watched.world.listen("udp/0.0.0.0:5555").by(program("/usr/bin/\n\u{1b}").session("3"));
+    watched.after(1);
+    watched.world.listeners.clear();
+    watched.after(1);
+    let json = watched.register.to_json().unwrap();
+    let mut restarted =
+        Watched { register: Register::from_json(&json).unwrap(), world: watched.world.clone() };
+    assert_eq!(restarted.register, watched.register);
+    restarted.world.baseline(NC);
+    assert_eq!(restarted.after(1), ["approved unapproved"], "it can still be judged again");
+}
+
+#[test]
+fn broken_json_is_told() {
+    for (text, expected) in [
+        ("", "the open drifts cannot be read: EOF while parsing a value at line 1 column 0"),
+        ("{}", "the open drifts cannot be read: missing field `version` at line 1 column 2"),
+        ("{\"version\":9}", "the open drifts are written in version 9, this release reads 1"),
+    ] {
+        assert_eq!(Register::from_json(text).unwrap_err().to_string(), expected);
+    }
+}
+
+#[test]
+fn the_gravest_and_oldest_come_first_and_room_is_bounded() {
+    let mut watched = Watched::new();
+    watched.world.baseline("");
+    for port in 1..=10_002_u16 {
+        watched.world.listen(&format!("tcp/127.0.0.1:{port}")).by(program("/usr/bin/nc"));
+    }
+    assert_eq!(watched.look().len(), Register::ROOM);
+    assert_eq!((watched.register.len(), watched.register.left_out()), (Register::ROOM, 2));
+    watched.world.listeners.truncate(9_999);
+    watched.after(1);
+    watched.world.listen("tcp/0.0.0.0:20000").by(program("/usr/bin/nc"));
+    assert_eq!(watched.after(1), ["crowded unapproved", "opened unapproved"], "what is gone makes room");
+    let first = watched.register.drifts().next().unwrap();
+    assert_eq!(first.finding.severity, Severity::Critical);
+}
+
+#[test]
+fn the_gravest_find_room_among_those_that_are_there_and_none_is_left_out_unseen() {
+    let mut watched = Watched::new();
+    watched.world.baseline("");
+    for port in 1..=10_000_u16 {
+        watched.world.listen(&format!("tcp/127.0.0.1:{port}")).by(program("/usr/bin/nc"));
+    }
+    watched.look();
+    assert_eq!((watched.register.len(), watched.register.left_out()), (Register::ROOM, 0));
+    watched.world.listen("tcp/127.0.0.1:20000").by(program("/usr/bin/nc"));
+    assert_eq!(watched.after(1), [""; 0], "it is no graver than those that are open");
+    assert_eq!(watched.register.left_out(), 1);
+    watched.world.listen("tcp/0.0.0.0:20001").by(program("/usr/bin/nc"));
+    assert_eq!(watched.after(1), ["crowded unapproved", "opened unapproved"]);
+    for _ in 0..2 {
+        assert_eq!(watched.register.drifts().next().unwrap().finding.severity, Severity::Critical);
+        assert_eq!((watched.register.len(), watched.register.left_out()), (Register::ROOM, 2));
+        let of = (DriftKind::Unapproved, Severity::Info);
+        assert_eq!(*watched.register.left_out_by_kind(), [(of, 2)].into());
+        assert_eq!(watched.after(1), [""; 0], "what fell stays out, and is counted again");
+    }
+    watched.world.listeners.truncate(9_000);
+    watched.after(1);
+    assert_eq!(watched.register.left_out(), 0, "they are not there any more");
+}
