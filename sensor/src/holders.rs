@@ -1,0 +1,18 @@
+//! Which processes have a socket open.
+//!
+//! The kernel keeps no way from a socket to its holders: only the descriptors of every process, looked at one by one,
+//! tell them. So what was found once is remembered and verified, and only what is new is searched for.
+
+mod attribution;
+mod gaps;
+mod memory;
+mod ring;
+mod schedule;
+mod walk;
+
+pub(crate) use attribution::Attribution;
+pub(crate) use memory::Memory;
+pub(crate) use walk::{Place, Sightings};
+
+#[cfg(test)]
+mod tests;

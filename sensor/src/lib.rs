@@ -1,0 +1,32 @@
+//! Effects in: from the kernel to an [`inventory::Inventory`].
+//!
+//! [`Sensor::pass`] looks once; [`run`] looks at an interval and tells what it sees in frames. What could not be seen
+//! is part of what is told: nothing here turns an error into emptiness.
+
+mod assemble;
+mod collector;
+mod holders;
+mod interfaces;
+mod namespaces;
+mod naming;
+mod pass;
+mod portable;
+mod privileges;
+mod proc_net;
+mod process;
+mod protocols;
+mod published;
+mod reach;
+mod run;
+mod second_opinion;
+mod sock_diag;
+mod sys;
+#[cfg(test)]
+mod testing;
+mod workload;
+
+pub use pass::{Options, Sensor, kernel_protocols};
+pub use privileges::{Privilege, privileges};
+pub use process::Hashing;
+pub use run::{RunError, run};
+pub use second_opinion::{Disagreement, NoSecondOpinion, second_opinion};

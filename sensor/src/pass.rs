@@ -1,0 +1,258 @@
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::path::Path;
+use std::time::SystemTime;
+
+use inventory::{
+    Coverage, Gap, Holders, Inventory, Listener, Protocol, RawText, Scope, Share, Shares, SocketId,
+    Unattributed,
+};
+use ipnet::IpNet;
+
+use crate::assemble::{self, Seen};
+use crate::collector::Socket;
+use crate::holders::{Attribution, Memory, Place, Sightings};
+use crate::namespaces::{Descriptor, Leads, Limits, NamespaceView, Namespaces, Through, Visits};
+use crate::naming::Names;
+use crate::process::{Describer, Hashing, ProcRoot, Redaction};
+use crate::protocols::Protocols;
+use crate::workload::SocketUnits;
+
+const PROC: &str = "/proc";
+const HOST_ROOT: &str = "/";
+/// More gaps than these are counted, not told one by one.
+const MOST_GAPS: usize = 1_000;
+
+/// How a sensor is to look.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Networks that everybody reaches, by other addresses, although their own are private.
+    pub public: Vec<IpNet>,
+    /// How many network namespaces one pass looks into.
+    pub namespaces: usize,
+    /// Names of options and variables whose values are secret, besides the built-in ones.
+    pub redact: Vec<String>,
+    /// Whether programs are hashed.
+    pub hashing: Hashing,
+    /// How many threads share the look into every process.
+    pub workers: usize,
+}
+
+/// Looks at what listens, again and again, and remembers what makes the next look cheap.
+#[derive(Debug)]
+pub struct Sensor {
+    public: Vec<IpNet>,
+    namespaces: Namespaces,
+    holders: Memory,
+    names: Names,
+    /// Read when the first process is first seen to hold a listener.
+    socket_units: Option<SocketUnits>,
+    /// By which descriptors namespaces were found in which no process lives, by their inodes.
+    unlived: HashMap<u64, Through>,
+    /// What the pass before saw; `None` before the first.
+    known: Option<HashMap<SocketId, Known>>,
+}
+
+/// What is remembered of a socket from pass to pass.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    since: Option<SystemTime>,
+    was_held: bool,
+}
+
+impl Sensor {
+    /// Ready for its first pass.
+    ///
+    /// # Errors
+    /// Where there is no /proc to read.
+    pub fn new(options: Options) -> io::Result<Self> {
+        let proc = ProcRoot::open(Path::new(PROC))?;
+        let redaction = Redaction::with_names(&options.redact);
+        let describer = Describer::new(&proc, Path::new(HOST_ROOT), redaction, options.hashing)?;
+        let limits = Limits { namespaces: options.namespaces, ..Limits::default() };
+        Ok(Sensor {
+            public: options.public,
+            namespaces: Namespaces::new(Path::new(PROC), limits),
+            holders: Memory::new(proc, describer, options.workers),
+            names: Names::default(),
+            socket_units: None,
+            unlived: HashMap::new(),
+            known: None,
+        })
+    }
+
+    /// Looks at everything once. Partial views are told as gaps.
+    pub fn pass(&mut self) -> Inventory {
+        let taken_at = SystemTime::now();
+        let (protocols, missing) = Protocols::read(Path::new(PROC));
+        let (visits, attribution) = self.look(&protocols);
+        let netns = self.names.of(&visits.views, &mut self.holders);
+        let seen = Seen { visits: &visits, netns: &netns, attribution: &attribution, public: &self.public };
+        let mut listeners = assemble::listeners(&seen);
+        self.tell_exited(&mut listeners, &protocols);
+        if attribution.involves_first_process() {
+            self.name_socket_units(&mut listeners);
+        }
+        self.date(&mut listeners, taken_at);
+        Inventory { host: host_name(), taken_at, listeners, coverage: coverage(visits, attribution, missing) }
+    }
+
+    /// Visits the namespaces and finds who holds their sockets.
+    fn look(&mut self, protocols: &Protocols) -> (Visits, Attribution) {
+        let mut visits = self.visit_known(protocols);
+        let mut leads = Leads::beyond(&visits);
+        let mut attribution = self.holders.attribute(&inodes(&visits), &mut leads);
+        if !leads.is_empty() {
+            let before = visits.views.len();
+            visits = self.namespaces.visit_unlived(protocols, &leads, visits);
+            if visits.views[before..].iter().any(|view| !view.sockets.is_empty()) {
+                self.holders.search_everywhere();
+                attribution = self.holders.attribute(&inodes(&visits), &mut ());
+            }
+        }
+        // Whoever passes through one for a moment is no reason to forget the way.
+        self.unlived.retain(|inode, _| visits.views.iter().any(|view| view.inode == *inode));
+        let through = |view: &NamespaceView| view.through.map(|through| (view.inode, through));
+        self.unlived.extend(visits.views.iter().filter_map(through));
+        (visits, attribution)
+    }
+
+    /// Visits those that can be found, and those that the descriptors seen before lead to.
+    fn visit_known(&mut self, protocols: &Protocols) -> Visits {
+        let visits = self.namespaces.visit(protocols);
+        let mut known = Leads::beyond(&visits);
+        self.unlived.iter().for_each(|(inode, through)| known.again(*through, *inode));
+        if known.is_empty() { visits } else { self.namespaces.visit_unlived(protocols, &known, visits) }
+    }
+
+    /// A socket that nobody holds and that somebody held, or that is new, may have been closed while its holder was
+    /// looked for: a second look into the tables tells. What was known and is closed is left out; what is new was there,
+    /// however short.
+    fn tell_exited(&mut self, listeners: &mut Vec<Listener>, protocols: &Protocols) {
+        let known = self.known.take();
+        let before = |id: &SocketId| known.as_ref().and_then(|known| known.get(id));
+        let is_lost = |listener: &Listener| {
+            let was_held = before(&listener.id).is_none_or(|known| known.was_held);
+            was_held
+                && matches!(listener.holders, Holders::Unattributed(reason) if reason != Unattributed::Kernel)
+        };
+        if listeners.iter().any(is_lost) {
+            let there = self.sockets_there(protocols);
+            let is_closed = |listener: &Listener| is_lost(listener) && !there.contains(&listener.id);
+            listeners.retain(|listener| before(&listener.id).is_none() || !is_closed(listener));
+            for listener in listeners.iter_mut().filter(|listener| is_closed(listener)) {
+                listener.holders = Holders::Unattributed(Unattributed::Exited);
+            }
+        }
+        self.known = known;
+    }
+
+    /// The sockets that listen now.
+    fn sockets_there(&mut self, protocols: &Protocols) -> HashSet<SocketId> {
+        let visits = self.visit_known(protocols);
+        let of_view = |view: &NamespaceView| {
+            let netns = view.netns.id;
+            let id = move |socket: &Socket| SocketId { netns, cookie: socket.cookie, inode: socket.inode };
+            view.sockets.iter().map(id).collect::<Vec<_>>()
+        };
+        visits.views.iter().flat_map(of_view).collect()
+    }
+
+    /// What the first process holds was opened for a socket unit. The units are read again when it holds a new socket.
+    fn name_socket_units(&mut self, listeners: &mut [Listener]) {
+        let known = self.known.as_ref();
+        let is_new = |listener: &&Listener| known.is_none_or(|known| !known.contains_key(&listener.id));
+        let held_by_first =
+            |listener: &&Listener| listener.holders.known().first().is_some_and(|holder| holder.id.pid == 1);
+        if listeners.iter().filter(held_by_first).any(|listener| is_new(&listener)) {
+            self.socket_units = Some(SocketUnits::load(Path::new(HOST_ROOT)));
+        }
+        let Some(units) = &mut self.socket_units else { return };
+        for listener in listeners {
+            if let Holders::Known(holders) = &mut listener.holders
+                && let Some(first) = holders.first_mut().filter(|holder| holder.id.pid == 1)
+            {
+                *first = units.as_holder_of(first, &listener.endpoint);
+            }
+        }
+    }
+
+    /// What was there at the first pass has no beginning that we know.
+    fn date(&mut self, listeners: &mut [Listener], now: SystemTime) {
+        for listener in listeners.iter_mut() {
+            listener.since = match &self.known {
+                None => None,
+                Some(known) => known.get(&listener.id).map_or(Some(now), |known| known.since),
+            };
+        }
+        let remembered = |listener: &Listener| {
+            let was_held = matches!(listener.holders, Holders::Known(_));
+            (listener.id, Known { since: listener.since, was_held })
+        };
+        self.known = Some(listeners.iter().map(remembered).collect());
+    }
+}
+
+impl Sightings for Leads {
+    fn another(&self) -> Self {
+        Leads::another(self)
+    }
+
+    fn join(&mut self, other: Self) {
+        Leads::join(self, other);
+    }
+
+    fn other_socket(&mut self, place: Place, _inode: u64) {
+        self.socket(descriptor(place));
+    }
+
+    fn namespace(&mut self, place: Place, inode: u64) {
+        Leads::namespace(self, descriptor(place), inode);
+    }
+}
+
+fn descriptor(Place { pid, tid, fd }: Place) -> Descriptor {
+    Descriptor { pid, tid, fd }
+}
+
+fn inodes(visits: &Visits) -> Vec<u64> {
+    let sockets = visits.views.iter().flat_map(|view| &view.sockets);
+    sockets.map(|socket| socket.inode).filter(|inode| *inode != 0).collect()
+}
+
+fn coverage(visits: Visits, attribution: Attribution, missing: Option<Gap>) -> Coverage {
+    let shares = Shares {
+        sockets: visits.tables(),
+        holders: attribution.share,
+        namespaces: visits.namespaces(),
+        addresses: visits.addresses(),
+        events: Share { seen: 0, of: 1 },
+    };
+    let mut gaps: Vec<Gap> = visits.gaps.into_iter().chain(attribution.gaps).chain(missing).collect();
+    gaps.sort();
+    gaps.dedup();
+    if gaps.len() > MOST_GAPS {
+        let left_out = gaps.len() - MOST_GAPS;
+        gaps.truncate(MOST_GAPS);
+        gaps.push(Gap {
+            collector: "sensor".to_owned(),
+            scope: Scope::Sockets,
+            protocol: None,
+            netns: None,
+            reason: RawText::new(format!("{left_out} gaps more than {MOST_GAPS} are not told one by one")),
+        });
+    }
+    Coverage { gaps, shares }
+}
+
+/// The protocols that this kernel has and whose sockets are looked for.
+pub fn kernel_protocols() -> Vec<Protocol> {
+    Protocols::read(Path::new(PROC)).0.iter().map(|(protocol, _)| protocol).collect()
+}
+
+fn host_name() -> RawText {
+    RawText::new(rustix::system::uname().nodename().to_bytes())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+use std::io;
+
+use rustix::thread::{CapabilitySet, capabilities};
+
+/// A capability that the sensor uses, and what is not seen without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Privilege {
+    /// As capabilities(7) names it.
+    pub name: &'static str,
+    /// Whether this process has it in its effective set.
+    pub held: bool,
+    /// What its absence costs.
+    pub without: &'static str,
+}
+
+const USED: [(CapabilitySet, &str, &str); 4] = [
+    (
+        CapabilitySet::DAC_READ_SEARCH,
+        "CAP_DAC_READ_SEARCH",
+        "the descriptors of other users' processes cannot be listed: their sockets have no holder",
+    ),
+    (
+        CapabilitySet::SYS_PTRACE,
+        "CAP_SYS_PTRACE",
+        "what the descriptors and the program of other users' processes are cannot be read: their sockets have no holder",
+    ),
+    (
+        CapabilitySet::SYS_ADMIN,
+        "CAP_SYS_ADMIN",
+        "other network namespaces cannot be entered: listeners of containers are not seen",
+    ),
+    (
+        CapabilitySet::NET_ADMIN,
+        "CAP_NET_ADMIN",
+        "network namespaces in which no process lives are not found by the sockets that are left of them",
+    ),
+];
+
+/// What the sensor uses, held or not.
+pub fn privileges() -> io::Result<Vec<Privilege>> {
+    let effective = capabilities(None)?.effective;
+    let privilege =
+        |(capability, name, without)| Privilege { name, held: effective.contains(capability), without };
+    Ok(USED.map(privilege).to_vec())
+}
+
+/// How to see what was refused: more privileges, where there are more to have.
+pub(crate) fn cure() -> String {
+    let used = privileges().unwrap_or_default();
+    let lacking: Vec<&str> =
+        used.iter().filter(|privilege| !privilege.held).map(|privilege| privilege.name).collect();
+    if lacking.is_empty() {
+        "no privilege is lacking, so a security module, or a sandbox around us, keeps them to itself"
+            .to_owned()
+    } else {
+        format!("run as root, or with {}", lacking.join(", "))
+    }
+}

@@ -1,0 +1,23 @@
+//! One process, read from its folder under /proc.
+
+mod arguments;
+mod describe;
+mod dir;
+mod file_id;
+mod hashing;
+mod program;
+mod redaction;
+mod root;
+
+pub(crate) use describe::Describer;
+pub(crate) use dir::{ProcessDir, Unreadable};
+pub use hashing::Hashing;
+pub(crate) use redaction::Redaction;
+pub(crate) use root::ProcRoot;
+
+pub(crate) use describe::Described;
+pub(crate) use dir::{errno_of, read_at};
+pub(crate) use root::decimal;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! Socket tables through sock_diag(7), the kernel's binary interface that filters by state before it answers.
+
+mod dump;
+mod fields;
+mod query;
+mod reply;
+#[cfg(test)]
+mod tests;
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use inventory::{Protocol, Scope};
+use rustix::io::Errno;
+use rustix::net::netlink::{self, SocketAddrNetlink};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, getsockname, recvfrom, sendto,
+    socket_with,
+};
+
+use crate::collector::{Flaw, NO_ROOM, Refusal, SocketCollector, Table};
+use crate::protocols::Family;
+use dump::{Broken, Dump, Step};
+use query::Query;
+
+/// How often a dump that was torn is repeated.
+const ATTEMPTS: u32 = 5;
+/// The kernel answers while we read, so this is reached only when something is badly wrong.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The kernel fills at most 32 KiB at a time.
+const DATAGRAM: usize = 64 * 1024;
+
+/// Asks through a netlink socket of the namespace that the thread was in when it was made.
+#[derive(Debug)]
+pub(crate) struct SockDiag {
+    line: Result<Line, Errno>,
+    buffer: Vec<u8>,
+    sequence: u32,
+}
+
+/// An open netlink socket and its port.
+#[derive(Debug)]
+struct Line {
+    socket: OwnedFd,
+    port: u32,
+}
+
+impl SockDiag {
+    /// Opens a socket in the calling thread's namespace. A failure is told by each table that is asked for.
+    pub(crate) fn open() -> Self {
+        SockDiag { line: Line::open(), buffer: vec![0; DATAGRAM], sequence: 0 }
+    }
+
+    /// Dumps one table, again while it comes torn. What had come when a dump broke is kept.
+    fn dump(&mut self, protocol: Protocol, family: Family, room: usize) -> (Dump, Result<(), Broken>) {
+        let mut attempt = 1;
+        loop {
+            let (dump, end) = self.dump_once(protocol, family, room);
+            if end.is_err() || !dump.torn || attempt == ATTEMPTS {
+                return (dump, end);
+            }
+            attempt += 1;
+        }
+    }
+
+    fn dump_once(&mut self, protocol: Protocol, family: Family, room: usize) -> (Dump, Result<(), Broken>) {
+        self.sequence = self.sequence.wrapping_add(1);
+        let query = Query { protocol, family, sequence: self.sequence };
+        match &self.line {
+            Ok(line) => {
+                let mut dump = Dump::new(query, line.port, room);
+                let end = line.ask(query).and_then(|()| line.hear(&mut dump, &mut self.buffer));
+                if matches!(end, Err(Broken::Line(_) | Broken::Malformed(_))) {
+                    // What is left of the answer must not meet the next question: the kernel runs one dump a socket.
+                    self.line = Line::open();
+                }
+                (dump, end)
+            }
+            Err(errno) => (Dump::new(query, 0, room), Err(lost(*errno))),
+        }
+    }
+}
+
+impl SocketCollector for SockDiag {
+    fn name(&self) -> &'static str {
+        "sock_diag"
+    }
+
+    fn table(&mut self, protocol: Protocol, family: Family, room: usize) -> Result<Table, Refusal> {
+        let (dump, end) = self.dump(protocol, family, room);
+        match end {
+            Err(broken) if dump.found.is_empty() => Err(refusal(&broken, protocol, family)),
+            end => Ok(table(dump, end.err(), family)),
+        }
+    }
+}
+
+/// A dump as a table, with what it lacks in words.
+fn table(mut dump: Dump, broken: Option<Broken>, family: Family) -> Table {
+    // A socket that moved within its bucket between two datagrams stands in both.
+    dump.found.sort_unstable_by_key(|socket| socket.cookie);
+    dump.found.dedup_by_key(|socket| socket.cookie);
+    let lacks = |reason| Flaw { scope: Scope::Sockets, reason };
+    let mut flaws = Vec::new();
+    if let Some(broken) = broken {
+        flaws
+            .push(lacks(format!("the {family} dump broke off after {} sockets: {broken}", dump.found.len())));
+    }
+    if dump.torn {
+        flaws.push(lacks(format!("the {family} table changed during each of {ATTEMPTS} dumps of it")));
+    }
+    if dump.full {
+        flaws.push(lacks(NO_ROOM.to_owned()));
+    }
+    Table { found: dump.found, flaws }
+}
+
+fn refusal(broken: &Broken, protocol: Protocol, family: Family) -> Refusal {
+    let reason = match broken {
+        Broken::Refused(libc::ENOENT) => format!("the kernel lacks a module: modprobe {}", module(protocol)),
+        Broken::Line(libc::EPERM | libc::EACCES | libc::EAFNOSUPPORT) => {
+            format!("{broken}: allow the sensor sockets of the family AF_NETLINK")
+        }
+        broken => format!("{protocol} over {family}: {broken}"),
+    };
+    Refusal { reason, everywhere: matches!(broken, Broken::Refused(libc::ENOENT)) }
+}
+
+/// The module that dumps a protocol's table.
+const fn module(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "tcp_diag",
+        Protocol::Mptcp => "mptcp_diag",
+        Protocol::Udp | Protocol::Udplite => "udp_diag",
+        Protocol::Sctp => "sctp_diag",
+        Protocol::Dccp => "dccp_diag",
+        Protocol::Raw => "raw_diag",
+    }
+}
+
+impl Line {
+    fn open() -> Result<Self, Errno> {
+        let flags = SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(netlink::SOCK_DIAG))?;
+        set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
+        bind(&socket, &SocketAddrNetlink::new(0, 0))?;
+        let port = SocketAddrNetlink::try_from(getsockname(&socket)?)?.pid();
+        Ok(Line { socket, port })
+    }
+
+    fn ask(&self, query: Query) -> Result<(), Broken> {
+        let kernel = SocketAddrNetlink::new(0, 0);
+        sendto(&self.socket, &query.encode(), SendFlags::empty(), &kernel).map_err(lost)?;
+        Ok(())
+    }
+
+    /// Reads datagrams until the dump ends.
+    fn hear(&self, dump: &mut Dump, buffer: &mut [u8]) -> Result<(), Broken> {
+        let since = Instant::now();
+        while since.elapsed() < PATIENCE {
+            let (_, length, sender) = match recvfrom(&self.socket, &mut *buffer, RecvFlags::TRUNC) {
+                Err(Errno::INTR) => continue,
+                Err(Errno::NOBUFS) => {
+                    dump.torn = true;
+                    continue;
+                }
+                received => received.map_err(lost)?,
+            };
+            // Any process may send to our port; only the kernel is number 0.
+            let sender = sender.and_then(|sender| SocketAddrNetlink::try_from(sender).ok());
+            if sender.is_none_or(|sender| sender.pid() != 0) {
+                continue;
+            }
+            let datagram = buffer.get(..length).ok_or(Broken::Malformed("a datagram above 64 KiB"))?;
+            if dump.take(datagram)? == Step::End {
+                return Ok(());
+            }
+        }
+        Err(lost(Errno::TIMEDOUT))
+    }
+}
+
+fn lost(errno: Errno) -> Broken {
+    Broken::Line(errno.raw_os_error())
+}

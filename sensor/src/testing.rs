@@ -1,0 +1,153 @@
+//! What the tests of this crate have in common: programs that hold sockets in odd ways, and a /proc in a folder.
+
+mod namespaces;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::process::{Describer, Hashing, ProcRoot, Redaction};
+pub(crate) use namespaces::{Named, Sleeper, enter_new_namespace, in_new_namespace, ip};
+
+/// A program that runs until it is dropped.
+pub(crate) struct Actor {
+    pub(crate) child: Child,
+    said: BufReader<std::process::ChildStdout>,
+}
+
+impl Actor {
+    /// Runs a python script, and waits until it has printed one line.
+    pub(crate) fn python(script: &str) -> (Actor, Vec<u64>) {
+        let mut actor = Actor::start(Command::new("python3").args(["-c", script]));
+        let said = actor.says();
+        (actor, said)
+    }
+
+    pub(crate) fn start(command: &mut Command) -> Actor {
+        let mut child = command.stdout(Stdio::piped()).stdin(Stdio::piped()).spawn().unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap());
+        Actor { child, said }
+    }
+
+    /// The numbers in its next line.
+    pub(crate) fn says(&mut self) -> Vec<u64> {
+        let mut line = String::new();
+        self.said.read_line(&mut line).unwrap();
+        line.split_whitespace().map(|word| word.parse().unwrap()).collect()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn end(mut self) {
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Actor {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.stop();
+        }
+    }
+}
+
+/// Begins each script: `listener()` gives a socket and its inode.
+pub(crate) const PRELUDE: &str = "
+import ctypes, os, socket, sys, threading, time
+libc = ctypes.CDLL(None, use_errno=True)
+def listener():
+    s = socket.socket()
+    s.bind(('127.0.0.1', 0))
+    s.listen()
+    return s, os.fstat(s.fileno()).st_ino
+def fork():
+    parent = os.getpid()
+    child = os.fork()
+    if child == 0:
+        libc.prctl(1, 9) # PR_SET_PDEATHSIG, SIGKILL: ends with its parent
+        if os.getppid() != parent: os._exit(0)
+    return child
+def say(*words):
+    print(*words, flush=True)
+def forever():
+    while True: time.sleep(60)
+";
+
+/// The machine's own.
+pub(crate) fn real() -> (ProcRoot, Describer) {
+    let proc = ProcRoot::open(Path::new("/proc")).unwrap();
+    let describer = Describer::new(&proc, Path::new("/"), Redaction::default(), Hashing::Off).unwrap();
+    (proc, describer)
+}
+
+/// Says so, and is false, where the tests do not run as root.
+pub(crate) fn is_root(test: &str) -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        eprintln!("SKIP {test}: wants root");
+    }
+    is_root
+}
+
+/// A host in a folder, with a /proc.
+pub(crate) struct Host {
+    root: TempDir,
+}
+
+impl Host {
+    pub(crate) fn new() -> Host {
+        let host = Host { root: tempfile::tempdir().unwrap() };
+        host.write("proc/stat", b"cpu  1 2 3\nbtime 1795238000\nprocesses 7\n");
+        host
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.root.path().join(path)
+    }
+
+    pub(crate) fn write(&self, path: &str, bytes: &[u8]) {
+        fs::create_dir_all(self.path(path).parent().unwrap()).unwrap();
+        fs::write(self.path(path), bytes).unwrap();
+    }
+
+    /// A process whose first thread has these links for descriptors.
+    pub(crate) fn process(&self, pid: u32, parent: u32, name: &[u8], links: &[&str]) {
+        // As a Linux 6.18 wrote it: field 4 is the parent, field 22 the start in ticks.
+        let after = format!(
+            ") S {parent} 1 1 0 -1 4194560 2 0 0 0 3 4 0 0 20 0 1 0 {} 8192 100 18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 \
+             0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
+            u64::from(pid) * 100
+        );
+        let stat = [format!("{pid} (").as_bytes(), name, after.as_bytes()].concat();
+        self.write(&format!("proc/{pid}/stat"), &stat);
+        self.write(&format!("proc/{pid}/comm"), &[name, b"\n"].concat());
+        self.write(&format!("proc/{pid}/cmdline"), b"");
+        self.write(&format!("proc/{pid}/cgroup"), b"0::/\n");
+        fs::create_dir_all(self.path(&format!("proc/{pid}/task/{pid}"))).unwrap();
+        fs::create_dir_all(self.path(&format!("proc/{pid}/fd"))).unwrap();
+        for (fd, link) in links.iter().enumerate() {
+            symlink(link, self.path(&format!("proc/{pid}/fd/{fd}"))).unwrap();
+        }
+    }
+
+    pub(crate) fn open(&self) -> (ProcRoot, Describer) {
+        let proc = ProcRoot::open(&self.path("proc")).unwrap();
+        let describer = Describer::new(&proc, self.root(), Redaction::default(), Hashing::Off).unwrap();
+        (proc, describer)
+    }
+}
