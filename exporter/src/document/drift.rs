@@ -1,0 +1,128 @@
+use std::time::SystemTime;
+
+use baseline::{AddressWord, Assessment, Finding, Mode, PortWord, Register};
+use inventory::Inventory;
+use serde::{Serialize, Serializer};
+
+use super::{Escaped, GapEntry, SCHEMA, gaps, time};
+
+/// What `diff --format json` and `/api/v1/drift` give: with a register every open drift, also what is gone; without one
+/// what `assessment` finds, and nobody knows since when.
+pub fn drift_document<'a>(
+    inventory: &'a Inventory,
+    assessment: &'a Assessment,
+    register: Option<&'a Register>,
+) -> impl Serialize + 'a {
+    let drifts = match register {
+        Some(register) => {
+            let open = register.drifts();
+            open.map(|drift| entry(&drift.finding, Some(drift.first_seen), drift.gone_since)).collect()
+        }
+        None => {
+            let found = assessment.findings().chain(&assessment.absent);
+            found.map(|finding| entry(finding, None, None)).collect()
+        }
+    };
+    Document {
+        schema: SCHEMA,
+        host: Escaped(&inventory.host),
+        taken_at: time(inventory.taken_at),
+        mode: mode(assessment.mode),
+        drifts,
+        gaps: gaps(&inventory.coverage.gaps),
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    host: Escaped<'a>,
+    taken_at: String,
+    mode: &'static str,
+    drifts: Vec<DriftEntry<'a>>,
+    gaps: Vec<GapEntry<'a>>,
+}
+
+#[derive(Serialize)]
+struct DriftEntry<'a> {
+    id: &'a str,
+    kind: &'static str,
+    also: Vec<&'static str>,
+    severity: &'static str,
+    approval: Option<&'a str>,
+    differs: &'a [String],
+    protocol: &'static str,
+    address: Address,
+    port: Port,
+    device: Option<Escaped<'a>>,
+    netns: Escaped<'a>,
+    programs: Vec<Escaped<'a>>,
+    users: &'a [String],
+    workloads: Vec<Escaped<'a>>,
+    reach: Option<&'static str>,
+    team: Option<&'a str>,
+    first_seen: Option<String>,
+    gone_since: Option<String>,
+    state: &'static str,
+}
+
+/// `"*"` or an address.
+struct Address(AddressWord);
+
+/// A number, `"kernel"`, or `"*"` of something absent for which several were approved.
+struct Port(PortWord);
+
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl Serialize for Port {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            PortWord::Number(number) => serializer.serialize_u16(number),
+            PortWord::Kernel | PortWord::Any => serializer.collect_str(&self.0),
+        }
+    }
+}
+
+fn entry(
+    finding: &Finding,
+    first_seen: Option<SystemTime>,
+    gone_since: Option<SystemTime>,
+) -> DriftEntry<'_> {
+    let subject = &finding.subject;
+    DriftEntry {
+        id: finding.id.as_str(),
+        kind: finding.kind.as_str(),
+        also: finding.also.iter().map(|kind| kind.as_str()).collect(),
+        severity: finding.severity.as_str(),
+        approval: finding.approval.as_deref(),
+        differs: &finding.differs,
+        protocol: subject.protocol.as_str(),
+        address: Address(subject.address),
+        port: Port(subject.port),
+        device: subject.device.as_ref().map(Escaped),
+        netns: Escaped(&subject.netns),
+        programs: subject.programs.iter().map(Escaped).collect(),
+        users: &subject.users,
+        workloads: subject.workloads.iter().map(Escaped).collect(),
+        reach: subject.reach.map(|reach| reach.as_str()),
+        team: finding.team.as_deref(),
+        first_seen: first_seen.map(time),
+        gone_since: gone_since.map(time),
+        state: state_of(gone_since),
+    }
+}
+
+pub(super) fn state_of(gone_since: Option<SystemTime>) -> &'static str {
+    if gone_since.is_some() { "gone" } else { "present" }
+}
+
+fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Observe => "observe",
+        Mode::Enforce => "enforce",
+    }
+}

@@ -1,0 +1,35 @@
+use std::time::Duration;
+
+use super::*;
+use crate::fixtures::assert_golden;
+use crate::judge;
+
+fn pretty(document: &impl Serialize) -> String {
+    serde_json::to_string_pretty(document).unwrap() + "\n"
+}
+
+#[test]
+fn are_the_documents_that_programs_know() {
+    let snapshot = judge::tests::snapshot_of_the_fixture();
+    let pass = snapshot.judged.unwrap();
+    let register = Some(&*pass.register);
+    let listeners = listeners_document(&pass.inventory, &pass.assessment, register, &pass.accounts);
+    assert_golden("listeners.json", &pretty(&listeners));
+    assert_golden("drift.json", &pretty(&drift_document(&pass.inventory, &pass.assessment, register)));
+}
+
+#[test]
+fn say_without_a_register_what_is_found_and_not_since_when() {
+    let pass = judge::tests::snapshot_of_the_fixture().judged.unwrap();
+    let drift = serde_json::to_value(drift_document(&pass.inventory, &pass.assessment, None)).unwrap();
+    assert_eq!(drift["drifts"].as_array().unwrap().len(), 2);
+    assert!(drift["drifts"].as_array().unwrap().iter().all(|drift| drift["first_seen"].is_null()));
+}
+
+#[test]
+fn write_times_in_utc_to_the_millisecond() {
+    let at = |millis| time(SystemTime::UNIX_EPOCH + Duration::from_millis(millis));
+    assert_eq!(at(1_795_251_600_000), "2026-11-21T09:00:00.000Z");
+    assert_eq!(at(1), "1970-01-01T00:00:00.001Z");
+    assert_eq!(time(SystemTime::UNIX_EPOCH + Duration::from_secs(u64::MAX / 4)), "9999-12-31T23:59:59.999Z");
+}

@@ -1,0 +1,123 @@
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use axum::routing::get;
+use tokio::sync::watch;
+use tracing::error;
+
+use super::landing;
+use crate::metrics::{Metrics, TEXT_FORMAT};
+use crate::snapshot::{JudgedPass, Snapshot};
+use crate::{Error, silence};
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+const HTML: &str = "text/html; charset=utf-8";
+const TAKEN: [&str; 5] = ["/", "/-/healthy", "/-/ready", "/api/v1/listeners", "/api/v1/drift"];
+
+/// What answers are made of.
+pub(crate) struct Board {
+    pub(crate) snapshots: watch::Receiver<Snapshot>,
+    pub(crate) metrics: Metrics,
+    pub(crate) telemetry_path: String,
+    /// How often the sensor looks.
+    pub(crate) interval: Duration,
+}
+
+/// GET and HEAD of the known paths; 404 and 405 for the rest.
+pub(crate) fn router(board: Board) -> Result<Router, Error> {
+    let path = board.telemetry_path.clone();
+    let plain = |character: char| character.is_ascii_alphanumeric() || "/-_.".contains(character);
+    if !path.starts_with('/') || !path.chars().all(plain) || TAKEN.contains(&path.as_str()) {
+        return Err(Error::TelemetryPath(path));
+    }
+    Ok(Router::new()
+        .route(&path, get(scrape))
+        .route("/", get(front))
+        .route("/-/healthy", get(async || text(StatusCode::OK, "healthy")))
+        .route("/-/ready", get(ready))
+        .route("/api/v1/listeners", get(listeners))
+        .route("/api/v1/drift", get(drift))
+        .with_state(Arc::new(board)))
+}
+
+type Shared = State<Arc<Board>>;
+
+async fn scrape(State(board): Shared) -> Response {
+    match tokio::task::spawn_blocking(move || board.metrics.render()).await {
+        Ok(Ok(metrics)) => respond(StatusCode::OK, TEXT_FORMAT, metrics.into()),
+        Ok(Err(error)) => failed(&error),
+        Err(error) => failed(&error),
+    }
+}
+
+async fn front(State(board): Shared) -> Response {
+    let snapshot = board.snapshots.borrow().clone();
+    respond(StatusCode::OK, HTML, landing::page(&snapshot, &board.telemetry_path).into())
+}
+
+async fn ready(State(board): Shared) -> Response {
+    let patience = silence::patience(board.interval);
+    match unready(&board.snapshots.borrow(), patience, SystemTime::now()) {
+        None => text(StatusCode::OK, "ready"),
+        Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, &why),
+    }
+}
+
+/// Why what is told may not be what is.
+fn unready(snapshot: &Snapshot, patience: Duration, now: SystemTime) -> Option<String> {
+    if snapshot.judged.is_none() {
+        return Some("no inventory of the sensor was judged yet".to_owned());
+    }
+    let last = snapshot.last_frame?;
+    // A clock that was set back makes the frame come from the future: it came, then.
+    let silent = now.duration_since(last).unwrap_or_default();
+    (silent > patience).then(|| {
+        format!("the sensor was last heard of {} s ago: see the log of `portledger serve`", silent.as_secs())
+    })
+}
+
+async fn listeners(State(board): Shared) -> Response {
+    document(&board, JudgedPass::listeners_json).await
+}
+
+async fn drift(State(board): Shared) -> Response {
+    document(&board, JudgedPass::drift_json).await
+}
+
+async fn document(board: &Board, write: fn(&JudgedPass) -> Result<Arc<[u8]>, String>) -> Response {
+    let Some(pass) = board.snapshots.borrow().judged.clone() else {
+        let body = r#"{"schema":1,"error":"no inventory of the sensor was judged yet"}"#;
+        return respond(StatusCode::SERVICE_UNAVAILABLE, JSON, body.into());
+    };
+    match tokio::task::spawn_blocking(move || write(&pass)).await {
+        Ok(Ok(json)) => respond(StatusCode::OK, JSON, Bytes::from_owner(json).into()),
+        Ok(Err(error)) => failed(&error),
+        Err(error) => failed(&error),
+    }
+}
+
+/// The client learns that it failed, the log learns why.
+fn failed(error: &dyn std::fmt::Display) -> Response {
+    error!("an answer could not be written: {error}");
+    text(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be written, the log says why")
+}
+
+fn text(status: StatusCode, line: &str) -> Response {
+    respond(status, TEXT, format!("{line}\n").into())
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,28 @@
+//! From an assessment to metrics and an API: the half of `serve` that speaks HTTP and holds no capability.
+#![forbid(unsafe_code)]
+
+mod accounts;
+pub mod daemon;
+mod document;
+#[cfg(test)]
+mod fixtures;
+mod frames;
+mod http;
+mod identity;
+mod judge;
+mod metrics;
+mod muffler;
+mod open_drifts;
+mod rules;
+mod run;
+mod silence;
+mod snapshot;
+mod state;
+
+pub use accounts::{AccountBook, user_name};
+pub use document::{drift_document, gaps_document, listeners_document};
+pub use identity::{Identity, IdentityError, Origin, drop_to};
+pub use open_drifts::open_drifts;
+pub use rules::{BaselineSet, Load, LoadOutcome};
+pub use run::{Error, Options, run};
+pub use state::{StateError, StateLock, lock_state, prepare_state};

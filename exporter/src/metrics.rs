@@ -1,0 +1,149 @@
+//! The scrape: every family computed from one snapshot, when it is asked for.
+
+mod drift;
+mod families;
+mod family;
+mod listeners;
+mod process;
+
+use std::collections::BTreeMap;
+
+use baseline::{DriftKind, Severity};
+use inventory::{Protocol, RawText, Scope};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{Registry, TextEncoder};
+use tokio::sync::watch;
+
+use self::family::{Sample, number, timestamp, total, truth};
+use crate::snapshot::{RulesStatus, Snapshot};
+
+pub(crate) use prometheus::TEXT_FORMAT;
+
+/// What is scraped.
+pub(crate) struct Metrics {
+    registry: Registry,
+}
+
+impl Metrics {
+    /// `listener_info` adds a series for each service.
+    pub(crate) fn new(
+        snapshots: watch::Receiver<Snapshot>,
+        listener_info: bool,
+    ) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        registry.register(Box::new(Board::new(snapshots, listener_info)?))?;
+        registry.register(Box::new(process::ProcessMetrics::new()?))?;
+        Ok(Metrics { registry })
+    }
+
+    /// The text of a scrape, in the format of [`TEXT_FORMAT`].
+    pub(crate) fn render(&self) -> Result<String, prometheus::Error> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+/// The families that are told of the host.
+struct Board {
+    snapshots: watch::Receiver<Snapshot>,
+    listener_info: bool,
+    descriptions: Vec<Desc>,
+}
+
+impl Board {
+    fn new(snapshots: watch::Receiver<Snapshot>, listener_info: bool) -> Result<Self, prometheus::Error> {
+        let describe = |family: &&family::Family| {
+            let labels = family.labels.iter().map(|label| (*label).to_owned()).collect();
+            Desc::new(family.name.to_owned(), family.help.to_owned(), labels, Default::default())
+        };
+        let descriptions = families::ALL.iter().map(describe).collect::<Result<_, _>>()?;
+        Ok(Board { snapshots, listener_info, descriptions })
+    }
+}
+
+impl Collector for Board {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descriptions.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let snapshot = self.snapshots.borrow().clone();
+        let mut dropped = BTreeMap::new();
+        let mut families = vec![listeners::aggregate(&snapshot)];
+        if self.listener_info {
+            let info = listeners::info(&snapshot);
+            dropped.insert(families::LISTENER_INFO.name, info.dropped);
+            families.push(info.family);
+        }
+        let drift = drift::series(&snapshot.register);
+        dropped.extend(drift::PER_DRIFT.map(|family| (family, drift.dropped)));
+        families.extend(drift.families);
+        families.push(
+            families::SERIES_DROPPED
+                .of(dropped.into_iter().map(|(family, count)| Sample::new([family], number(count)))),
+        );
+        families.extend(events(&snapshot));
+        families.extend(sensor(&snapshot));
+        families.extend(rules(&snapshot.rules));
+        families.push(families::BUILD_INFO.of([Sample::new([env!("CARGO_PKG_VERSION")], 1.0)]));
+        families
+    }
+}
+
+fn events(snapshot: &Snapshot) -> [MetricFamily; 4] {
+    let by_protocol = |counts: &BTreeMap<Protocol, u64>| {
+        Protocol::ALL.map(|protocol| {
+            Sample::new([protocol.as_str()], total(counts.get(&protocol).copied().unwrap_or_default()))
+        })
+    };
+    let counts = &snapshot.counts;
+    let drift = kinds_and_severities().map(|(kind, severity)| {
+        let count = counts.drift_events.get(&(kind, severity)).copied().unwrap_or_default();
+        Sample::new([kind.as_str(), severity.as_str()], total(count))
+    });
+    [
+        families::OPENED.of(by_protocol(&counts.opened)),
+        families::CLOSED.of(by_protocol(&counts.closed)),
+        families::DRIFT_EVENTS.of(drift),
+        families::EVENTS_LOST.single(0.0),
+    ]
+}
+
+fn sensor(snapshot: &Snapshot) -> [MetricFamily; 7] {
+    let pass = snapshot.judged.as_deref();
+    let now = |scope| pass.map_or(0.0, |pass| pass.inventory.coverage.shares.of(scope).ratio());
+    [
+        families::UDP_CLIENTS.single(pass.map_or(0.0, |pass| number(pass.assessment.udp_clients))),
+        listeners::unattributed(snapshot),
+        families::COVERAGE.of(Scope::ALL.map(|scope| Sample::new([scope.as_str()], now(scope)))),
+        families::COVERAGE_EXPECTED
+            .of(Scope::ALL.map(|scope| Sample::new([scope.as_str()], snapshot.best.of(scope)))),
+        families::RECONCILE_DURATION.single(pass.map_or(0.0, |pass| pass.took.as_secs_f64())),
+        families::RECONCILE_SUCCESS.single(timestamp(pass.map(|pass| pass.inventory.taken_at))),
+        families::LAST_FRAME.single(timestamp(snapshot.last_frame)),
+    ]
+}
+
+fn rules(rules: &RulesStatus) -> [MetricFamily; 6] {
+    let revision = rules.revision.clone().unwrap_or_else(|| "none".to_owned());
+    [
+        families::BASELINE_APPROVALS.single(number(rules.approvals)),
+        families::BASELINE_INFO.of([Sample::owned([revision], 1.0)]),
+        families::BASELINE_SUCCESSFUL.single(truth(rules.baseline.successful)),
+        families::BASELINE_SUCCESS.single(timestamp(rules.baseline.succeeded_at)),
+        families::CONFIG_SUCCESSFUL.single(truth(rules.config.successful)),
+        families::CONFIG_SUCCESS.single(timestamp(rules.config.succeeded_at)),
+    ]
+}
+
+fn kinds_and_severities() -> impl Iterator<Item = (DriftKind, Severity)> {
+    DriftKind::ALL.into_iter().flat_map(|kind| Severity::ALL.map(|severity| (kind, severity)))
+}
+
+/// Several names as one label value.
+fn join<'a>(names: impl IntoIterator<Item = &'a RawText>) -> String {
+    names.into_iter().map(RawText::escaped).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::info;
+
+use crate::http::{self, Board};
+use crate::judge::{Judge, Work};
+use crate::metrics::Metrics;
+use crate::rules::{Load, Rules};
+use crate::silence::Silence;
+use crate::snapshot::Snapshot;
+use crate::state::StateError;
+use crate::{daemon, frames};
+
+/// How many frames wait for the judge before no more are read.
+const INBOX: usize = 64;
+/// How long answers under way may take once it is over.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What the exporter is started with.
+pub struct Options {
+    /// Where HTTP is served; at least one.
+    pub listen: Vec<SocketAddr>,
+    /// The path of the metrics, `/metrics` by custom.
+    pub telemetry_path: String,
+    /// Tell a series for each service that listens.
+    pub listener_info: bool,
+    /// The state folder, prepared with [`crate::prepare_state`].
+    pub state: PathBuf,
+    /// The sensor's end: a `SOCK_SEQPACKET` socket, one frame a packet.
+    pub frames: OwnedFd,
+    /// How often the sensor looks.
+    pub interval: Duration,
+    /// Reads configuration and baseline.
+    pub load: Load,
+}
+
+/// Why the exporter ends otherwise than by SIGTERM or SIGINT.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum Error {
+    #[error("the configuration cannot be used:\n{0}")]
+    Config(String),
+    #[error("no address to serve HTTP on: name one with --web.listen-address")]
+    NoAddress,
+    #[error("{address} cannot be listened on: {error}{}", hint(error))]
+    Listen { address: SocketAddr, error: std::io::Error },
+    #[error("metrics cannot be served at `{0}`: name a path of its own that begins with `/`")]
+    TelemetryPath(String),
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error("the metrics cannot be registered: {0}")]
+    Metrics(#[from] prometheus::Error),
+    #[error("the runtime cannot be started: {0}")]
+    Runtime(std::io::Error),
+    #[error("the sensor's keeper is gone: no inventory comes any more")]
+    SensorGone,
+    #[error("the sensor's frames cannot be read: {0}")]
+    Frames(std::io::Error),
+    #[error("{0} ended: this is a fault of Portledger, please report what stands above it in the log")]
+    Fault(&'static str),
+}
+
+fn hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "; another program holds the port (`portledger list` or `ss -ltnp` names it): end it, or choose another \
+             with --web.listen-address"
+        }
+        std::io::ErrorKind::AddrNotAvailable => {
+            "; no interface has this address: choose another with --web.listen-address"
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 are root's: choose another with --web.listen-address"
+        }
+        _ => "",
+    }
+}
+
+/// Judges what the sensor tells and serves it until SIGTERM or SIGINT. SIGHUP reads configuration and baseline again.
+pub fn run(options: Options) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build();
+    let runtime = runtime.map_err(Error::Runtime)?;
+    let ended = runtime.block_on(serve(options));
+    runtime.shutdown_timeout(FAREWELL);
+    ended
+}
+
+async fn serve(options: Options) -> Result<(), Error> {
+    if options.listen.is_empty() {
+        return Err(Error::NoAddress);
+    }
+    let mut signals = Signals::catch().map_err(Error::Runtime)?;
+    let listeners = http::bind(&options.listen).await?;
+    let rules = Rules::read(options.load, options.state.clone(), SystemTime::now()).map_err(Error::Config)?;
+    let (judge, snapshots) = Judge::new(rules, options.state.clone());
+    let metrics = Metrics::new(snapshots.clone(), options.listener_info)?;
+    let Options { telemetry_path, interval, .. } = options;
+    let told = snapshots.clone();
+    let router = http::router(Board { snapshots, metrics, telemetry_path, interval })?;
+    daemon::announce(&options.state)?;
+    for listener in &listeners {
+        if let Ok(address) = listener.local_addr() {
+            info!("serving on http://{address}/");
+        }
+    }
+    let (inbox, work) = mpsc::channel(INBOX);
+    let judge_gone = start(judge, work)?;
+    let frames_ended = frames::forward(options.frames, inbox.clone()).map_err(Error::Frames)?;
+    tokio::select! {
+        () = http::serve(listeners, router) => Err(Error::Fault("accepting connections")),
+        ended = frames_ended => match ended {
+            Ok(Err(error)) => Err(Error::Frames(error)),
+            Ok(Ok(())) | Err(_) => Err(Error::SensorGone),
+        },
+        _ = judge_gone => Err(Error::Fault("judging")),
+        () = tick(inbox.clone(), told, Silence::new(interval, Instant::now())) => Err(Error::Fault("judging")),
+        () = signals.reload_until_told_to_end(inbox) => Ok(()),
+    }
+}
+
+/// Looks every second whether the sensor is silent, and has the judge look whether something has settled, unless it is
+/// busy. Returns when the judge is gone.
+async fn tick(judge: mpsc::Sender<Work>, snapshots: watch::Receiver<Snapshot>, mut silence: Silence) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        seconds.tick().await;
+        let last_frame = snapshots.borrow().last_frame;
+        silence.watch(last_frame, Instant::now());
+        if let Err(mpsc::error::TrySendError::Closed(_)) = judge.try_send(Work::Settle) {
+            return;
+        }
+    }
+}
+
+/// The receiver resolves when the thread ends, however it does.
+fn start(judge: Judge, work: mpsc::Receiver<Work>) -> Result<oneshot::Receiver<()>, Error> {
+    let (alive, gone) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("judge".to_owned()).spawn(move || {
+        let _alive: oneshot::Sender<()> = alive;
+        judge.work(work);
+    });
+    thread.map_err(Error::Runtime)?;
+    Ok(gone)
+}
+
+struct Signals {
+    reload: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Self> {
+        Ok(Signals {
+            reload: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// A judge that is busy keeps nobody from ending.
+    async fn reload_until_told_to_end(&mut self, judge: mpsc::Sender<Work>) {
+        let mut wanted = false;
+        loop {
+            tokio::select! {
+                _ = self.reload.recv() => wanted = true,
+                Ok(place) = judge.reserve(), if wanted => {
+                    place.send(Work::Reload);
+                    wanted = false;
+                }
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+            }
+        }
+    }
+}

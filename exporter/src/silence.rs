@@ -1,0 +1,96 @@
+use std::time::{Duration, Instant, SystemTime};
+
+use tracing::{error, info};
+
+/// Frames may be late by so much at least.
+const MIN_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long no frame may come of a sensor that looks at this interval.
+pub(crate) fn patience(interval: Duration) -> Duration {
+    MIN_PATIENCE.max(interval.saturating_mul(3))
+}
+
+/// Sees whether the sensor has fallen silent. It goes by when a frame was noticed, so no clock that is set misleads it.
+pub(crate) struct Silence {
+    patience: Duration,
+    last_frame: Option<SystemTime>,
+    noticed: Instant,
+    silent: bool,
+}
+
+/// What the log is told once.
+#[derive(Debug, PartialEq, Eq)]
+enum Turn {
+    Silent(Duration),
+    Speaks(Duration),
+}
+
+impl Silence {
+    pub(crate) fn new(interval: Duration, now: Instant) -> Self {
+        Silence { patience: patience(interval), last_frame: None, noticed: now, silent: false }
+    }
+
+    /// Takes when the last frame came, and logs where that means a turn.
+    pub(crate) fn watch(&mut self, last_frame: Option<SystemTime>, now: Instant) {
+        match self.turn(last_frame, now) {
+            None => {}
+            Some(Turn::Silent(since)) => error!(
+                "the sensor has sent no frame for {} s: what opens now is not seen. Look for `portledger sensor` among the \
+                 processes, run `portledger doctor` as root, then restart the service",
+                since.as_secs()
+            ),
+            Some(Turn::Speaks(after)) => info!("the sensor sends frames again, after {} s", after.as_secs()),
+        }
+    }
+
+    fn turn(&mut self, last_frame: Option<SystemTime>, now: Instant) -> Option<Turn> {
+        let lasted = now.duration_since(self.noticed);
+        if last_frame != self.last_frame {
+            (self.last_frame, self.noticed) = (last_frame, now);
+            return std::mem::take(&mut self.silent).then_some(Turn::Speaks(lasted));
+        }
+        let news = !self.silent && lasted > self.patience;
+        self.silent |= news;
+        news.then_some(Turn::Silent(lasted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn seconds(number: u64) -> Duration {
+        Duration::from_secs(number)
+    }
+
+    #[test]
+    fn has_patience_for_three_intervals_and_half_a_minute() {
+        assert_eq!(patience(seconds(1)), seconds(30));
+        assert_eq!(patience(seconds(60)), seconds(180));
+        assert_eq!(patience(Duration::MAX), Duration::MAX);
+    }
+
+    #[test]
+    fn tells_each_turn_once() {
+        let start = Instant::now();
+        let frame = |second| Some(SystemTime::UNIX_EPOCH + seconds(second));
+        let mut silence = Silence::new(seconds(10), start);
+        let steps = [
+            // None ever came.
+            (30, None, None),
+            (31, None, Some(Turn::Silent(seconds(31)))),
+            (32, None, None),
+            (40, frame(40), Some(Turn::Speaks(seconds(40)))),
+            (50, frame(50), None),
+            (80, frame(50), None),
+            (81, frame(50), Some(Turn::Silent(seconds(31)))),
+            (500, frame(50), None),
+            // The clock was set back meanwhile.
+            (501, frame(3), Some(Turn::Speaks(seconds(451)))),
+            (531, frame(3), None),
+        ];
+        for (second, last_frame, expected) in steps {
+            assert_eq!(silence.turn(last_frame, start + seconds(second)), expected, "second {second}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+
+use crate::Identity;
+
+mod lock;
+
+pub use lock::{StateLock, lock_state};
+
+/// Why the state folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum StateError {
+    #[error("{path}: {step} failed: {error}")]
+    Io { path: PathBuf, step: &'static str, error: io::Error },
+    #[error("{0} is no folder, or a symbolic link to one: name the folder itself with --state")]
+    NoFolder(PathBuf),
+    #[error("{0} can be written by everybody: chmod o-w it, or choose another folder with --state")]
+    WorldWritable(PathBuf),
+    #[error(
+        "{path} belongs to uid {owner} and is not empty: chown it to uid {uid}, or choose another folder with --state"
+    )]
+    Foreign { path: PathBuf, owner: u32, uid: u32 },
+    #[error("{path} is larger than {bound} bytes")]
+    TooLarge { path: PathBuf, bound: u64 },
+    #[error(
+        "{0} is not the file that `portledger serve` makes there: remove it and restart `portledger serve`"
+    )]
+    NoFile(PathBuf),
+    #[error(
+        "{path} is in use by another `portledger serve`{}: end it, or choose another folder with --state", named(*pid)
+    )]
+    Busy { path: PathBuf, pid: Option<u32> },
+}
+
+fn named(pid: Option<u32>) -> String {
+    pid.map(|pid| format!(", process {pid}")).unwrap_or_default()
+}
+
+/// Makes sure that `folder` exists with mode 0750 and belongs to `identity`, with every plain file in it. Call it before
+/// [`crate::drop_to`].
+pub fn prepare_state(folder: &Path, identity: &Identity) -> Result<(), StateError> {
+    create(folder)?;
+    let (found, meta) = open_folder(folder)?;
+    if meta.uid() == identity.uid() {
+        return Ok(());
+    }
+    adopt(folder, &found, meta.uid(), identity)
+}
+
+/// Fails where others than its owner say what is in it.
+fn open_folder(folder: &Path) -> Result<(File, Metadata), StateError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(folder, flags, Mode::empty());
+    let opened = opened.map_err(|error| match error {
+        rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR => StateError::NoFolder(folder.to_owned()),
+        other => fail(folder, "open")(other.into()),
+    })?;
+    let found = File::from(opened);
+    let meta = found.metadata().map_err(fail(folder, "stat"))?;
+    if meta.mode() & 0o002 != 0 {
+        return Err(StateError::WorldWritable(folder.to_owned()));
+    }
+    Ok((found, meta))
+}
+
+fn create(folder: &Path) -> Result<(), StateError> {
+    if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent).map_err(fail(parent, "mkdir"))?;
+    }
+    match DirBuilder::new().mode(0o750).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(fail(folder, "mkdir")(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Takes over a folder that is new, or that belonged to an earlier dynamic uid. Any other was somebody's before, and
+/// root must not give it away. The lock is root's and stays so.
+fn adopt(path: &Path, folder: &File, owner: u32, identity: &Identity) -> Result<(), StateError> {
+    let mut names = names_in(path)?;
+    names.retain(|name| name != lock::FILE);
+    if !names.is_empty() && !Identity::is_dynamic(owner) {
+        return Err(StateError::Foreign { path: path.to_owned(), owner, uid: identity.uid() });
+    }
+    for name in names {
+        adopt_file(path, folder, &name, identity)?;
+    }
+    let (uid, gid) = owner_of(identity);
+    rustix::fs::fchown(folder, uid, gid).map_err(|error| fail(path, "chown")(error.into()))?;
+    rustix::fs::fchmod(folder, Mode::from_raw_mode(0o750)).map_err(|error| fail(path, "chmod")(error.into()))
+}
+
+fn names_in(path: &Path) -> Result<Vec<std::ffi::OsString>, StateError> {
+    let entries =
+        std::fs::read_dir(path).and_then(|entries| entries.map(|e| e.map(|e| e.file_name())).collect());
+    entries.map_err(fail(path, "list"))
+}
+
+/// Plain files with no second name only: the former owner may have linked a file of root's into the folder.
+fn adopt_file(
+    path: &Path,
+    folder: &File,
+    name: &std::ffi::OsStr,
+    identity: &Identity,
+) -> Result<(), StateError> {
+    let at = path.join(name);
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let listed = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
+    let listed = listed.map_err(|error| fail(&at, "stat")(error.into()))?;
+    if rustix::fs::FileType::from_raw_mode(listed.st_mode) != rustix::fs::FileType::RegularFile {
+        return Ok(());
+    }
+    let file = rustix::fs::openat(folder, name, flags, Mode::empty());
+    let file = File::from(file.map_err(|error| fail(&at, "open")(error.into()))?);
+    let meta = file.metadata().map_err(fail(&at, "stat"))?;
+    if !meta.is_file() || meta.nlink() != 1 {
+        return Ok(());
+    }
+    let (uid, gid) = owner_of(identity);
+    rustix::fs::fchown(&file, uid, gid).map_err(|error| fail(&at, "chown")(error.into()))
+}
+
+fn owner_of(identity: &Identity) -> (Option<rustix::fs::Uid>, Option<rustix::fs::Gid>) {
+    let uid = rustix::fs::Uid::from_raw(identity.uid());
+    (Some(uid), Some(rustix::fs::Gid::from_raw(identity.gid())))
+}
+
+/// Reads `folder/name` whole, up to `bound` bytes; `None` where there is no such file.
+///
+/// Root reads here what the exporter's user may have replaced: a FIFO must not keep it waiting.
+pub(crate) fn read(folder: &Path, name: &str, bound: u64) -> Result<Option<Vec<u8>>, StateError> {
+    let path = folder.join(name);
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC).bits().cast_signed();
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(fail(&path, "open")(error)),
+    };
+    if !file.metadata().map_err(fail(&path, "stat"))?.is_file() {
+        return Err(StateError::NoFile(path));
+    }
+    let mut content = Vec::new();
+    file.take(bound + 1).read_to_end(&mut content).map_err(fail(&path, "read"))?;
+    if u64::try_from(content.len()).unwrap_or(u64::MAX) > bound {
+        return Err(StateError::TooLarge { path, bound });
+    }
+    Ok(Some(content))
+}
+
+/// Replaces `folder/name` so that a kill at any instant leaves the old content or the new. One writer at a time.
+pub(crate) fn write(folder: &Path, name: &str, content: &[u8]) -> Result<(), StateError> {
+    let beside = folder.join(format!("{name}.new"));
+    let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o640).custom_flags(no_follow);
+    let mut file = options.open(&beside).map_err(fail(&beside, "open"))?;
+    file.write_all(content).and_then(|()| file.sync_all()).map_err(fail(&beside, "write"))?;
+    let path = folder.join(name);
+    std::fs::rename(&beside, &path).map_err(fail(&path, "rename"))?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail(folder, "sync"))
+}
+
+fn fail(path: &Path, step: &'static str) -> impl FnOnce(io::Error) -> StateError {
+    let path = path.to_owned();
+    move |error| StateError::Io { path, step, error }
+}
+
+#[cfg(test)]
+mod tests;

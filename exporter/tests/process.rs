@@ -1,0 +1,41 @@
+//! What a whole process does: giving up root, and ending or reading again when it is told to.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod process {
+    pub(super) mod child;
+    pub(super) mod identity;
+    pub(super) mod serving;
+    pub(super) mod signals;
+}
+
+use process::{child, identity, serving, signals};
+
+const CASES: [(&str, fn()); 9] = [
+    ("drops_for_good", identity::drops_for_good),
+    ("stays_as_it_is_without_root", identity::stays_as_it_is_without_root),
+    ("refuses_to_drop_with_two_threads", identity::refuses_to_drop_with_two_threads),
+    ("serves_what_the_sensor_tells", serving::serves_what_the_sensor_tells),
+    ("says_that_the_port_is_taken", serving::says_that_the_port_is_taken),
+    ("ends_cleanly_when_told_to", signals::ends_cleanly_when_told_to),
+    ("fails_when_the_sensor_is_gone", signals::fails_when_the_sensor_is_gone),
+    ("reads_again_when_told_to", signals::reads_again_when_told_to),
+    ("tells_no_stranger_to_read_again", signals::tells_no_stranger_to_read_again),
+];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let Some(role) = std::env::var_os("EXPORTER_TEST_ROLE") {
+        return child::play(role.to_str().unwrap());
+    }
+    if arguments.iter().any(|argument| argument == "--list") {
+        return CASES.iter().for_each(|(name, _)| println!("{name}: test"));
+    }
+    let wanted = arguments.iter().skip(1).find(|argument| !argument.starts_with('-'));
+    for (name, case) in CASES {
+        if wanted.is_none_or(|wanted| name.contains(wanted.as_str())) {
+            case();
+            println!("test {name} ... ok");
+        }
+    }
+}

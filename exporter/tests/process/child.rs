@@ -1,0 +1,86 @@
+//! The parts that this program plays when a case starts it again.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use exporter::{Identity, LoadOutcome, Options};
+
+/// A folder that whoever a child becomes can pass.
+pub(crate) fn passable_folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), open).unwrap();
+    folder
+}
+
+/// Serves on any free port where `port` is 0.
+pub(crate) fn start(role: &str, state: &std::path::Path, frames: Stdio, port: u16) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.env("EXPORTER_TEST_ROLE", role).env("EXPORTER_TEST_STATE", state);
+    command.env("EXPORTER_TEST_PORT", port.to_string());
+    command.stdin(frames).stdout(Stdio::piped()).spawn().unwrap()
+}
+
+pub(crate) fn play(role: &str) {
+    let state = PathBuf::from(std::env::var_os("EXPORTER_TEST_STATE").unwrap());
+    match role {
+        "drop" => drop_and_report(&state),
+        "drop_in_two_threads" => {
+            std::thread::spawn(|| std::thread::sleep(Duration::from_secs(60)));
+            let refused = exporter::drop_to(&Identity::find(&state).unwrap());
+            println!("{}", refused.unwrap_err());
+        }
+        "serve" => serve(state),
+        "drop_and_serve" => {
+            let _lock = exporter::lock_state(&state).unwrap();
+            let identity = Identity::find(&state).unwrap();
+            exporter::prepare_state(&state, &identity).unwrap();
+            exporter::drop_to(&identity).unwrap();
+            serve(state);
+        }
+        other => panic!("no part called {other}"),
+    }
+}
+
+fn drop_and_report(state: &std::path::Path) {
+    if rustix::process::geteuid().is_root() {
+        nix::unistd::setgroups(&[nix::unistd::Gid::from_raw(4)]).unwrap();
+    }
+    let identity = Identity::find(state).unwrap();
+    exporter::prepare_state(state, &identity).unwrap();
+    exporter::drop_to(&identity).unwrap();
+    exporter::daemon::announce(state).unwrap();
+    println!("Chosen:\t{} {} {:?}", identity.uid(), identity.gid(), identity.origin());
+    println!("Fds:\t{}", std::fs::read_dir("/proc/self/fd").unwrap().count());
+    print!("{}", std::fs::read_to_string("/proc/self/status").unwrap());
+}
+
+/// Frames come in by standard input; each line of output is a thing that happened.
+fn serve(state: PathBuf) {
+    let mut loads = 0;
+    let load = Box::new(move || {
+        loads += 1;
+        println!("load {loads}");
+        std::io::stdout().flush().unwrap();
+        LoadOutcome { policy: Ok(super::signals::policy()), baseline: Ok(None) }
+    });
+    let port: u16 = std::env::var("EXPORTER_TEST_PORT").unwrap().parse().unwrap();
+    let frames: OwnedFd = rustix::io::dup(std::io::stdin()).unwrap();
+    let ended = exporter::run(Options {
+        listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))],
+        telemetry_path: "/metrics".to_owned(),
+        listener_info: false,
+        state,
+        frames,
+        interval: Duration::from_secs(1),
+        load,
+    });
+    if let Err(error) = ended {
+        println!("{error}");
+        std::process::exit(3);
+    }
+}

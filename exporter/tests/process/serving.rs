@@ -1,0 +1,70 @@
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::Stdio;
+use std::time::{Duration, Instant, SystemTime};
+
+use inventory::frame::{Message, encode, messages_of_inventory};
+use inventory::{Coverage, Inventory, RawText, Share, Shares};
+use rustix::net::{SendFlags, send};
+use rustix::process::Signal;
+
+use super::child;
+use super::signals::Serving;
+
+/// A port that was free a moment ago, for the next `serve`.
+fn choose_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+fn ask(port: u16, path: &str) -> String {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn empty_inventory() -> Vec<Message> {
+    let all = Share { seen: 1, of: 1 };
+    let shares = Shares { sockets: all, holders: all, namespaces: all, addresses: all, events: all };
+    let coverage = Coverage { gaps: Vec::new(), shares };
+    let (host, taken_at) = (RawText::from("web-1"), SystemTime::now());
+    let inventory = Inventory { host, taken_at, listeners: Vec::new(), coverage };
+    messages_of_inventory(&inventory, Duration::from_millis(1)).collect()
+}
+
+/// Over the real sockets on both sides, as the user that it becomes.
+pub(crate) fn serves_what_the_sensor_tells() {
+    let (above, port) = (child::passable_folder(), choose_port());
+    let mut serving = Serving::start_as("drop_and_serve", &above.path().join("state"), port);
+    assert!(ask(port, "/-/ready").starts_with("HTTP/1.1 503 "));
+    let sensor = serving.sensor.take().unwrap();
+    let tell = |frame: &[u8]| send(&sensor, frame, SendFlags::empty()).unwrap();
+    tell(b"no frame at all");
+    tell(&vec![0; 200 * 1024][..]);
+    for message in empty_inventory() {
+        tell(&encode(&message).unwrap());
+    }
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !ask(port, "/-/ready").starts_with("HTTP/1.1 200 ") {
+        assert!(Instant::now() < deadline, "{}", ask(port, "/-/ready"));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(ask(port, "/api/v1/listeners").contains(r#""host":"web-1""#));
+    let metrics = ask(port, "/metrics");
+    assert!(metrics.contains("\nportledger_coverage{scope=\"sockets\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("\nprocess_open_fds "), "its own figures can be read without root: {metrics}");
+    serving.send(Signal::TERM);
+    assert_eq!(serving.exit_code(), Some(0));
+}
+
+pub(crate) fn says_that_the_port_is_taken() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let folder = child::passable_folder();
+    let output = child::start("serve", folder.path(), Stdio::null(), port).wait_with_output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(said.contains(&format!("127.0.0.1:{port}")) && said.contains("--web.listen-address"), "{said}");
+}
