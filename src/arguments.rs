@@ -1,0 +1,176 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::filter::Filter;
+use crate::list::SortKey;
+
+/// What listens on this host, who holds it, who can reach it, and whether somebody approved it.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "\
+A first hour:
+  portledger list                        what listens now
+  portledger learn                       write down what listens as the baseline
+  portledger diff                        what listens and is not in the baseline
+  portledger approve ID --reason TEXT    add it to the baseline
+  portledger serve                       do it all the time, for Prometheus")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) shared: Shared,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// Flags of every verb.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Shared {
+    /// Configuration [default: /etc/portledger/portledger.toml as root, else $XDG_CONFIG_HOME/portledger/portledger.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Baseline, in place of baseline.toml and baseline.d/ beside the configuration; may be given several times
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) baseline: Vec<PathBuf>,
+    /// What the daemon keeps over restarts [default: /var/lib/portledger as root, else $XDG_STATE_HOME/portledger]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Show what listens: as `ss -tulpn`, with namespaces, containers, reach and approval
+    List(ListOptions),
+    /// Show what differs from the baseline
+    ///
+    /// Exit status: 0 no drift, 1 drift, 2 failed, 3 no drift in what was seen, but sockets or holders were not all seen.
+    Diff(DiffOptions),
+    /// Write a baseline from what listens now
+    ///
+    /// What it writes counts as learned, not as approved: read it, and give each entry a reason.
+    Learn(LearnOptions),
+    /// Add a drift to the baseline
+    Approve(ApproveOptions),
+    /// Take an approval out of the baseline
+    Revoke(RevokeOptions),
+    /// Watch, and serve metrics, drift and inventory over HTTP
+    Serve(ServeOptions),
+    /// The half of `serve` that needs privileges; writes frames to its standard output
+    #[command(hide = true)]
+    Sensor,
+    /// Starts the sensor, and starts it again when it ends
+    #[command(hide = true)]
+    Keeper,
+    /// Tell what this host lets us see, and how to see the rest
+    ///
+    /// Exit status: 0 all is seen, 1 a second opinion differs from what we see, 2 failed, 3 something is not seen.
+    Doctor(DoctorOptions),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Table,
+    Json,
+    Csv,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ListOptions {
+    /// Tables for people, JSON and CSV for programs
+    #[arg(long, value_enum, default_value = "table")]
+    pub(crate) format: Format,
+    /// Order of the rows
+    #[arg(long, value_enum, default_value = "port")]
+    pub(crate) sort: SortKey,
+    /// Only what matches `KEY=VALUE[,VALUE]`; may be given several times, and then all must match
+    ///
+    /// Keys: port (number or range), protocol, address, program, name, user, workload, netns, reach, verdict. Values
+    /// are globs: `program=*/nginx`, `reach=public,private`, `port=8000-8999`, `verdict=drift`.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) filter: Vec<Filter>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    Table,
+    Json,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DiffOptions {
+    /// A report for people, or JSON for programs
+    #[arg(long, value_enum, default_value = "table")]
+    pub(crate) format: ReportFormat,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LearnOptions {
+    /// Print the baseline instead of writing it
+    #[arg(long)]
+    pub(crate) stdout: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ApproveOptions {
+    /// Id of a drift, as `diff` shows it
+    pub(crate) id: String,
+    /// Why it may listen; an auditor reads this
+    #[arg(long)]
+    pub(crate) reason: String,
+    /// How long it may: 30d, 12h, 8w
+    #[arg(long = "for", value_name = "TIME", value_parser = crate::config::duration)]
+    pub(crate) lifetime: Option<std::time::Duration>,
+    /// Hosts that it holds for: names with wildcards, or @group; may be given several times [default: all that read the file]
+    #[arg(long, value_name = "HOSTS")]
+    pub(crate) hosts: Vec<String>,
+    /// Ticket that the decision was taken in
+    #[arg(long)]
+    pub(crate) ticket: Option<String>,
+    /// File of the baseline to write into [default: the first]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Name of the approval in the baseline [default: made from the program]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RevokeOptions {
+    /// Id of an approval, as the baseline has it
+    pub(crate) approval: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ServeOptions {
+    /// Address to serve on; may be given several times
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:10433")]
+    #[arg(value_parser = listen_address)]
+    pub(crate) listen: Vec<SocketAddr>,
+    /// Path of the metrics
+    #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
+    pub(crate) telemetry_path: String,
+    /// Also export a series for each listener
+    #[arg(long = "metrics.listener-info")]
+    pub(crate) listener_info: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DoctorOptions {
+    /// A report for people, or JSON for programs
+    #[arg(long, value_enum, default_value = "table")]
+    pub(crate) format: ReportFormat,
+}
+
+/// As exporters write it: `:9100` is every address.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let full = if text.starts_with(':') { format!("[::]{text}") } else { text.to_owned() };
+    full.parse().map_err(|_| "not ADDRESS:PORT, as in 127.0.0.1:10433, [::1]:10433 or :10433".to_owned())
+}
+
+fn telemetry_path(text: &str) -> Result<String, String> {
+    let fits = text.starts_with('/')
+        && text.len() > 1
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_-.".contains(&byte));
+    let taken = text.starts_with("/-/") || text.starts_with("/api/");
+    if fits && !taken { Ok(text.to_owned()) } else { Err("not a path such as /metrics".to_owned()) }
+}

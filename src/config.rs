@@ -1,0 +1,168 @@
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use baseline::Mode;
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer};
+
+use crate::paths::{Paths, trusted_owner};
+
+/// portledger.toml. Every key may be left out.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// The host's name in `hosts` of approvals, in place of the kernel's.
+    pub(crate) host: Option<String>,
+    /// What `@group` in an approval's `hosts` refers to.
+    pub(crate) groups: Vec<String>,
+    /// `observe` tells all drift as info; left out, it is `observe` until there is a baseline.
+    #[serde(deserialize_with = "mode")]
+    pub(crate) mode: Option<Mode>,
+    /// How long something required may be absent.
+    #[serde(deserialize_with = "some_duration")]
+    pub(crate) missing_after: Option<Duration>,
+    pub(crate) reach: Reach,
+    pub(crate) sensor: Sensor,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Reach {
+    /// Networks that are public although their addresses are private: those behind 1:1 NAT.
+    pub(crate) public: Vec<IpNet>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Sensor {
+    /// How often `serve` looks.
+    #[serde(deserialize_with = "a_duration")]
+    pub(crate) interval: Duration,
+    /// How many network namespaces one pass looks into.
+    pub(crate) namespaces: usize,
+    /// Names of further options and variables whose values are secret.
+    pub(crate) redact: Vec<String>,
+}
+
+impl Default for Sensor {
+    fn default() -> Self {
+        Sensor { interval: Duration::from_secs(2), namespaces: 1000, redact: Vec::new() }
+    }
+}
+
+impl Config {
+    /// Reads the configuration; without a file, the defaults.
+    pub(crate) fn load(paths: &Paths) -> anyhow::Result<Self> {
+        let path = &paths.config;
+        let Some(source) = baseline::read_trusted(path, trusted_owner())? else {
+            if paths.config_was_named {
+                bail!("{}: no such file", path.display());
+            }
+            return Ok(Config::default());
+        };
+        Config::parse(path, &source.text)
+    }
+
+    fn parse(path: &Path, text: &str) -> anyhow::Result<Self> {
+        let config: Config = toml::from_str(text).with_context(|| path.display().to_string())?;
+        let interval = config.sensor.interval;
+        if !(Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&interval) {
+            bail!("{}: sensor.interval must lie between 100ms and 1h", path.display());
+        }
+        if config.sensor.namespaces == 0 {
+            bail!("{}: sensor.namespaces must be at least 1", path.display());
+        }
+        Ok(config)
+    }
+}
+
+/// Reads `90s`, `5m`, `12h`, `30d` or `8w`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let millis: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        "w" => 604_800_000,
+        _ => return Err(format!("`{text}` is no time such as 90s, 5m, 12h, 30d or 8w")),
+    };
+    let amount = number.parse::<u64>().ok().and_then(|number| number.checked_mul(millis));
+    // A century: what is added to today's date must stay a date.
+    match amount {
+        Some(amount @ 1..=3_155_760_000_000) => Ok(Duration::from_millis(amount)),
+        _ => Err(format!("`{text}` is not between 1ms and a hundred years")),
+    }
+}
+
+fn a_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    duration(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
+fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    a_duration(deserializer).map(Some)
+}
+
+fn mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Mode>, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "observe" => Ok(Some(Mode::Observe)),
+        "enforce" => Ok(Some(Mode::Enforce)),
+        other => Err(serde::de::Error::unknown_variant(other, &["observe", "enforce"])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_read() {
+        let text = r#"
+            host = "web-017"
+            groups = ["web"]
+            mode = "observe"
+            missing_after = "10m"
+            [reach]
+            public = ["10.1.0.0/16"]
+            [sensor]
+            interval = "500ms"
+            namespaces = 7
+            redact = ["--pin"]
+        "#;
+        let config = Config::parse(Path::new("c.toml"), text).unwrap();
+        assert_eq!(config.host.as_deref(), Some("web-017"));
+        assert_eq!(config.mode, Some(Mode::Observe));
+        assert_eq!(config.missing_after, Some(Duration::from_secs(600)));
+        assert_eq!(config.reach.public, ["10.1.0.0/16".parse().unwrap()]);
+        assert_eq!(config.sensor.interval, Duration::from_millis(500));
+        assert_eq!((config.sensor.namespaces, config.sensor.redact), (7, vec!["--pin".to_owned()]));
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_its_place() {
+        for (text, told) in [
+            ("mood = 'observe'", "unknown field `mood`"),
+            ("mode = 'off'", "unknown variant `off`"),
+            ("\n[sensor]\ninterval = '5 minutes'", "line 3"),
+            ("[sensor]\ninterval = '1ms'", "between 100ms and 1h"),
+            ("[sensor]\nnamespaces = 0", "at least 1"),
+            ("[reach]\npublic = ['10.1.0.0/99']", "line 2"),
+        ] {
+            let error = Config::parse(Path::new("c.toml"), text).unwrap_err();
+            let message = format!("{error:#}");
+            assert!(message.starts_with("c.toml") && message.contains(told), "{message}");
+        }
+    }
+
+    #[test]
+    fn times_are_read_in_units() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("30d"), Ok(Duration::from_secs(30 * 86_400)));
+        for text in ["", "0s", "5", "d", "-1d", "1y", "99999999999999999999d", "9999999w"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

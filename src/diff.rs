@@ -1,0 +1,191 @@
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use baseline::{AddressWord, Drift, Finding, PortWord, Service, Severity, Verdict};
+use exporter::{drift_document, open_drifts};
+use inventory::{Holders, RawText};
+
+use crate::arguments::{DiffOptions, ReportFormat, Shared};
+use crate::judge::{self, Judgement};
+use crate::outcome::Outcome;
+use crate::say::aside;
+use crate::table::quoted;
+
+/// Holders past these are counted, not named.
+const NAMED_HOLDERS: usize = 3;
+
+/// Shows what differs from the baseline.
+pub(crate) fn run(shared: &Shared, options: &DiffOptions) -> anyhow::Result<Outcome> {
+    let judgement = judge::once(shared)?;
+    let mut output = std::io::stdout().lock();
+    match options.format {
+        ReportFormat::Table => output.write_all(report(&judgement).as_bytes())?,
+        ReportFormat::Json => {
+            let document = drift_document(&judgement.inventory, &judgement.assessment, None);
+            serde_json::to_writer_pretty(&mut output, &document)?;
+            writeln!(output)?;
+        }
+    }
+    output.flush()?;
+    judgement.tell_gaps();
+    if !judgement.has_baseline() {
+        aside(
+            "\nThere is no baseline yet, so nothing counts as approved. `portledger learn` writes one from what\n\
+             listens now; read it, then `portledger diff` shows what differs.",
+        );
+    }
+    Ok(match findings(&judgement).is_empty() {
+        false => Outcome::Drift,
+        true if judgement.is_partial() => Outcome::Partial,
+        true => Outcome::Clean,
+    })
+}
+
+/// All drift, gravest first.
+fn findings(judgement: &Judgement) -> Vec<(&Finding, Option<&Service>)> {
+    let assessment = &judgement.assessment;
+    let of_services = assessment.services.iter().filter_map(|judged| match &judged.verdict {
+        Verdict::Drift(finding) => Some((&**finding, Some(&judged.service))),
+        _ => None,
+    });
+    let mut found: Vec<_> =
+        of_services.chain(assessment.absent.iter().map(|finding| (finding, None))).collect();
+    found.sort_by_key(|(finding, _)| (Reverse(finding.severity), finding.kind));
+    found
+}
+
+fn report(judgement: &Judgement) -> String {
+    let found = findings(judgement);
+    let mut text = String::new();
+    for (finding, service) in &found {
+        text += &block(judgement, finding, *service);
+        text.push('\n');
+    }
+    text += &summary(judgement, &found);
+    text += &gone(judgement);
+    text
+}
+
+/// What `serve` keeps open although it is not there any more.
+fn gone(judgement: &Judgement) -> String {
+    let Some(register) = open_drifts(&judgement.paths.state) else { return String::new() };
+    let line = |drift: &Drift| {
+        let gone_since = jiff::Timestamp::try_from(drift.gone_since?).ok()?;
+        let finding = &drift.finding;
+        Some(format!(
+            "  {} {} {}, last there {gone_since:.0}\n",
+            finding.severity,
+            finding.kind,
+            place(finding)
+        ))
+    };
+    let lines: String = register.drifts().filter_map(line).collect();
+    if lines.is_empty() {
+        return lines;
+    }
+    format!("Gone, and kept open by `serve` for a day after that:\n{lines}")
+}
+
+/// What a person needs to know of one drift, in lines of at most 80 columns as far as names allow.
+fn block(judgement: &Judgement, finding: &Finding, service: Option<&Service>) -> String {
+    let reach = finding.subject.reach.map(|reach| format!(", reach {reach}")).unwrap_or_default();
+    let mut lines = vec![
+        format!("{:<9} {:<16} {}{reach}", finding.severity, finding.kind, place(finding)),
+        format!("  id       {}", finding.id),
+    ];
+    let held_by = service.map(|service| held_by(judgement, service)).unwrap_or_default();
+    lines.extend(held_by.iter().map(|line| format!("  held by  {line}")));
+    lines.extend(finding.differs.iter().map(|sentence| format!("  why      {sentence}")));
+    let listeners = service.iter().flat_map(|service| &service.listeners);
+    let mut ports = listeners.map(|place| &judgement.inventory.listeners[*place]);
+    if ports.any(crate::approve::may_be_kernels) {
+        lines.push("  port     the kernel may have chosen it: `kernel` matches any such port".to_owned());
+    }
+    let nearest = finding.approval.iter();
+    lines.extend(nearest.map(|approval| format!("  nearest  approval {}", RawText::from(approval.as_str()))));
+    if !finding.also.is_empty() {
+        let also: Vec<_> = finding.also.iter().map(|kind| kind.as_str()).collect();
+        lines.push(format!("  also     {}", also.join(", ")));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// `tcp *:8443`, `udp 10.0.0.1%eth0:53 in web`.
+fn place(finding: &Finding) -> String {
+    let subject = &finding.subject;
+    let address = match subject.address {
+        AddressWord::Any => "*".to_owned(),
+        AddressWord::One(std::net::IpAddr::V6(address)) => format!("[{address}]"),
+        AddressWord::One(address) => address.to_string(),
+    };
+    let device = subject.device.as_ref().map(|device| format!("%{device}")).unwrap_or_default();
+    let port = match subject.port {
+        PortWord::Kernel => "kernel".to_owned(),
+        PortWord::Number(port) => port.to_string(),
+        PortWord::Any => "*".to_owned(),
+    };
+    let netns =
+        if subject.netns.as_bytes() == b"host" { String::new() } else { format!(" in {}", subject.netns) };
+    format!("{} {address}{device}:{port}{netns}", subject.protocol)
+}
+
+/// A line for each holder.
+fn held_by(judgement: &Judgement, service: &Service) -> Vec<String> {
+    let mut lines = BTreeMap::new();
+    for place in &service.listeners {
+        match &judgement.inventory.listeners[*place].holders {
+            Holders::Unattributed(reason) => {
+                lines.insert(
+                    u32::MAX,
+                    format!("nobody that was seen ({})", reason.as_str().replace('_', " ")),
+                );
+            }
+            Holders::Known(holders) => {
+                for holder in holders {
+                    let user = judgement.accounts.word(holder.uid);
+                    let program = holder.program.as_ref();
+                    let program = program.map_or("unreadable".to_owned(), |program| program.path.escaped());
+                    let workload = holder.workload.stable_name();
+                    let workload = workload.map(|name| format!(", {} {name}", holder.workload.kind()));
+                    let workload = workload.unwrap_or_default();
+                    let line = format!(
+                        "{}[{}] as {user}, program {program}{workload}",
+                        quoted(&holder.name),
+                        holder.id.pid
+                    );
+                    lines.insert(holder.id.pid, line);
+                }
+            }
+        }
+    }
+    let more = lines.len().saturating_sub(NAMED_HOLDERS);
+    let mut named: Vec<String> = lines.into_values().take(NAMED_HOLDERS).collect();
+    if more > 0 {
+        named.push(format!("and {more} more"));
+    }
+    named
+}
+
+fn summary(judgement: &Judgement, found: &[(&Finding, Option<&Service>)]) -> String {
+    if found.is_empty() && judgement.is_partial() {
+        return "No drift in what was seen, but not all was seen.\n".to_owned();
+    }
+    if found.is_empty() {
+        return "No drift.\n".to_owned();
+    }
+    let count = |severity| found.iter().filter(|(finding, _)| finding.severity == severity).count();
+    let counts: Vec<String> = Severity::ALL
+        .into_iter()
+        .rev()
+        .filter(|severity| count(*severity) > 0)
+        .map(|severity| format!("{} {severity}", count(severity)))
+        .collect();
+    let drifts = if found.len() == 1 { "drift" } else { "drifts" };
+    let mut text = format!("{} {drifts}: {}.", found.len(), counts.join(", "));
+    if judgement.has_baseline() {
+        text += " Look closer with `portledger list --filter verdict=drift`;\n\
+                 what is as it should be: `portledger approve ID --reason TEXT`.";
+    }
+    text + "\n"
+}

@@ -1,0 +1,143 @@
+use std::io::Write;
+
+use anyhow::Context;
+use inventory::{Protocol, Scope};
+use sensor::{Disagreement, Hashing, Privilege, Sensor};
+use serde_json::{Value, json};
+
+use crate::arguments::{DoctorOptions, ReportFormat, Shared};
+use crate::config::Config;
+use crate::gaps::gap_line;
+use crate::outcome::Outcome;
+use crate::paths::Paths;
+use crate::progress::Progress;
+use crate::say;
+
+/// What can be seen here, and what a second look by other means says of it.
+struct Examination {
+    privileges: Vec<Privilege>,
+    protocols: Vec<Protocol>,
+    inventory: inventory::Inventory,
+    /// Why there is no second opinion, or what it says.
+    second_opinion: Result<Vec<Disagreement>, String>,
+}
+
+/// Tells what this host lets us see, and how to see the rest.
+pub(crate) fn run(shared: &Shared, options: &DoctorOptions) -> anyhow::Result<Outcome> {
+    let config = Config::load(&Paths::of(shared)?)?;
+    let examination = examine(&config)?;
+    match options.format {
+        ReportFormat::Table => tell(&examination)?,
+        ReportFormat::Json => say::out(format_args!("{:#}", document(&examination)))?,
+    }
+    Ok(match &examination.second_opinion {
+        Ok(disagreements) if !disagreements.is_empty() => Outcome::Drift,
+        Ok(_) if is_whole(&examination) => Outcome::Clean,
+        _ => Outcome::Partial,
+    })
+}
+
+fn examine(config: &Config) -> anyhow::Result<Examination> {
+    let _progress = Progress::of("looking at sockets and their holders, twice");
+    let mut sensor = Sensor::new(crate::sensor::options(config, Hashing::Off, crate::sensor::workers()))
+        .context("cannot look at this host")?;
+    let second_opinion = sensor::second_opinion(&mut sensor).map_err(|error| error.to_string());
+    Ok(Examination {
+        privileges: sensor::privileges()?,
+        protocols: sensor::kernel_protocols(),
+        inventory: sensor.pass(),
+        second_opinion,
+    })
+}
+
+fn is_whole(examination: &Examination) -> bool {
+    // Nothing of today's sees events; a gap that everybody has is no finding.
+    examination.inventory.coverage.gaps.iter().all(|gap| gap.scope == Scope::Events)
+}
+
+fn tell(examination: &Examination) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "Privileges")?;
+    for privilege in &examination.privileges {
+        match privilege.held {
+            true => writeln!(out, "  ok       {}", privilege.name)?,
+            false => writeln!(out, "  missing  {}: {}", privilege.name, privilege.without)?,
+        }
+    }
+    if examination.privileges.iter().any(|privilege| !privilege.held) {
+        writeln!(out, "  To see the rest run as root: sudo portledger doctor")?;
+    }
+    let protocols: Vec<_> = examination.protocols.iter().map(ToString::to_string).collect();
+    writeln!(out, "\nProtocols of this kernel\n  {}", protocols.join(", "))?;
+    writeln!(out, "\nSeen")?;
+    for scope in Scope::ALL {
+        let share = examination.inventory.coverage.shares.of(scope);
+        writeln!(out, "  {:<11}{} of {} {}", scope.as_str(), share.seen, share.of, unit(scope))?;
+    }
+    writeln!(out, "\nNot seen")?;
+    let gaps = &examination.inventory.coverage.gaps;
+    for gap in gaps {
+        writeln!(out, "  {}", gap_line(gap))?;
+    }
+    if gaps.is_empty() {
+        writeln!(out, "  nothing that was looked for")?;
+    }
+    writeln!(
+        out,
+        "  packet, vsock and Unix sockets are not looked for by this release, nor UDP sockets with a peer"
+    )?;
+    writeln!(out, "  what opens and closes between two looks of `serve` can be missed")?;
+    writeln!(out, "\nSecond opinion (the crate netstat2, this network namespace only)")?;
+    match &examination.second_opinion {
+        Err(reason) => writeln!(out, "  none: {reason}")?,
+        Ok(disagreements) if disagreements.is_empty() => writeln!(out, "  agrees")?,
+        Ok(disagreements) => {
+            for disagreement in disagreements {
+                writeln!(out, "  {disagreement}")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn unit(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Sockets => "socket tables",
+        Scope::Holders => "processes' descriptors",
+        Scope::Namespaces => "network namespaces",
+        Scope::Addresses => "namespaces' addresses",
+        Scope::Events => "sources of events; opens and closes are polled for",
+    }
+}
+
+fn document(examination: &Examination) -> Value {
+    let privileges = examination.privileges.iter();
+    let privileges: Vec<_> = privileges
+        .map(
+            |privilege| json!({"name": privilege.name, "held": privilege.held, "without": privilege.without}),
+        )
+        .collect();
+    let protocols: Vec<_> = examination.protocols.iter().map(|protocol| protocol.as_str()).collect();
+    let shares = Scope::ALL.map(|scope| {
+        let share = examination.inventory.coverage.shares.of(scope);
+        json!({"scope": scope.as_str(), "seen": share.seen, "of": share.of})
+    });
+    let second_opinion = match &examination.second_opinion {
+        Err(reason) => json!({"had": false, "reason": reason}),
+        Ok(found) => {
+            let told: Vec<_> = found.iter().map(ToString::to_string).collect();
+            json!({"had": true, "disagreements": told})
+        }
+    };
+    let gaps =
+        serde_json::to_value(exporter::gaps_document(&examination.inventory.coverage)).unwrap_or_default();
+    json!({
+        "schema": 1,
+        "host": examination.inventory.host.to_string(),
+        "privileges": privileges,
+        "protocols": protocols,
+        "coverage": shares,
+        "gaps": gaps,
+        "second_opinion": second_opinion,
+    })
+}

@@ -1,0 +1,160 @@
+use std::path::Path;
+use std::time::SystemTime;
+
+use anyhow::{Context, anyhow, bail};
+use baseline::{
+    Accounts, Assessment, Baseline, Host, Mode, Policy, SourceText, assess, load_last_good, parse,
+};
+use exporter::{AccountBook, BaselineSet, LoadOutcome};
+use inventory::{Inventory, RawText};
+use jiff::tz::TimeZone;
+use sensor::{Hashing, Sensor};
+
+use crate::arguments::Shared;
+use crate::config::Config;
+use crate::gaps::gap_line;
+use crate::paths::Paths;
+use crate::progress::Progress;
+use crate::say::aside;
+use crate::sensor::{options, workers};
+
+/// What listens now, held against the baseline.
+pub(crate) struct Judgement {
+    pub(crate) paths: Paths,
+    pub(crate) policy: Policy,
+    /// The files of the baseline; `None` where there is none yet.
+    pub(crate) texts: Option<Vec<SourceText>>,
+    pub(crate) inventory: Inventory,
+    pub(crate) accounts: Accounts,
+    pub(crate) assessment: Assessment,
+    pub(crate) now: SystemTime,
+}
+
+/// Looks once and judges. Without a baseline that can be used nothing is judged, unless there never was one.
+pub(crate) fn once(shared: &Shared) -> anyhow::Result<Judgement> {
+    let paths = Paths::of(shared)?;
+    let config = Config::load(&paths)?;
+    let texts = read_baseline(&paths)?;
+    let baseline = texts.as_deref().map(parsed).transpose()?;
+    look(paths, &config, texts, baseline)
+}
+
+/// Looks once and judges by what can be had: with a baseline that cannot be used by the last good one, or by none. Also
+/// gives what is wrong with it.
+pub(crate) fn in_any_case(shared: &Shared) -> anyhow::Result<(Judgement, Option<anyhow::Error>)> {
+    let paths = Paths::of(shared)?;
+    let config = Config::load(&paths)?;
+    let read = read_baseline(&paths).and_then(|texts| {
+        let baseline = texts.as_deref().map(parsed).transpose()?;
+        Ok((texts, baseline))
+    });
+    let ((texts, baseline), wrong) = match read {
+        Ok(read) => (read, None),
+        Err(wrong) => {
+            let kept = load_last_good(&paths.state).ok().flatten();
+            let baseline = kept.as_deref().and_then(|texts| parse(texts).ok());
+            ((kept, baseline), Some(wrong))
+        }
+    };
+    Ok((look(paths, &config, texts, baseline)?, wrong))
+}
+
+/// The files of the baseline; `None` where there is none and `serve` has never had one either.
+fn read_baseline(paths: &Paths) -> anyhow::Result<Option<Vec<SourceText>>> {
+    let texts = paths.sources.read()?;
+    if texts.is_none() && matches!(load_last_good(&paths.state), Ok(Some(_))) {
+        let path = paths.sources.default_file().unwrap_or(Path::new("baseline.toml"));
+        bail!(
+            "{}: the baseline is gone, and there was one: `serve` goes on with the last good one, kept in {}. Put the \
+             file back; if none is wanted any more, remove last-good-baseline.json there",
+            path.display(),
+            paths.state.display()
+        );
+    }
+    Ok(texts)
+}
+
+fn look(
+    paths: Paths,
+    config: &Config,
+    texts: Option<Vec<SourceText>>,
+    baseline: Option<Baseline>,
+) -> anyhow::Result<Judgement> {
+    let policy = policy(config, baseline);
+    for warning in policy.baseline.warnings() {
+        aside(format_args!("portledger: {warning}"));
+    }
+    let _progress = Progress::of("looking at sockets and their holders");
+    let mut sensor =
+        Sensor::new(options(config, Hashing::On, workers())).context("cannot look at this host")?;
+    let inventory = sensor.pass();
+    let accounts = AccountBook::new().resolve(&inventory, &policy.baseline);
+    for unknown in policy.baseline.unknown_accounts(&accounts) {
+        aside(format_args!("portledger: {unknown}"));
+    }
+    let now = inventory.taken_at;
+    let assessment = assess(&inventory, &policy, &accounts, now);
+    Ok(Judgement { paths, policy, texts, inventory, accounts, assessment, now })
+}
+
+/// Reads configuration and baseline for the exporter.
+pub(crate) fn load(paths: &Paths) -> LoadOutcome {
+    let config = Config::load(paths).map_err(|error| format!("{error:#}"));
+    let read = paths.sources.read().map_err(anyhow::Error::from);
+    let set = read.and_then(|texts| {
+        let with_baseline = |texts: Vec<SourceText>| Ok(BaselineSet { baseline: parsed(&texts)?, texts });
+        texts.map(with_baseline).transpose()
+    });
+    LoadOutcome {
+        // The mode that holds once there is a baseline.
+        policy: config.map(|config| policy(&config, Some(Baseline::default()))),
+        baseline: set.map_err(|error| format!("{error:#}")),
+    }
+}
+
+/// All mistakes at once, each with its place.
+pub(crate) fn parsed(texts: &[SourceText]) -> anyhow::Result<Baseline> {
+    parse(texts).map_err(|mistakes| {
+        let told: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        anyhow!("the baseline cannot be used\n{}", told.join("\n"))
+    })
+}
+
+fn policy(config: &Config, baseline: Option<Baseline>) -> Policy {
+    let named = config.host.as_deref().map(RawText::from);
+    let name = named.unwrap_or_else(|| RawText::new(rustix::system::uname().nodename().to_bytes()));
+    let host = Host { name, groups: config.groups.iter().cloned().collect() };
+    let has_baseline = baseline.is_some();
+    let mut policy = Policy::new(baseline, host, TimeZone::system());
+    if let Some(mode) = config.mode.filter(|mode| has_baseline || *mode == Mode::Observe) {
+        policy.mode = mode;
+    }
+    if let Some(missing_after) = config.missing_after {
+        policy.missing_after = missing_after;
+    }
+    policy
+}
+
+impl Judgement {
+    pub(crate) fn has_baseline(&self) -> bool {
+        self.texts.is_some()
+    }
+
+    /// Sockets or holders may be missing from what was seen.
+    pub(crate) fn is_partial(&self) -> bool {
+        let coverage = &self.inventory.coverage;
+        coverage.may_hide_listeners() || coverage.may_hide_holders()
+    }
+
+    /// Says on the standard error what was not seen.
+    pub(crate) fn tell_gaps(&self) {
+        let gaps = &self.inventory.coverage.gaps;
+        if gaps.is_empty() {
+            return;
+        }
+        aside("\nNot seen:");
+        for gap in gaps {
+            aside(format_args!("  {}", gap_line(gap)));
+        }
+    }
+}

@@ -1,0 +1,57 @@
+use anyhow::{Context, bail};
+use baseline::LockedFile;
+
+use crate::arguments::{LearnOptions, Shared};
+use crate::editing::{PATIENCE, tell_daemon};
+use crate::judge;
+use crate::outcome::Outcome;
+use crate::paths::trusted_owner;
+use crate::say;
+
+/// Writes a baseline from what listens now. One that is there is never added to: what is new in it has to be approved.
+pub(crate) fn run(shared: &Shared, options: &LearnOptions) -> anyhow::Result<Outcome> {
+    let judgement = judge::once(shared)?;
+    let judge::Judgement { paths, policy, inventory, accounts, now, .. } = &judgement;
+    let path = paths.sources.default_file().context("no file of a baseline is named")?;
+    if judgement.has_baseline() && !options.stdout {
+        bail!(
+            "there is a baseline already, at {}: approve what is new with `portledger approve`, or see what learning \
+             would add with `portledger learn --stdout`",
+            path.display()
+        );
+    }
+    let text = baseline::learn(inventory, policy, accounts, *now);
+    if options.stdout {
+        say::out(text.trim_end())?;
+        judgement.tell_gaps();
+        return Ok(Outcome::Clean);
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder {
+        std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
+    }
+    let learned = judge::parsed(&[baseline::SourceText { path: path.to_owned(), text: text.clone() }])?;
+    if learned.approvals().is_empty() && judgement.assessment.findings().next().is_some() {
+        judgement.tell_gaps();
+        bail!(
+            "nothing was written: of {} listeners none could be learned, for nobody that holds them was seen; run it \
+             as root, or look at what would be written with `portledger learn --stdout`",
+            inventory.listeners.len()
+        );
+    }
+    let file = LockedFile::open(path, trusted_owner(), PATIENCE)?;
+    if !file.source().text.is_empty() {
+        bail!("{}: somebody wrote a baseline in the meantime", path.display());
+    }
+    file.replace(&text)?;
+    say::out(format_args!(
+        "{}: {} approvals learned from {} listeners.\n\
+         They count as learned, not as approved: read the file and give each entry a reason, then `portledger diff`.",
+        path.display(),
+        learned.approvals().len(),
+        inventory.listeners.len()
+    ))?;
+    tell_daemon(paths);
+    judgement.tell_gaps();
+    Ok(Outcome::Clean)
+}

@@ -1,0 +1,47 @@
+//! `portledger`: what listens on this host, who holds it, who can reach it, and whether somebody approved it.
+#![forbid(unsafe_code)]
+
+mod approve;
+mod arguments;
+mod config;
+mod csv_rows;
+mod diff;
+mod doctor;
+mod editing;
+mod filter;
+mod gaps;
+mod judge;
+mod keeper;
+mod learn;
+mod list;
+mod log;
+mod outcome;
+mod paths;
+mod progress;
+mod revoke;
+mod say;
+mod sensor;
+mod serve;
+mod table;
+
+use std::process::ExitCode;
+
+use arguments::{Arguments, Verb};
+use clap::Parser;
+use outcome::Outcome;
+
+fn main() -> ExitCode {
+    let Arguments { shared, verb } = Arguments::parse();
+    let outcome = match verb {
+        Verb::List(options) => list::run(&shared, &options),
+        Verb::Diff(options) => diff::run(&shared, &options),
+        Verb::Learn(options) => learn::run(&shared, &options),
+        Verb::Approve(options) => approve::run(&shared, &options),
+        Verb::Revoke(options) => revoke::run(&shared, &options),
+        Verb::Serve(options) => serve::run(&shared, options),
+        Verb::Sensor => sensor::run(&shared),
+        Verb::Keeper => keeper::run(&shared),
+        Verb::Doctor(options) => doctor::run(&shared, &options),
+    };
+    outcome.unwrap_or_else(|error| Outcome::failed(&error)).into()
+}

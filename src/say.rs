@@ -1,0 +1,12 @@
+use std::fmt::Display;
+use std::io::{self, Write};
+
+/// A line on the standard output; a closed or full one is an error, which the caller hands on.
+pub(crate) fn out(line: impl Display) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{line}")
+}
+
+/// A line on the standard error. One that is full or closed must not end what goes well otherwise.
+pub(crate) fn aside(line: impl Display) {
+    writeln!(io::stderr().lock(), "{line}").unwrap_or_default();
+}

@@ -1,0 +1,41 @@
+use std::os::fd::AsFd;
+
+use anyhow::Context;
+use rustix::process::Signal;
+use sensor::{Hashing, Sensor};
+
+use crate::arguments::Shared;
+use crate::config::Config;
+use crate::log::log_to_stderr;
+use crate::outcome::Outcome;
+use crate::paths::Paths;
+
+/// Looks at an interval and tells what it sees in frames on the standard output, until nobody reads there.
+pub(crate) fn run(shared: &Shared) -> anyhow::Result<Outcome> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
+        .context("cannot ask the kernel to end this process with its parent")?;
+    log_to_stderr();
+    let config = Config::load(&Paths::of(shared)?)?;
+    let output = std::io::stdout().as_fd().try_clone_to_owned().context("cannot use the standard output")?;
+    let sensor = Sensor::new(options(&config, Hashing::On, 1)).context("cannot look at this host")?;
+    ::sensor::run(sensor, config.sensor.interval, &output).context(
+        "frames cannot be written to the standard output; `serve` starts the sensor with a socket there",
+    )?;
+    Ok(Outcome::Clean)
+}
+
+/// What the configuration tells the sensor.
+pub(crate) fn options(config: &Config, hashing: Hashing, workers: usize) -> sensor::Options {
+    sensor::Options {
+        public: config.reach.public.clone(),
+        namespaces: config.sensor.namespaces,
+        redact: config.sensor.redact.clone(),
+        hashing,
+        workers,
+    }
+}
+
+/// Threads for a look that somebody waits for. One that runs in the background takes one.
+pub(crate) fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |count| count.get().min(4))
+}

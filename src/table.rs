@@ -1,0 +1,146 @@
+use std::io::{IsTerminal, Write};
+use std::net::IpAddr;
+
+use baseline::{Accounts, Assessment, ServiceId, Verdict};
+use comfy_table::{ContentArrangement, Table, presets};
+use inventory::{Holder, Holders, Inventory, Listener, NetNsKind, RawText};
+
+/// Tables are made for a terminal of this width where the output is none.
+const WIDTH: u16 = 80;
+/// Holders past these are counted, not named, in a table.
+const NAMED_HOLDERS: usize = 3;
+
+/// A listener with what is said of it.
+pub(crate) struct Row<'a> {
+    pub(crate) listener: &'a Listener,
+    pub(crate) service: &'a ServiceId,
+    pub(crate) verdict: &'a Verdict,
+    pub(crate) accounts: &'a Accounts,
+}
+
+/// All listeners with what is said of them, in the inventory's order.
+pub(crate) fn rows<'a>(
+    inventory: &'a Inventory,
+    assessment: &'a Assessment,
+    accounts: &'a Accounts,
+) -> Vec<Row<'a>> {
+    let judged = assessment.service_of.iter().map(|&place| &assessment.services[place]);
+    let with_judged = inventory.listeners.iter().zip(judged);
+    with_judged
+        .map(|(listener, judged)| Row {
+            listener,
+            service: &judged.service.id,
+            verdict: &judged.verdict,
+            accounts,
+        })
+        .collect()
+}
+
+impl Row<'_> {
+    /// The name of a holder's user, or its number.
+    pub(crate) fn user(&self, holder: &Holder) -> String {
+        self.accounts.word(holder.uid)
+    }
+
+    /// `sshd[712] root`, one a line.
+    fn held_by(&self) -> String {
+        let holders = match &self.listener.holders {
+            Holders::Known(holders) => holders,
+            Holders::Unattributed(reason) => return format!("({})", reason.as_str().replace('_', " ")),
+        };
+        let mut lines: Vec<String> = holders
+            .iter()
+            .take(NAMED_HOLDERS)
+            .map(|holder| format!("{}[{}] {}", quoted(&holder.name), holder.id.pid, self.user(holder)))
+            .collect();
+        if let Some(more) = holders.len().checked_sub(NAMED_HOLDERS).filter(|more| *more > 0) {
+            lines.push(format!("and {more} more"));
+        }
+        lines.join("\n")
+    }
+
+    /// The bound address as the table has it, without device and port.
+    pub(crate) fn address(&self) -> String {
+        match self.listener.endpoint.address {
+            _ if self.is_dual_stack() => "*".to_owned(),
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("[{address}]"),
+        }
+    }
+
+    fn is_dual_stack(&self) -> bool {
+        self.listener.endpoint.is_ipv6_wildcard() && self.listener.ipv6_only == Some(false)
+    }
+
+    /// `*:22`, `127.0.0.1:80`, `[::1]:53`; `0.0.0.0` and v6-only stay apart from `*`.
+    fn listens_on(&self) -> String {
+        let endpoint = &self.listener.endpoint;
+        let device = endpoint.device.as_ref().map(|device| format!("%{device}")).unwrap_or_default();
+        format!("{}{device}:{}", self.address(), endpoint.port)
+    }
+
+    fn said(&self) -> String {
+        match self.verdict {
+            Verdict::Drift(finding) => finding.kind.to_string(),
+            other => other.as_str().to_owned(),
+        }
+    }
+}
+
+/// A name between other words: one that could pass for several words stands in quotes.
+pub(crate) fn quoted(name: &RawText) -> String {
+    let text = name.escaped();
+    if text.contains([' ', ',', '[', ']', '"']) { format!("{text:?}") } else { text }
+}
+
+/// Rows as a person reads them.
+pub(crate) fn of_rows(rows: &[Row<'_>]) -> Table {
+    let elsewhere = rows.iter().any(|row| row.listener.netns.kind != NetNsKind::Host);
+    let mut header = vec!["PROTO", "LISTENS ON", "REACH", "VERDICT", "HELD BY"];
+    if elsewhere {
+        header.push("NETNS");
+    }
+    let mut table = plain(header);
+    for row in rows {
+        let mut cells = vec![
+            row.listener.endpoint.protocol.to_string(),
+            row.listens_on(),
+            row.listener.reach.to_string(),
+            row.said(),
+            row.held_by(),
+        ];
+        if elsewhere {
+            cells.push(row.listener.netns.to_string());
+        }
+        table.add_row(cells);
+    }
+    table
+}
+
+/// A table without lines, as wide as the terminal.
+fn plain(header: Vec<&str>) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(header);
+    table.set_width(if std::io::stdout().is_terminal() { terminal_width() } else { WIDTH });
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+fn terminal_width() -> u16 {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout());
+    size.map_or(WIDTH, |size| if size.ws_col == 0 { WIDTH } else { size.ws_col })
+}
+
+/// Prints a table without the blanks at the ends of its lines.
+pub(crate) fn print(table: &Table) -> anyhow::Result<()> {
+    let mut output = std::io::stdout().lock();
+    for line in table.lines() {
+        writeln!(output, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
