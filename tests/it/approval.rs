@@ -1,0 +1,231 @@
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::world::{Host, Running};
+
+#[test]
+fn a_host_without_a_baseline_is_told_what_to_do_next() {
+    let Some(host) = Host::new() else { return };
+    let _nc = host.listen("tcp 0.0.0.0:8080").by("nc");
+    let told = host.run(&["diff"]);
+    let said = format!("{}{}", told.stdout, told.stderr);
+    assert!(said.contains("portledger learn"), "{told:?}");
+    host.diff().on(8080).shows("unapproved").has("severity", "info");
+}
+
+#[test]
+fn what_was_learned_is_no_drift() {
+    let Some(host) = Host::new() else { return };
+    host.namespace("blue");
+    let _sshd = host.listen("tcp 0.0.0.0:22; tcp [::]:22 v6only").by("sshd");
+    let _dns = host.listen("udp 127.0.0.1:53; tcp 127.0.0.1:53").user(101).by("resolver");
+    let _blue = host.listen("tcp 0.0.0.0:80").inside("blue").by("web");
+    host.learn();
+    host.diff().is_clean();
+    for row in host.list().all_on(22) {
+        row.has("verdict", "learned");
+    }
+}
+
+#[test]
+fn a_new_wildcard_is_drift_until_it_is_approved_and_again_when_that_is_revoked() {
+    let Some(host) = Host::new() else { return };
+    let _sshd = host.listen("tcp 0.0.0.0:22").by("sshd");
+    host.learn();
+    let learned = host.baseline();
+    let _nc = host.listen("tcp 0.0.0.0:8080").by("nc");
+
+    let drift = host.diff().on(8080).shows("unapproved").has("severity", "critical").has("reach", "public");
+    host.diff().nothing_on(22);
+    let told = host.run(&["diff"]);
+    assert_eq!(told.code, 1);
+    assert!(told.stdout.contains("8080") && told.stdout.contains(&drift.id()), "{}", told.stdout);
+
+    let told = host.approve(&drift.id(), "a test, ticket 7");
+    assert_eq!(told.code, 0, "{told:?}");
+    host.diff().is_clean();
+    let approved = host.baseline();
+    assert!(approved.starts_with(&learned), "what stood there was changed: {approved}");
+    assert!(approved.contains("a test, ticket 7"), "{approved}");
+    host.list().on(8080).has("verdict", "approved");
+
+    let id = approved[learned.len()..].lines().find_map(|line| line.strip_prefix("id = ")).unwrap();
+    host.does(&["revoke", id.trim_matches('"')]);
+    host.diff().on(8080).shows("unapproved").has("id", drift.id());
+    assert_eq!(host.baseline().trim_end(), learned.trim_end());
+}
+
+#[test]
+fn approve_refuses_what_is_no_longer_what_was_shown() {
+    let Some(host) = Host::new() else { return };
+    host.learn();
+    let nc = host.listen("tcp 0.0.0.0:8080").by("nc");
+    let shown = host.diff().on(8080).id();
+    let before = host.baseline();
+
+    nc.ends();
+    let _other = host.listen("tcp 0.0.0.0:8080").by("backdoor");
+    let told = host.approve(&shown, "looked harmless");
+    assert_eq!(told.code, 2, "{told:?}");
+    assert!(told.stderr.contains(&shown), "{told:?}");
+    assert_eq!(host.baseline(), before);
+    host.diff().on(8080).shows("unapproved");
+}
+
+#[test]
+fn approve_wants_a_reason_and_revoke_something_that_is_there() {
+    let Some(host) = Host::new() else { return };
+    host.learn();
+    let _nc = host.listen("tcp 0.0.0.0:8080").by("nc");
+    let drift = host.diff().on(8080).id();
+    assert_eq!(host.run(&["approve", &drift]).code, 2);
+    assert_eq!(host.approve(&drift, "  ").code, 2);
+    let told = host.run(&["revoke", "no-such-approval"]);
+    assert_eq!(told.code, 2);
+    assert!(told.stderr.contains("no-such-approval"), "{told:?}");
+}
+
+#[test]
+fn loopback_that_became_a_wildcard_is_widened() {
+    let Some(host) = Host::new() else { return };
+    let app = host.listen("tcp 127.0.0.1:8080").by("app");
+    host.learn();
+    host.diff().is_clean();
+    app.ends();
+    let _app = host.listen("tcp 0.0.0.0:8080").by("app");
+    host.diff().on(8080).shows("widened").has("severity", "critical");
+}
+
+#[test]
+fn another_program_and_another_user_are_told_apart() {
+    let Some(host) = Host::new() else { return };
+    let one = host.listen("tcp 0.0.0.0:8081").by("app");
+    let two = host.listen("tcp 0.0.0.0:8082").user(101).by("other");
+    host.learn();
+    one.ends();
+    two.ends();
+    let _one = host.listen("tcp 0.0.0.0:8081").by("backdoor");
+    let _two = host.listen("tcp 0.0.0.0:8082").user(102).by("other");
+    let drifts = host.diff();
+    drifts.on(8081).shows("program_changed").has("severity", "critical");
+    drifts.on(8082).shows("user_changed");
+}
+
+#[test]
+fn a_program_that_was_replaced_on_disk_is_outdated_and_no_alarm() {
+    let Some(host) = Host::new() else { return };
+    let app = host.listen("tcp 0.0.0.0:8080").with_a_file_of_its_own().by("app");
+    host.learn();
+    std::fs::copy(&app.program, host.path("bin/next")).unwrap();
+    std::fs::rename(host.path("bin/next"), &app.program).unwrap();
+    host.diff().on(8080).shows("outdated").has("severity", "info");
+    std::fs::remove_file(&app.program).unwrap();
+    host.diff().on(8080).shows("binary_changed").has("severity", "critical");
+}
+
+#[test]
+fn an_approval_ends_with_its_time() {
+    let Some(host) = Host::new() else { return };
+    let app = host.listen("tcp 0.0.0.0:8080").by("app");
+    let approval = |expires: &str| {
+        format!(
+            "[[approval]]\nid = \"app\"\nlisten = \"tcp/*:8080\"\nprogram = \"{}\"\nreason = \"a trial\"\nexpires = {expires}\n",
+            app.program.display()
+        )
+    };
+    host.write("etc/baseline.toml", approval("2099-01-01"));
+    host.diff().is_clean();
+    host.write("etc/baseline.toml", approval("2020-01-01"));
+    host.diff().on(8080).shows("expired").has("approval", "app");
+}
+
+/// Killed at fifty instants: the file is the old one or the new one, never a part of either, and never locked for good.
+#[test]
+fn a_kill_in_the_middle_of_approve_leaves_the_file_whole() {
+    let Some(host) = Host::new() else { return };
+    host.learn();
+    host.write("etc/baseline.toml", format!("# by hand, above\n{}# by hand, below\n", host.baseline()));
+    let _nc = host.listen("tcp 0.0.0.0:8080").by("nc");
+    let drift = host.diff().on(8080).id();
+    let old = host.baseline();
+
+    let began = std::time::Instant::now();
+    assert_eq!(host.approve(&drift, "whole").code, 0);
+    let takes = began.elapsed();
+    let mut killed = 0;
+    for step in 0..50 {
+        host.write("etc/baseline.toml", &old);
+        let mut command = host.portledger(&["approve", &drift, "--reason", "whole"]);
+        command.stderr(std::process::Stdio::null()).stdout(std::process::Stdio::null());
+        let mut approve = Running::start(command);
+        std::thread::sleep(takes * step / 50);
+        approve.signal(Signal::KILL);
+        killed += u32::from(approve.ends_with() != Some(0));
+        let text = host.baseline();
+        assert!(
+            text == old || (text.starts_with("# by hand, above\n") && text.contains("\"whole\"")),
+            "{text}"
+        );
+        assert_ne!(host.diff().code, 2, "the file is broken: {text}");
+    }
+    assert!(killed > 10, "only {killed} of 50 were killed before they were done in {takes:?}");
+    host.write("etc/baseline.toml", &old);
+    assert_eq!(host.approve(&drift, "whole").code, 0, "a killed one left its lock behind");
+    host.diff().is_clean();
+}
+
+/// What two people approve at once is in the file afterwards, both.
+#[test]
+fn two_approvals_at_once_lose_nothing() {
+    let Some(host) = Host::new() else { return };
+    host.learn();
+    let _one = host.listen("tcp 0.0.0.0:8081").by("one");
+    let _two = host.listen("tcp 0.0.0.0:8082").by("two");
+    let drifts = host.diff();
+    let ids = [drifts.on(8081).id(), drifts.on(8082).id()];
+    std::thread::scope(|scope| {
+        for id in &ids {
+            scope.spawn(|| {
+                let approved = || (host.approve(id, "at once").code == 0).then_some(());
+                crate::world::within(Duration::from_secs(20), "it is approved", approved);
+            });
+        }
+    });
+    host.diff().is_clean();
+}
+
+/// It may speak of more than what is approved again, and holds what people wrote.
+#[test]
+fn what_has_expired_stays_as_it_was_written() {
+    let Some(host) = Host::new() else { return };
+    let app = host.listen("tcp 0.0.0.0:8080-8081").by("app");
+    let old = format!(
+        "# agreed with Bob\n[[approval]]\nid = \"old\"   # inline\nlisten = [\"tcp/*:8080\", \"tcp/*:8081\"]\n\
+         program = \"{}\"\nteam = \"infra\"\nexpires = 2020-01-01\n",
+        app.program.display()
+    );
+    host.write("etc/baseline.toml", &old);
+    let told = host.approve("old", "which of the two?");
+    assert_eq!(told.code, 2, "{told:?}");
+    assert!(told.stderr.contains("2 services"), "{told:?}");
+    let service = host.list().on(8080).get("service").as_str().unwrap().to_owned();
+    let told = host.approve(&service, "renewed");
+    assert_eq!(told.code, 0, "{told:?}");
+    assert!(host.baseline().starts_with(&old), "{}", host.baseline());
+    let drifts = host.diff();
+    drifts.nothing_on(8080);
+    drifts.on(8081).shows("expired");
+}
+
+#[test]
+fn nothing_is_approved_where_nobody_reads_it() {
+    let Some(host) = Host::new() else { return };
+    host.learn();
+    let _nc = host.listen("tcp 0.0.0.0:8080").by("nc");
+    let drift = host.diff().on(8080).id();
+    let elsewhere = host.path("etc/elsewhere.toml");
+    let told = host.run(&["approve", &drift, "--reason", "r", "--file", elsewhere.to_str().unwrap()]);
+    assert_eq!(told.code, 2, "{told:?}");
+    assert!(!elsewhere.exists());
+}

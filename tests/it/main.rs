@@ -1,0 +1,24 @@
+//! The whole command on the real kernel and against real peers. Each story runs on a [`world::Host`] of its own, so
+//! all of them run at once and none sees what else listens on the machine.
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+mod approval;
+#[cfg(test)]
+mod arrows;
+#[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod inventory;
+#[cfg(test)]
+mod peers;
+#[cfg(test)]
+mod privileges;
+#[cfg(test)]
+mod scale;
+#[cfg(test)]
+mod serving;
+#[cfg(test)]
+mod world;

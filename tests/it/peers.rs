@@ -1,0 +1,314 @@
+//! Real programs of others: as listeners, in a container, and on the way to the pager.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::world::{Host, Running, Serve, eventually, skip, within};
+
+/// False, and says so, where one of the programs is not installed.
+fn installed(programs: &[&str]) -> bool {
+    let folders = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+    let is_there = |program: &&&str| folders.iter().any(|folder| Path::new(folder).join(program).exists());
+    let missing: Vec<_> = programs.iter().filter(|program| !is_there(program)).collect();
+    if !missing.is_empty() {
+        skip(&format!("{missing:?} not installed; `make peers` as root does it"));
+    }
+    missing.is_empty()
+}
+
+fn start(host: &Host, program: &str, arguments: &[&str]) -> Running {
+    let name = Path::new(program).file_name().unwrap().to_str().unwrap();
+    let log = fs::File::create(host.path(format!("log/{name}"))).unwrap();
+    let mut command = host.command(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+    Running::start(command)
+}
+
+fn listens(host: &Host, port: u16) {
+    eventually("it listens", || host.within(|| TcpStream::connect(("127.0.0.1", port)).ok()).map(drop));
+}
+
+#[test]
+fn real_daemons_are_listed_learned_and_judged() {
+    if !installed(&["sshd", "ssh-keygen", "nginx", "redis-server"]) {
+        return;
+    }
+    let Some(host) = Host::new() else { return };
+    let key = host.path("etc/key");
+    let key = key.to_str().unwrap();
+    host.sh(&format!("ssh-keygen -q -t ed25519 -N '' -f {key}"));
+    let _sshd =
+        start(&host, "/usr/sbin/sshd", &["-D", "-e", "-f", "/dev/null", "-h", key, "-o", "PidFile=none"]);
+    let _redis =
+        start(&host, "/usr/bin/redis-server", &["--bind", "127.0.0.1", "--port", "6379", "--save", ""]);
+    let pid = host.path("log/nginx.pid");
+    host.write(
+        "etc/nginx.conf",
+        format!(
+            "user www-data; worker_processes 2; daemon off; pid {}; error_log stderr;\n\
+             events {{}} http {{ access_log off; server {{ listen 80; listen [::]:80; }} }}",
+            pid.display()
+        ),
+    );
+    let conf = host.path("etc/nginx.conf");
+    let _nginx = start(&host, "/usr/sbin/nginx", &["-c", conf.to_str().unwrap()]);
+    for port in [22, 80, 6379] {
+        listens(&host, port);
+    }
+    // nginx's workers come after its sockets.
+    let web = eventually("nginx has its workers", || {
+        let mut rows = host.list().all_on(80);
+        rows.retain(|row| row.pids().len() == 3);
+        (rows.len() == 2).then(|| rows.remove(0))
+    });
+    let users: Vec<_> =
+        web.get("holders").as_array().unwrap().iter().map(|holder| holder["user"].clone()).collect();
+    assert_eq!(users, ["root", "www-data", "www-data"]);
+    web.has("holders/0/program", "/usr/sbin/nginx").has("holders/0/file", "host");
+    let listing = host.list();
+    for row in listing.all_on(22) {
+        row.has("holders/0/program", "/usr/sbin/sshd").has("reach", "public");
+    }
+    listing.on(6379).has("reach", "loopback");
+
+    host.learn();
+    host.diff().is_clean();
+    let _nc = host.listen("tcp 0.0.0.0:8080").by("nc");
+    let drifts = host.diff();
+    drifts.on(8080).shows("unapproved");
+    for port in [22, 80, 6379] {
+        drifts.nothing_on(port);
+    }
+}
+
+/// A root folder with nothing but busybox is container enough.
+#[test]
+fn a_container_is_named_and_not_judged() {
+    if !installed(&["podman", "runc", "busybox"]) {
+        return;
+    }
+    let Some(host) = Host::new() else { return };
+    let rootfs = host.path("rootfs");
+    fs::create_dir_all(rootfs.join("bin")).unwrap();
+    fs::copy("/bin/busybox", rootfs.join("bin/nc")).unwrap();
+    // Podman's state stands where it always does, on a file system that is this host's alone.
+    host.sh("mkdir -p /var/lib/containers && mount -t tmpfs none /var/lib/containers");
+    let podman = "podman --runtime /usr/sbin/runc --cgroup-manager=cgroupfs --events-backend=file";
+    let run = format!(
+        "{podman} run -d --name shop --ulimit nofile=1024:1024 --ulimit nproc=1000:1000 --network=none \
+         --rootfs {} /bin/nc -ll -p 8080",
+        rootfs.display()
+    );
+    let id = host.sh(&run).trim().to_owned();
+    let row = eventually("the container listens", || host.list().all_on(8080).pop());
+    let ended = row.clone();
+    row.has("netns/kind", "container")
+        .has("netns/name", "shop")
+        .has("holders/0/workload/kind", "container")
+        .has("holders/0/workload/name", "shop")
+        .has("holders/0/file", "foreign")
+        .has("reach", "loopback")
+        .has("verdict", "unjudged");
+    assert!(!ended.get("service").to_string().contains(&id[..12]));
+    host.learn();
+    host.diff().is_clean();
+
+    // Another container of the same name is the same service.
+    host.sh(&format!("{podman} rm -f -t 0 shop"));
+    host.sh(&run);
+    let again = eventually("the container listens again", || host.list().all_on(8080).pop());
+    assert_eq!(again.get("service"), ended.get("service"));
+    host.sh(&format!("{podman} rm -f -t 0 shop"));
+}
+
+/// Where Alertmanager calls: a server of the story on the host's loopback.
+struct Webhook {
+    listener: TcpListener,
+    port: u16,
+}
+
+impl Webhook {
+    fn new(host: &Host) -> Self {
+        let listener = host.within(|| TcpListener::bind("127.0.0.1:0").unwrap());
+        listener.set_nonblocking(true).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        Webhook { listener, port }
+    }
+
+    /// The next call, if there is one.
+    fn call(&self) -> Option<Value> {
+        let (stream, _) = self.listener.accept().ok()?;
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut reader = BufReader::new(&stream);
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            if line.trim().is_empty() {
+                break;
+            }
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).unwrap();
+        (&stream).write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+        Some(serde_json::from_slice(&body).unwrap())
+    }
+
+    /// The alerts of the first call that holds one of this kind about this drift.
+    fn told(&self, status: &str, drift: &str) -> Vec<Value> {
+        within(Duration::from_secs(60), &format!("{status} {drift}"), || {
+            let call = self.call()?;
+            let alerts = call["alerts"].as_array().unwrap().clone();
+            let is_it = |alert: &Value| alert["status"] == status && alert["labels"]["drift"] == drift;
+            alerts.iter().any(is_it).then_some(alerts)
+        })
+    }
+}
+
+const ALERTMANAGER: u16 = 9093;
+
+/// Runs our example configuration, with the waits of a test and the webhook of the test.
+fn start_alertmanager(host: &Host, webhook: &Webhook) -> Running {
+    let example =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("monitoring/alertmanager.yml"))
+            .unwrap();
+    let url = format!("http://127.0.0.1:{}/", webhook.port);
+    let config = example
+        .replace("http://127.0.0.1:9/", &url)
+        .replace("group_wait: 30s", "group_wait: 2s")
+        .replace("group_interval: 5m", "group_interval: 1s");
+    assert!(config.contains(&url) && config.contains("group_interval: 1s"), "{config}");
+    host.write("etc/alertmanager.yml", config);
+    let (file, data) = (host.path("etc/alertmanager.yml"), host.path("alertmanager"));
+    let flags = [
+        format!("--config.file={}", file.display()),
+        format!("--storage.path={}", data.display()),
+        format!("--web.listen-address=127.0.0.1:{ALERTMANAGER}"),
+        "--cluster.listen-address=".to_owned(),
+    ];
+    let running = start(host, "prometheus-alertmanager", &flags.each_ref().map(String::as_str));
+    listens(host, ALERTMANAGER);
+    running
+}
+
+fn start_prometheus(host: &Host) -> Running {
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("monitoring/rules");
+    host.write(
+        "etc/prometheus.yml",
+        format!(
+            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
+             rule_files: [\"{}/*.yml\"]\n\
+             alerting: {{alertmanagers: [{{static_configs: [{{targets: [\"127.0.0.1:{ALERTMANAGER}\"]}}]}}]}}\n\
+             scrape_configs: [{{job_name: portledger, static_configs: [{{targets: [\"127.0.0.1:{}\"]}}]}}]\n",
+            rules.display(),
+            Serve::PORT
+        ),
+    );
+    let (file, data) = (host.path("etc/prometheus.yml"), host.path("prometheus"));
+    let flags = [
+        format!("--config.file={}", file.display()),
+        format!("--storage.tsdb.path={}", data.display()),
+        "--web.listen-address=127.0.0.1:9090".to_owned(),
+    ];
+    let running = start(host, "prometheus", &flags.each_ref().map(String::as_str));
+    listens(host, 9090);
+    running
+}
+
+#[test]
+fn drift_reaches_the_pager_and_resolves_with_its_approval() {
+    if !installed(&["prometheus", "prometheus-alertmanager"]) {
+        return;
+    }
+    let Some(host) = Host::new() else { return };
+    let webhook = Webhook::new(&host);
+    let _alertmanager = start_alertmanager(&host, &webhook);
+    let _prometheus = start_prometheus(&host);
+    host.learn();
+    let serve = host.serve();
+    let _nc = host.listen("tcp 0.0.0.0:8080").by("nc");
+    let drift = eventually("it drifts", || serve.drifts().find(8080)).id();
+
+    let alerts = webhook.told("firing", &drift);
+    assert_eq!(alerts.len(), 1, "{alerts:#?}");
+    let labels = &alerts[0]["labels"];
+    assert_eq!(labels["alertname"], "PortledgerDrift");
+    assert_eq!((&labels["severity"], &labels["kind"]), (&json!("critical"), &json!("unapproved")));
+    assert_eq!(
+        alerts[0]["annotations"]["summary"],
+        "127.0.0.1: unapproved tcp/*:8080 open to everyone, nc as root"
+    );
+    let description = alerts[0]["annotations"]["description"].as_str().unwrap();
+    assert!(
+        description.contains("still there") && !description.contains("portledger approve"),
+        "{description}"
+    );
+
+    assert_eq!(host.approve(&drift, "wanted").code, 0);
+    webhook.told("resolved", &drift);
+}
+
+#[test]
+fn silence_resolves_nothing_at_the_pager() {
+    if !installed(&["prometheus", "prometheus-alertmanager"]) {
+        return;
+    }
+    let Some(host) = Host::new() else { return };
+    let webhook = Webhook::new(&host);
+    let _alertmanager = start_alertmanager(&host, &webhook);
+    let _prometheus = start_prometheus(&host);
+    host.learn();
+    let serve = host.serve();
+    let _nc = host.listen("tcp 0.0.0.0:8080").by("nc");
+    let drift = eventually("it drifts", || serve.drifts().find(8080)).id();
+    webhook.told("firing", &drift);
+    serve.running.kill();
+    let deadline = std::time::Instant::now() + Duration::from_secs(15);
+    while std::time::Instant::now() < deadline {
+        if let Some(call) = webhook.call() {
+            let resolved =
+                |alert: &Value| alert["status"] == "resolved" && alert["labels"]["drift"] == drift.as_str();
+            assert!(!call["alerts"].as_array().unwrap().iter().any(resolved), "{call:#}");
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn three_hundred_hosts_with_one_drift_are_one_page() {
+    if !installed(&["prometheus-alertmanager"]) {
+        return;
+    }
+    let Some(host) = Host::new() else { return };
+    let webhook = Webhook::new(&host);
+    let _alertmanager = start_alertmanager(&host, &webhook);
+    let alerts: Vec<Value> = (0..300)
+        .map(|n| {
+            json!({"labels": {"alertname": "PortledgerDrift", "drift": "s1-0123456789ab", "severity": "critical",
+                "instance": format!("host-{n}:10433"), "job": "portledger"}})
+        })
+        .collect();
+    let body = Value::from(alerts).to_string();
+    host.within(|| {
+        let mut stream = TcpStream::connect(("127.0.0.1", ALERTMANAGER)).unwrap();
+        let head =
+            "POST /api/v2/alerts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close";
+        write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    });
+    assert_eq!(webhook.told("firing", "s1-0123456789ab").len(), 300);
+    std::thread::sleep(Duration::from_secs(4));
+    assert!(webhook.call().is_none(), "a second page");
+}

@@ -1,0 +1,99 @@
+use std::net::TcpListener;
+use std::process::Command;
+
+use crate::world::{Drifts, Host, Listing};
+
+const STRANGER: u32 = 65534;
+
+fn told_to_stranger(host: &Host, arguments: &[&str]) -> crate::world::Told {
+    crate::world::finish(host.portledger_as(STRANGER, arguments))
+}
+
+#[test]
+fn an_ordinary_user_sees_less_and_is_told_so() {
+    let Some(host) = Host::new() else { return };
+    host.write("etc/baseline.toml", "# nothing is approved\n");
+    let _sshd = host.listen("tcp 0.0.0.0:22").by("sshd");
+    let _own = host.listen("tcp 127.0.0.1:8080").user(STRANGER).by("own");
+    let told = told_to_stranger(&host, &["list", "--format", "json"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    let listing = Listing::new(&told.stdout);
+    listing.on(22).has("unattributed", "denied");
+    listing.on(8080).has("holders/0/name", "own");
+    let holders: Vec<_> = listing.gaps().iter().filter(|gap| gap["scope"] == "holders").collect();
+    assert!(!holders.is_empty(), "{:#?}", listing.gaps());
+    assert!(
+        holders.iter().any(|gap| gap["reason"].as_str().unwrap().contains("CAP_SYS_PTRACE")),
+        "{holders:#?}"
+    );
+}
+
+#[test]
+fn no_drift_in_a_part_of_the_host_is_not_no_drift() {
+    let Some(host) = Host::new() else { return };
+    host.write("etc/baseline.toml", "# nothing is approved\n");
+    host.diff().is_clean();
+    let told = told_to_stranger(&host, &["diff", "--format", "json"]);
+    let drifts = Drifts::new(told);
+    assert_eq!(drifts.code, 3, "{:#}", drifts.document);
+    let told = told_to_stranger(&host, &["doctor"]);
+    assert_eq!(told.code, 3, "{told:?}");
+    assert!(told.stdout.contains("CAP_SYS_PTRACE"), "{told:?}");
+}
+
+#[test]
+fn hidden_processes_are_a_gap() {
+    let Some(host) = Host::new() else { return };
+    let _sshd = host.listen("tcp 0.0.0.0:22").by("sshd");
+    host.sh("mount -o remount,hidepid=2 /proc");
+    let told = told_to_stranger(&host, &["list", "--format", "json"]);
+    let listing = Listing::new(&told.stdout);
+    listing.on(22).has("unattributed", "denied");
+    let told_of = |gap: &serde_json::Value| gap["reason"].as_str().unwrap().contains("hidepid");
+    assert!(listing.gaps().iter().any(told_of), "{:#?}", listing.gaps());
+}
+
+/// The process that speaks HTTP holds nothing that would let it look or change anything.
+#[test]
+fn serve_gives_its_privileges_away() {
+    use crate::world::status;
+    let Some(host) = Host::new() else { return };
+    let serve = host.serve();
+    let exporter = serve.running.outer;
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        assert_eq!(status(exporter, set), "0000000000000000", "{set}");
+    }
+    assert_eq!(status(exporter, "NoNewPrivs"), "1");
+    assert_eq!(status(exporter, "Groups"), "");
+    let uids = status(exporter, "Uid");
+    let mut uids = uids.split_whitespace();
+    let uid = uids.next().unwrap();
+    assert!(uid != "0" && uid != "65534" && uids.all(|other| other == uid), "{uid}");
+    assert_eq!(status(serve.sensor(), "Uid").split_whitespace().next(), Some("0"));
+}
+
+/// Without root all of it runs as the one user.
+#[test]
+fn an_ordinary_user_can_serve_too() {
+    let Some(host) = Host::new() else { return };
+    host.sh(&format!("install -d -o {STRANGER} -m 750 {}", host.path("state").display()));
+    let command = host.portledger_as(STRANGER, &["serve"]);
+    let serve = crate::world::Serve::run(&host, command);
+    let coverage = serve.metric("portledger_coverage{scope=\"holders\"}").unwrap();
+    assert!(coverage < 1.0, "{coverage}");
+}
+
+/// Needs no privilege and no namespace: what anybody sees of this machine.
+#[test]
+fn anybody_sees_their_own_listener() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portledger"));
+    command.args(["list", "--format", "json", "--state"]).arg(folder.path());
+    let output = command.env("XDG_CONFIG_HOME", folder.path()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let listing = Listing::new(std::str::from_utf8(&output.stdout).unwrap());
+    let rows = listing.all_on(own.local_addr().unwrap().port());
+    let ours = u64::from(std::process::id());
+    assert!(rows.iter().any(|row| row.pids().contains(&ours)), "{rows:#?}");
+}

@@ -1,0 +1,113 @@
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::process::{Running, arguments, descendants};
+use super::{Drifts, Host, eventually};
+
+/// `portledger serve` on a host, until it is dropped.
+pub(crate) struct Serve<'a> {
+    host: &'a Host,
+    pub(crate) running: Running,
+}
+
+impl<'a> Serve<'a> {
+    pub(crate) const PORT: u16 = 10433;
+
+    pub(crate) fn start(host: &'a Host, flags: &[&str]) -> Self {
+        let mut words = vec!["serve"];
+        words.extend(flags);
+        Serve::run(host, host.portledger(&words))
+    }
+
+    /// Starts it in another way.
+    pub(crate) fn run(host: &'a Host, mut command: Command) -> Self {
+        let log = File::options().create(true).append(true).open(host.path("log/serve")).unwrap();
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        let serve = Serve { host, running: Running::start(command) };
+        eventually("serve is ready", || {
+            let exited = std::fs::metadata(format!("/proc/{}", serve.running.outer)).is_err();
+            assert!(!exited, "serve ended: {}", serve.log());
+            serve.try_get("/-/ready").filter(|(status, _)| *status == 200)
+        });
+        serve
+    }
+
+    /// What it wrote to its standard error so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.host.path("log/serve")).unwrap()
+    }
+
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
+        self.try_get(path).unwrap_or_else(|| panic!("no answer for {path}; log: {}", self.log()))
+    }
+
+    /// `None` where nobody answers.
+    pub(crate) fn try_get(&self, path: &str) -> Option<(u16, String)> {
+        self.host.within(|| request(&format!("GET {path} HTTP/1.1\r\nHost: {}\r\n", Host::NAME)))
+    }
+
+    pub(crate) fn json(&self, path: &str) -> Value {
+        let (status, body) = self.get(path);
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"))
+    }
+
+    pub(crate) fn drifts(&self) -> Drifts {
+        Drifts::of(self.json("/api/v1/drift"))
+    }
+
+    /// The value of a series, its name and labels written as in the scrape.
+    pub(crate) fn metric(&self, series: &str) -> Option<f64> {
+        let (status, text) = self.get("/metrics");
+        assert_eq!(status, 200, "{text}");
+        let line =
+            text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ').map(str::to_owned))?;
+        Some(line.parse().unwrap())
+    }
+
+    /// The pid of the sensor, as the machine counts.
+    pub(crate) fn sensor(&self) -> u32 {
+        eventually("there is a sensor", || self.child("sensor"))
+    }
+
+    /// The pid of the keeper that starts the sensor.
+    pub(crate) fn keeper(&self) -> u32 {
+        eventually("there is a keeper", || self.child("keeper"))
+    }
+
+    fn child(&self, verb: &str) -> Option<u32> {
+        let is_it = |pid: &u32| arguments(*pid).get(1).is_some_and(|word| word == verb);
+        descendants(self.running.outer).into_iter().find(is_it)
+    }
+}
+
+/// One request over loopback; the head's last line is added here.
+pub(crate) fn request(head: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", Serve::PORT)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+    Some((status, if chunked { unchunked(body) } else { body.to_owned() }))
+}
+
+fn unchunked(mut body: &str) -> String {
+    let mut whole = String::new();
+    while let Some((length, rest)) = body.split_once("\r\n") {
+        let length = usize::from_str_radix(length, 16).unwrap();
+        if length == 0 {
+            break;
+        }
+        whole.push_str(&rest[..length]);
+        body = &rest[length + 2..];
+    }
+    whole
+}
