@@ -1,0 +1,65 @@
+# The recipes that people run are the ones that CI runs.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.PHONY: test lint bench peers format clippy rules unit
+
+# What the tests run against, and the program by which each is known to be there.
+PEERS := ss:iproute2 promtool:prometheus prometheus-alertmanager:prometheus-alertmanager nginx:nginx-light \
+	redis-server:redis-server sshd:openssh-server podman:podman runc:runc busybox:busybox-static \
+	python3:python3 setpriv:util-linux
+BENCH_PEERS := ss:iproute2 lsof:lsof netstat:net-tools
+
+# Everything. Without root it runs what needs none; each test that is skipped names itself and why.
+test: peers format clippy rules unit
+
+# Installs what is missing, as root only. Nothing is started by it where systemd does not run; where it runs, Debian
+# starts what it installs: install the packages beforehand if that is not wanted.
+peers:
+	@$(call install,$(PEERS))
+
+format:
+	cargo fmt --all --check
+	cargo fmt --manifest-path bench/Cargo.toml --check
+
+clippy:
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+rules:
+	@if command -v promtool >/dev/null; then \
+		promtool check rules monitoring/rules/*.yml && \
+		promtool test rules monitoring/tests/*.yml && \
+		monitoring/tests/fleet.sh; \
+	else echo "SKIP rules: no promtool (package prometheus)"; fi
+	@if command -v amtool >/dev/null; then amtool check-config monitoring/alertmanager.yml; \
+	else echo "SKIP alertmanager.yml: no amtool (package prometheus-alertmanager)"; fi
+
+# A skipped test prints a line that begins with SKIP; they are gathered at the end, where they are seen.
+unit:
+	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
+	cargo test --workspace --locked -- --show-output 2>&1 | tee "$$log"; \
+	skipped=$$(grep -aoE 'SKIP [^:]+: .*' "$$log" | sort -u || true); \
+	if [ -n "$$skipped" ]; then printf '\nSkipped:\n%s\n' "$$skipped"; fi
+
+# Licences, bans and sources need nothing but the lock file; the advisories need their database from the network.
+lint: format clippy
+	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny --locked check licenses bans sources
+	@if cargo deny fetch db >/dev/null 2>&1; then cargo deny --locked check advisories; \
+	else echo "SKIP advisories: the advisory database cannot be fetched from here"; fi
+
+# BENCH="--fds 500000 --listeners 2000" changes the load; see bench/README.md.
+bench:
+	@$(call install,$(BENCH_PEERS))
+	cargo build --release --locked
+	cargo build --release --locked --manifest-path bench/Cargo.toml
+	cargo run --release --locked --quiet --manifest-path bench/Cargo.toml --bin compare -- \
+		--portledger "$${CARGO_TARGET_DIR:-target}/release/portledger" $(BENCH)
+
+define install
+missing=(); for peer in $(1); do \
+	PATH=$$PATH:/usr/sbin:/sbin command -v $${peer%%:*} >/dev/null || missing+=($${peer##*:}); done; \
+if [ $${#missing[@]} -eq 0 ]; then :; \
+elif [ $$(id -u) -ne 0 ]; then echo "Not root, so not installed: $${missing[*]}"; \
+else export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && \
+	apt-get install -y -qq --no-install-recommends "$${missing[@]}" </dev/null; fi
+endef
