@@ -3,7 +3,6 @@ use std::time::Duration;
 use inventory::{Gap, Holder, RawText, Scope, Workload};
 
 use crate::privileges::cure;
-use crate::process::Hashing;
 
 const COLLECTOR: &str = "procfs";
 
@@ -69,30 +68,18 @@ impl Unseen {
     }
 }
 
-/// What is told of the holders, but not all of it.
-pub(super) fn of_descriptions<'a>(holders: impl Iterator<Item = &'a Holder>, hashing: Hashing) -> Vec<Gap> {
-    let (mut unnamed, mut unhashed) = (0, 0);
-    for holder in holders {
-        if let Workload::Container(container) = &holder.workload {
-            unnamed += usize::from(container.name.is_none());
-        }
-        let program = holder.program.as_ref();
-        unhashed += usize::from(program.is_some_and(|program| program.sha256.is_none()));
+/// What is told of the holders, but not all of it. A program that was not hashed is no gap: its hash is absent, and an
+/// approval that pins one does not cover it.
+pub(super) fn of_descriptions<'a>(holders: impl Iterator<Item = &'a Holder>) -> Vec<Gap> {
+    let is_unnamed = |holder: &&Holder| matches!(&holder.workload, Workload::Container(container) if container.name.is_none());
+    let unnamed = holders.filter(is_unnamed).count();
+    if unnamed == 0 {
+        return Vec::new();
     }
-    let mut gaps = Vec::new();
-    if unnamed > 0 {
-        gaps.push(gap(&format!(
-            "the containers of {unnamed} holders are known by their id alone: no state file of Docker, Podman, \
-             containerd or CRI-O that can be read names them"
-        )));
-    }
-    if unhashed > 0 && hashing == Hashing::On {
-        gaps.push(gap(&format!(
-            "the programs of {unhashed} holders were not hashed: they are beyond 256 MiB, beyond the 512 MiB of one \
-             pass, or cannot be read"
-        )));
-    }
-    gaps
+    vec![gap(&format!(
+        "the containers of {unnamed} holders are known by their id alone: no state file of Docker, Podman, containerd \
+         or CRI-O that can be read names them"
+    ))]
 }
 
 fn gap(reason: &str) -> Gap {

@@ -369,7 +369,7 @@ impl Memory {
         let seen = unseen.processes - unseen.denied - unseen.failed;
         let mut gaps = unseen.gaps();
         let holders = self.held.values().map(|held| held.described.holder.as_ref());
-        gaps.extend(gaps::of_descriptions(holders, self.describer.hashing()));
+        gaps.extend(gaps::of_descriptions(holders));
         Attribution { found, missing, gaps, share: share(seen, unseen.processes) }
     }
 

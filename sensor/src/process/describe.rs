@@ -112,10 +112,6 @@ impl Describer {
         self.ancestors.clear();
     }
 
-    pub(crate) fn hashing(&self) -> Hashing {
-        self.hasher.hashing()
-    }
-
     pub(crate) fn workload(&mut self, process: &ProcessDir) -> Result<Workload, Unreadable> {
         match process.cgroup() {
             Ok(cgroup) => Ok(self.workloads.of(&cgroup)),

@@ -39,10 +39,6 @@ impl Hasher {
         self.left_in_pass = PASS_BYTES;
     }
 
-    pub(crate) fn hashing(&self) -> Hashing {
-        self.hashing
-    }
-
     /// Of the file that the process runs. `None` where it was not asked for, is beyond the bounds or cannot be read.
     pub(crate) fn of(&mut self, process: &ProcessDir, file: &FileId) -> Option<[u8; 32]> {
         if self.hashing == Hashing::Off {
@@ -55,7 +51,8 @@ impl Hasher {
             return None;
         }
         self.left_in_pass -= file.size;
-        let hash = hash_of(process, file)?;
+        // A link made to it or taken away meanwhile changes its time, and nothing of its content.
+        let hash = (0..TRIES).find_map(|_| hash_of(process, file))?;
         if self.known.len() >= REMEMBERED {
             self.known.clear();
         }
@@ -64,15 +61,19 @@ impl Hasher {
     }
 }
 
+/// How often a file is read that changes while it is read.
+const TRIES: usize = 3;
+
 /// `None` where the file is no longer the one that was looked at, or is written to meanwhile.
 fn hash_of(process: &ProcessDir, file: &FileId) -> Option<[u8; 32]> {
     let mut reader = process.open_program().ok()?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 64 << 10];
-    let mut left = file.size;
-    if FileId::at(reader.as_fd(), b"").ok()? != *file {
+    let begun = FileId::at(reader.as_fd(), b"").ok()?;
+    if !begun.is_same_file(file) {
         return None;
     }
+    let mut left = begun.size;
     loop {
         let count = reader.read(&mut buffer).ok()?;
         if count == 0 {
@@ -81,6 +82,6 @@ fn hash_of(process: &ProcessDir, file: &FileId) -> Option<[u8; 32]> {
         left = left.checked_sub(u64::try_from(count).ok()?)?;
         hasher.update(&buffer[..count]);
     }
-    let unchanged = left == 0 && FileId::at(reader.as_fd(), b"").ok()? == *file;
+    let unchanged = left == 0 && FileId::at(reader.as_fd(), b"").ok()? == begun;
     unchanged.then(|| hasher.finalize().into())
 }
