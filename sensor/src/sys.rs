@@ -1,6 +1,8 @@
 //! The calls for which no safe wrapper exists: the only place of this workspace with `unsafe`.
 #![allow(unsafe_code)]
 
+pub(crate) mod mapping;
+
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
