@@ -35,7 +35,7 @@ pub(crate) fn inventory(listeners: Vec<Listener>) -> Inventory {
         netns: None,
         reason: RawText::new(*b"a process\n cannot be read"),
     };
-    let coverage = Coverage { gaps: vec![gap], shares };
+    let coverage = Coverage { gaps: vec![gap], shares, events: inventory::EventSource::Polls };
     Inventory { host: RawText::from("web-1"), taken_at: now(), listeners, coverage }
 }
 
@@ -76,6 +76,7 @@ pub(crate) fn listener(
         holders,
         reach: Reach::Public,
         port_choice: PortChoice::Unknown { ephemeral: false },
+        peer: None,
         published: Vec::new(),
         since: Some(now()),
     }

@@ -105,7 +105,7 @@ impl Judge {
             }
         }
         snapshot.best = self.raise_coverage(snapshot.best, &pass.inventory);
-        self.judge(snapshot, Arc::new(pass.inventory), pass.took, Moment { now, looked: now });
+        self.judge(snapshot, Arc::new(pass.inventory), pass.closing.took, Moment { now, looked: now });
         if pass.first {
             self.warn_of_unknown_accounts();
         }

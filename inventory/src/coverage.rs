@@ -72,7 +72,7 @@ pub struct Shares {
     pub namespaces: Share,
     /// Namespaces whose interfaces could be read, of those looked into.
     pub addresses: Share,
-    /// 1 of 1 where the kernel tells opens and closes, 0 of 1 where they are polled for.
+    /// Kinds of news that the kernel tells by itself, of those that are wanted; the others are polled for.
     pub events: Share,
 }
 
@@ -89,6 +89,36 @@ impl Shares {
     }
 }
 
+/// How a sensor learns of opens and closes between two looks, best first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum EventSource {
+    /// BPF programs tell all of them.
+    Bpf,
+    /// BPF programs tell those of TCP; others are polled for.
+    Tracepoint,
+    /// A perf event calls for a look when a TCP socket opens; others are polled for.
+    Perf,
+    /// Nothing is told: all are polled for, or one look is all there is.
+    #[default]
+    Polls,
+}
+
+impl EventSource {
+    /// All of them.
+    pub const ALL: [EventSource; 4] =
+        [EventSource::Bpf, EventSource::Tracepoint, EventSource::Perf, EventSource::Polls];
+
+    /// The word used in labels and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            EventSource::Bpf => "bpf",
+            EventSource::Tracepoint => "tracepoint",
+            EventSource::Perf => "perf",
+            EventSource::Polls => "polls",
+        }
+    }
+}
+
 /// What one pass looked at and what it could not see.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coverage {
@@ -96,6 +126,8 @@ pub struct Coverage {
     pub gaps: Vec<Gap>,
     /// In numbers.
     pub shares: Shares,
+    /// How what happens between two looks is learned.
+    pub events: EventSource,
 }
 
 impl Coverage {

@@ -7,6 +7,7 @@
 mod changes;
 mod coverage;
 mod endpoint;
+mod event;
 pub mod frame;
 mod holder;
 mod listener;
@@ -16,8 +17,9 @@ mod reach;
 mod workload;
 
 pub use changes::Changes;
-pub use coverage::{Coverage, Gap, Scope, Share, Shares};
+pub use coverage::{Coverage, EventSource, Gap, Scope, Share, Shares};
 pub use endpoint::{Endpoint, Protocol, UnknownWord};
+pub use event::{Discrepancies, Event};
 pub use holder::{Holder, Holders, Parent, ProcessId, Program, ProgramFile, Unattributed};
 pub use listener::{Inventory, Listener, PortChoice, SocketId};
 pub use netns::{NetNs, NetNsId, NetNsKind};

@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -39,6 +40,8 @@ pub struct Listener<H = Arc<Holder>> {
     pub reach: Reach,
     /// Who chose the port.
     pub port_choice: PortChoice,
+    /// The only one it takes packets from: of a UDP socket that was bound and then connected.
+    pub peer: Option<SocketAddr>,
     /// Endpoints of the host that a proxy process forwards to this one.
     pub published: Vec<Endpoint>,
     /// When it was first seen; `None` where it was there before the looking began.
@@ -59,6 +62,7 @@ impl<H> Listener<H> {
             holders,
             reach: self.reach,
             port_choice: self.port_choice,
+            peer: self.peer,
             published: self.published,
             since: self.since,
         }

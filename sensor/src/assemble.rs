@@ -54,6 +54,7 @@ fn listener(seen: &Seen<'_>, view: &NamespaceView, netns: &NetNs, socket: &Socke
         holders: seen.attribution.holders(socket.inode),
         reach: widest.unwrap_or(Reach::Public),
         port_choice: PortChoice::Unknown { ephemeral: may_be_ephemeral(view, socket) },
+        peer: None,
         published: Vec::new(),
         since: None,
         endpoint,

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use inventory::{
-    Coverage, Gap, Holders, Inventory, Listener, Protocol, RawText, Scope, Share, Shares, SocketId,
-    Unattributed,
+    Coverage, EventSource, Gap, Holders, Inventory, Listener, Protocol, RawText, Scope, Share, Shares,
+    SocketId, Unattributed,
 };
 use ipnet::IpNet;
 
@@ -242,7 +242,7 @@ fn coverage(visits: Visits, attribution: Attribution, missing: Option<Gap>) -> C
             reason: RawText::new(format!("{left_out} gaps more than {MOST_GAPS} are not told one by one")),
         });
     }
-    Coverage { gaps, shares }
+    Coverage { gaps, shares, events: EventSource::Polls }
 }
 
 /// The protocols that this kernel has and whose sockets are looked for.

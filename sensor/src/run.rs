@@ -1,7 +1,7 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use inventory::frame::{self, BrokenFrame, Message, messages_of_changes, messages_of_inventory};
+use inventory::frame::{self, BrokenFrame, Closing, Message, messages_of_changes, messages_of_inventory};
 use inventory::{Changes, Gap, Inventory, RawText, Scope};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -41,18 +41,18 @@ pub fn run(mut sensor: Sensor, interval: Duration, output: &impl AsFd) -> Result
     loop {
         let began = Instant::now();
         let now = sensor.pass();
-        let took = began.elapsed();
+        let closing = Closing { took: began.elapsed(), ..Closing::default() };
         if began.saturating_duration_since(told_whole) >= WHOLE_EVERY {
             known = None;
         }
         let told = match &known {
             Some(before) => {
                 let changes = Changes::between(&before.listeners, &now.listeners);
-                tell(output, messages_of_changes(&changes, &now, took))?
+                tell(output, messages_of_changes(&changes, &now, closing))?
             }
             None => {
                 told_whole = began;
-                tell(output, messages_of_inventory(&now, took))?
+                tell(output, messages_of_inventory(&now, closing))?
             }
         };
         known = match told {

@@ -112,7 +112,7 @@ impl Rejudge<'_> {
             host: self.inventory.host.clone(),
             taken_at: self.inventory.taken_at,
             listeners,
-            coverage: Coverage { gaps: Vec::new(), shares: self.coverage().shares },
+            coverage: Coverage { gaps: Vec::new(), ..self.coverage().clone() },
         };
         let assessment = assess(&kept, self.policy, self.accounts, self.now);
         let mut closed: BTreeMap<DriftId, Option<ClosedBecause>> = BTreeMap::new();

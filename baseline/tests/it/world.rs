@@ -76,7 +76,7 @@ impl World {
         let shares = Shares { sockets: all, holders: all, namespaces: all, addresses: all, events: all };
         let mut listeners: Vec<Listener> = self.listeners.iter().map(Listening::listener).collect();
         listeners.sort_by_key(|listener| listener.id);
-        let coverage = Coverage { gaps: self.gaps.clone(), shares };
+        let coverage = Coverage { gaps: self.gaps.clone(), shares, events: inventory::EventSource::Polls };
         Inventory { host: self.host.name.clone(), taken_at: self.now, listeners, coverage }
     }
 
@@ -229,6 +229,7 @@ impl Listening {
             },
             reach: self.reach,
             port_choice: self.port_choice,
+            peer: None,
             published: self.published.clone(),
             since: None,
         }

@@ -2,6 +2,8 @@ use std::path::Path;
 
 use super::*;
 use crate::LoadOutcome;
+use inventory::frame::Closing;
+
 use crate::fixtures::{self, TOOK, now};
 use crate::rules::tests::{good_baseline, no_baseline, rules};
 
@@ -38,7 +40,8 @@ fn open(snapshots: &watch::Receiver<Snapshot>) -> Vec<(String, bool)> {
 
 fn frames(listeners: Vec<inventory::Listener>) -> Vec<Vec<u8>> {
     let inventory = fixtures::inventory(listeners);
-    let messages = inventory::frame::messages_of_inventory(&inventory, TOOK);
+    let messages =
+        inventory::frame::messages_of_inventory(&inventory, Closing { took: TOOK, ..Closing::default() });
     messages.map(|message| inventory::frame::encode(&message).unwrap()).collect()
 }
 

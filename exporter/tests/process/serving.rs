@@ -3,7 +3,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime};
 
-use inventory::frame::{Message, encode, messages_of_inventory};
+use inventory::frame::{Closing, Message, encode, messages_of_inventory};
 use inventory::{Coverage, Inventory, RawText, Share, Shares};
 use rustix::net::{SendFlags, send};
 use rustix::process::Signal;
@@ -28,10 +28,10 @@ fn ask(port: u16, path: &str) -> String {
 fn empty_inventory() -> Vec<Message> {
     let all = Share { seen: 1, of: 1 };
     let shares = Shares { sockets: all, holders: all, namespaces: all, addresses: all, events: all };
-    let coverage = Coverage { gaps: Vec::new(), shares };
+    let coverage = Coverage { gaps: Vec::new(), shares, events: inventory::EventSource::Polls };
     let (host, taken_at) = (RawText::from("web-1"), SystemTime::now());
     let inventory = Inventory { host, taken_at, listeners: Vec::new(), coverage };
-    messages_of_inventory(&inventory, Duration::from_millis(1)).collect()
+    messages_of_inventory(&inventory, Closing::default()).collect()
 }
 
 /// Over the real sockets on both sides, as the user that it becomes.

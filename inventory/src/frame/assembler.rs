@@ -1,12 +1,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use super::Message;
-use crate::{Changes, Coverage, Gap, Holder, Inventory, Listener, RawText, Shares, SocketId};
+use super::{Closing, Message, Tells};
+use crate::{
+    Changes, Coverage, Event, EventSource, Gap, Holder, Inventory, Listener, RawText, Shares, SocketId,
+};
 
 /// Bounds on what a sensor that lies can make the other end keep.
 const MAX_LISTENERS: usize = 262_144;
+const MAX_EVENTS: usize = 2 * MAX_LISTENERS;
 const MAX_HOLDERS: usize = 262_144;
 const MAX_GAPS: usize = 4_096;
 
@@ -35,8 +38,12 @@ pub struct Pass {
     pub changes: Changes,
     /// It was the first since this end began to read.
     pub first: bool,
-    /// How long the sensor took.
-    pub took: Duration,
+    /// What it was told as. Only a look tells gaps; of events those of the look before hold.
+    pub tells: Tells,
+    /// Of a batch of events: what happened, in its order, what opened and closed within it too.
+    pub events: Vec<Event>,
+    /// How long the sensor took, what it lost, in what the look differs from what events had told.
+    pub closing: Closing,
 }
 
 /// Puts messages together to passes.
@@ -47,16 +54,17 @@ pub struct Assembler {
     /// False after a break: `base` is kept to compare with, changes to it are refused.
     in_step: bool,
     open: Option<Open>,
+    /// Of the look before.
+    gaps: Vec<Gap>,
 }
 
 /// A pass of which the end has not come.
 struct Open {
     host: RawText,
     taken_at: SystemTime,
-    whole: bool,
+    tells: Tells,
     holders: Vec<Arc<Holder>>,
-    listeners: Vec<Listener>,
-    closed: Vec<SocketId>,
+    events: Vec<Event>,
     gaps: Vec<Gap>,
 }
 
@@ -73,29 +81,41 @@ impl Assembler {
     }
 
     fn step(&mut self, message: Message) -> Result<Option<Pass>, BrokenPass> {
-        if let Message::Begin { host, taken_at, whole } = message {
-            if !whole && !self.in_step {
+        if let Message::Begin { host, taken_at, tells } = message {
+            if tells != Tells::Everything && !self.in_step {
                 return Err(BrokenPass::NoBase);
             }
-            self.open = Some(Open::new(host, taken_at, whole));
+            self.open = Some(Open::new(host, taken_at, tells));
             return Ok(None);
         }
-        if let Message::End { shares, listeners, took } = message {
+        if let Message::End { shares, listeners, took, lost, discrepancies, events } = message {
             let open = self.open.take().ok_or(BrokenPass::Outside("an end"))?;
-            return self.close(open, shares, listeners, took).map(Some);
+            let closing = Closing { took, lost, discrepancies };
+            return self.close(open, shares, events, listeners, closing).map(Some);
         }
         let open = self.open.as_mut().ok_or(BrokenPass::Outside("a part of a pass"))?;
         open.add(message).map(|()| None)
     }
 
-    fn close(&mut self, open: Open, shares: Shares, told: u32, took: Duration) -> Result<Pass, BrokenPass> {
+    fn close(
+        &mut self,
+        open: Open,
+        shares: Shares,
+        source: EventSource,
+        told: u32,
+        closing: Closing,
+    ) -> Result<Pass, BrokenPass> {
         let first = self.base.is_none();
         let before = self.base.take().unwrap_or_default();
-        let mut after = if open.whole { BTreeMap::new() } else { before.clone() };
-        for id in &open.closed {
-            after.remove(id);
+        let mut after = if open.tells == Tells::Everything { BTreeMap::new() } else { before.clone() };
+        for event in &open.events {
+            match event {
+                Event::Opened(listener) | Event::Changed(listener) => {
+                    after.insert(listener.id, listener.clone());
+                }
+                Event::Closed(id, _) => drop(after.remove(id)),
+            }
         }
-        after.extend(open.listeners.into_iter().map(|listener| (listener.id, listener)));
         let have = after.len();
         let broken = if have != told as usize {
             Some(BrokenPass::Count { told, have })
@@ -110,26 +130,38 @@ impl Assembler {
         let listeners = after.values().cloned().collect();
         self.base = Some(after);
         self.in_step = true;
-        let coverage = Coverage { gaps: open.gaps, shares };
+        let events = if open.tells == Tells::Events {
+            open.events
+        } else {
+            self.gaps = open.gaps;
+            Vec::new()
+        };
+        let coverage = Coverage { gaps: self.gaps.clone(), shares, events: source };
         let inventory = Inventory { host: open.host, taken_at: open.taken_at, listeners, coverage };
-        Ok(Pass { inventory, changes, first, took })
+        Ok(Pass { inventory, changes, first, tells: open.tells, events, closing })
     }
 }
 
 impl Open {
-    fn new(host: RawText, taken_at: SystemTime, whole: bool) -> Self {
-        let (holders, listeners, closed, gaps) = Default::default();
-        Open { host, taken_at, whole, holders, listeners, closed, gaps }
+    fn new(host: RawText, taken_at: SystemTime, tells: Tells) -> Self {
+        let (holders, events, gaps) = Default::default();
+        Open { host, taken_at, tells, holders, events, gaps }
     }
 
     fn add(&mut self, message: Message) -> Result<(), BrokenPass> {
         match message {
             Message::Holder(holder) => push(&mut self.holders, Arc::new(holder), MAX_HOLDERS, "holders"),
-            Message::Opened(listener) | Message::Changed(listener) => {
-                let listener = self.resolve(listener)?;
-                push(&mut self.listeners, listener, MAX_LISTENERS, "listeners")
+            Message::Opened(listener) => {
+                let opened = Event::Opened(self.resolve(listener)?);
+                push(&mut self.events, opened, MAX_EVENTS, "listeners")
             }
-            Message::Closed(id) => push(&mut self.closed, id, MAX_LISTENERS, "closed sockets"),
+            Message::Changed(listener) => {
+                let changed = Event::Changed(self.resolve(listener)?);
+                push(&mut self.events, changed, MAX_EVENTS, "listeners")
+            }
+            Message::Closed(id, at) => {
+                push(&mut self.events, Event::Closed(id, at), MAX_EVENTS, "closed sockets")
+            }
             Message::Gap(gap) => push(&mut self.gaps, gap, MAX_GAPS, "gaps"),
             Message::Begin { .. } | Message::End { .. } => Err(BrokenPass::Outside("a begin or an end")),
         }

@@ -7,7 +7,11 @@ use proptest::prelude::{any, proptest};
 use super::*;
 use crate::*;
 
-const TOOK: Duration = Duration::from_millis(3);
+const CLOSING: Closing = Closing {
+    took: Duration::from_millis(3),
+    lost: 0,
+    discrepancies: Discrepancies { unannounced: 0, lingering: 0, altered: 0 },
+};
 
 fn holder(pid: u32) -> Arc<Holder> {
     Arc::new(Holder {
@@ -40,6 +44,7 @@ fn listener(cookie: u64, holders: &[Arc<Holder>]) -> Listener {
         holders: Holders::Known(holders.to_vec()),
         reach: Reach::Loopback,
         port_choice: PortChoice::Unknown { ephemeral: false },
+        peer: None,
         published: Vec::new(),
         since: None,
     }
@@ -48,7 +53,7 @@ fn listener(cookie: u64, holders: &[Arc<Holder>]) -> Listener {
 fn inventory(listeners: Vec<Listener>) -> Inventory {
     let all = Share { seen: 1, of: 1 };
     let shares = Shares { sockets: all, holders: all, namespaces: all, addresses: all, events: all };
-    let coverage = Coverage { gaps: Vec::new(), shares };
+    let coverage = Coverage { gaps: Vec::new(), shares, events: EventSource::Polls };
     Inventory { host: RawText::from("web"), taken_at: SystemTime::UNIX_EPOCH, listeners, coverage }
 }
 
@@ -71,7 +76,7 @@ fn deliver(
 fn an_inventory_arrives_as_it_was_sent_and_holders_stay_shared() {
     let shared = holder(5);
     let sent = inventory(vec![listener(1, &[shared.clone(), holder(6)]), listener(2, &[shared])]);
-    let pass = deliver(&mut Assembler::default(), messages_of_inventory(&sent, TOOK)).unwrap().unwrap();
+    let pass = deliver(&mut Assembler::default(), messages_of_inventory(&sent, CLOSING)).unwrap().unwrap();
     assert_eq!(pass.inventory, sent);
     assert!(pass.first);
     let [first, second] = &pass.inventory.listeners[..] else { panic!("two listeners") };
@@ -84,8 +89,8 @@ fn changes_arrive_at_the_same_inventory() {
     let after = inventory(vec![listener(2, &[holder(9)]), listener(3, &[holder(5)])]);
     let changes = Changes::between(&before.listeners, &after.listeners);
     let mut assembler = Assembler::default();
-    deliver(&mut assembler, messages_of_inventory(&before, TOOK)).unwrap();
-    let pass = deliver(&mut assembler, messages_of_changes(&changes, &after, TOOK)).unwrap().unwrap();
+    deliver(&mut assembler, messages_of_inventory(&before, CLOSING)).unwrap();
+    let pass = deliver(&mut assembler, messages_of_changes(&changes, &after, CLOSING)).unwrap().unwrap();
     assert_eq!(pass.inventory, after);
     assert_eq!(pass.changes, changes);
     assert!(!pass.first);
@@ -96,10 +101,10 @@ fn a_sensor_that_died_in_the_middle_leaves_the_last_pass_in_force() {
     let before = inventory(vec![listener(1, &[holder(5)])]);
     let after = inventory(vec![listener(4, &[holder(5)])]);
     let mut assembler = Assembler::default();
-    deliver(&mut assembler, messages_of_inventory(&before, TOOK)).unwrap();
-    let torn = messages_of_inventory(&after, TOOK).take(2);
+    deliver(&mut assembler, messages_of_inventory(&before, CLOSING)).unwrap();
+    let torn = messages_of_inventory(&after, CLOSING).take(2);
     assert_eq!(deliver(&mut assembler, torn), Ok(None));
-    let pass = deliver(&mut assembler, messages_of_inventory(&after, TOOK)).unwrap().unwrap();
+    let pass = deliver(&mut assembler, messages_of_inventory(&after, CLOSING)).unwrap().unwrap();
     assert_eq!(pass.changes, Changes::between(&before.listeners, &after.listeners));
 }
 
@@ -107,7 +112,7 @@ fn a_sensor_that_died_in_the_middle_leaves_the_last_pass_in_force() {
 fn changes_without_what_they_change_are_refused() {
     let now = inventory(vec![]);
     let none = Changes::default();
-    let sent = messages_of_changes(&none, &now, TOOK);
+    let sent = messages_of_changes(&none, &now, CLOSING);
     assert_eq!(deliver(&mut Assembler::default(), sent), Err(BrokenPass::NoBase));
 }
 
@@ -115,17 +120,19 @@ fn changes_without_what_they_change_are_refused() {
 fn a_count_that_does_not_agree_asks_for_a_whole_pass() {
     let mut assembler = Assembler::default();
     let sent = inventory(vec![listener(1, &[holder(5)])]);
-    let lossy = messages_of_inventory(&sent, TOOK).filter(|message| !matches!(message, Message::Opened(_)));
+    let lossy =
+        messages_of_inventory(&sent, CLOSING).filter(|message| !matches!(message, Message::Opened(_)));
     assert_eq!(deliver(&mut assembler, lossy), Err(BrokenPass::Count { told: 1, have: 0 }));
     let none = Changes::default();
-    let changes = messages_of_changes(&none, &sent, TOOK);
+    let changes = messages_of_changes(&none, &sent, CLOSING);
     assert_eq!(deliver(&mut assembler, changes), Err(BrokenPass::NoBase));
 }
 
 #[test]
 fn a_holder_that_was_not_told_is_refused() {
     let sent = inventory(vec![listener(1, &[holder(5)])]);
-    let lossy = messages_of_inventory(&sent, TOOK).filter(|message| !matches!(message, Message::Holder(_)));
+    let lossy =
+        messages_of_inventory(&sent, CLOSING).filter(|message| !matches!(message, Message::Holder(_)));
     assert_eq!(deliver(&mut Assembler::default(), lossy), Err(BrokenPass::Holder(0)));
 }
 
