@@ -61,6 +61,9 @@ pub(crate) enum Verb {
     /// Starts the sensor, and starts it again when it ends
     #[command(hide = true)]
     Keeper,
+    /// Loads BPF programs for the process that started it
+    #[command(hide = true)]
+    Loader(LoaderOptions),
     /// Tell what this host lets us see, and how to see the rest
     ///
     /// Exit status: 0 all is seen, 1 a second opinion differs from what we see, 2 failed, 3 something is not seen.
@@ -152,6 +155,13 @@ pub(crate) struct ServeOptions {
     /// Also export a series for each listener
     #[arg(long = "metrics.listener-info")]
     pub(crate) listener_info: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LoaderOptions {
+    /// Also what tells opens and closes
+    #[arg(long)]
+    pub(crate) events: bool,
 }
 
 #[derive(Args, Debug)]

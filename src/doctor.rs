@@ -2,12 +2,13 @@ use std::io::Write;
 
 use anyhow::Context;
 use inventory::{Protocol, Scope};
-use sensor::{Disagreement, Hashing, Privilege, Sensor};
+use sensor::{Bpf, Disagreement, Hashing, Privilege, Sensor};
 use serde_json::{Value, json};
 
 use crate::arguments::{DoctorOptions, ReportFormat, Shared};
 use crate::config::Config;
 use crate::gaps::gap_line;
+use crate::loader::loader;
 use crate::outcome::Outcome;
 use crate::paths::Paths;
 use crate::progress::Progress;
@@ -39,8 +40,13 @@ pub(crate) fn run(shared: &Shared, options: &DoctorOptions) -> anyhow::Result<Ou
 
 fn examine(config: &Config) -> anyhow::Result<Examination> {
     let _progress = Progress::of("looking at sockets and their holders, twice");
-    let mut sensor = Sensor::new(crate::sensor::options(config, Hashing::Off, crate::sensor::workers()))
-        .context("cannot look at this host")?;
+    let mut sensor = Sensor::new(crate::sensor::options(
+        config,
+        Hashing::Off,
+        crate::sensor::workers(),
+        Bpf::Always(loader),
+    ))
+    .context("cannot look at this host")?;
     let second_opinion = sensor::second_opinion(&mut sensor).map_err(|error| error.to_string());
     Ok(Examination {
         privileges: sensor::privileges()?,

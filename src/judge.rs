@@ -8,11 +8,12 @@ use baseline::{
 use exporter::{AccountBook, BaselineSet, LoadOutcome};
 use inventory::{Inventory, RawText};
 use jiff::tz::TimeZone;
-use sensor::{Hashing, Sensor};
+use sensor::{Bpf, Hashing, Sensor};
 
 use crate::arguments::Shared;
 use crate::config::Config;
 use crate::gaps::gap_line;
+use crate::loader::loader;
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::say::aside;
@@ -36,7 +37,7 @@ pub(crate) fn once(shared: &Shared) -> anyhow::Result<Judgement> {
     let config = Config::load(&paths)?;
     let texts = read_baseline(&paths)?;
     let baseline = texts.as_deref().map(parsed).transpose()?;
-    look(paths, &config, texts, baseline)
+    look(paths, &config, texts, baseline, Bpf::Always(loader))
 }
 
 /// Looks once and judges by what can be had: with a baseline that cannot be used by the last good one, or by none. Also
@@ -56,7 +57,7 @@ pub(crate) fn in_any_case(shared: &Shared) -> anyhow::Result<(Judgement, Option<
             ((kept, baseline), Some(wrong))
         }
     };
-    Ok((look(paths, &config, texts, baseline)?, wrong))
+    Ok((look(paths, &config, texts, baseline, Bpf::WhenItPays(loader))?, wrong))
 }
 
 /// The files of the baseline; `None` where there is none and `serve` has never had one either.
@@ -79,6 +80,7 @@ fn look(
     config: &Config,
     texts: Option<Vec<SourceText>>,
     baseline: Option<Baseline>,
+    bpf: Bpf,
 ) -> anyhow::Result<Judgement> {
     let policy = policy(config, baseline);
     for warning in policy.baseline.warnings() {
@@ -86,7 +88,7 @@ fn look(
     }
     let _progress = Progress::of("looking at sockets and their holders");
     let mut sensor =
-        Sensor::new(options(config, Hashing::On, workers())).context("cannot look at this host")?;
+        Sensor::new(options(config, Hashing::On, workers(), bpf)).context("cannot look at this host")?;
     let inventory = sensor.pass();
     let accounts = AccountBook::new().resolve(&inventory, &policy.baseline);
     for unknown in policy.baseline.unknown_accounts(&accounts) {

@@ -14,6 +14,7 @@ mod judge;
 mod keeper;
 mod learn;
 mod list;
+mod loader;
 mod log;
 mod outcome;
 mod paths;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Verb::Serve(options) => serve::run(&shared, options),
         Verb::Sensor => sensor::run(&shared),
         Verb::Keeper => keeper::run(&shared),
+        Verb::Loader(options) => loader::run(&options),
         Verb::Doctor(options) => doctor::run(&shared, &options),
     };
     outcome.unwrap_or_else(|error| Outcome::failed(&error)).into()

@@ -2,7 +2,7 @@ use std::os::fd::AsFd;
 
 use anyhow::Context;
 use rustix::process::Signal;
-use sensor::{Hashing, Sensor};
+use sensor::{Bpf, Hashing, Sensor};
 
 use crate::arguments::Shared;
 use crate::config::Config;
@@ -17,7 +17,8 @@ pub(crate) fn run(shared: &Shared) -> anyhow::Result<Outcome> {
     log_to_stderr();
     let config = Config::load(&Paths::of(shared)?)?;
     let output = std::io::stdout().as_fd().try_clone_to_owned().context("cannot use the standard output")?;
-    let sensor = Sensor::new(options(&config, Hashing::On, 1)).context("cannot look at this host")?;
+    let sensor =
+        Sensor::new(options(&config, Hashing::On, 1, Bpf::Never)).context("cannot look at this host")?;
     ::sensor::run(sensor, config.sensor.interval, &output).context(
         "frames cannot be written to the standard output; `serve` starts the sensor with a socket there",
     )?;
@@ -25,13 +26,14 @@ pub(crate) fn run(shared: &Shared) -> anyhow::Result<Outcome> {
 }
 
 /// What the configuration tells the sensor.
-pub(crate) fn options(config: &Config, hashing: Hashing, workers: usize) -> sensor::Options {
+pub(crate) fn options(config: &Config, hashing: Hashing, workers: usize, bpf: Bpf) -> sensor::Options {
     sensor::Options {
         public: config.reach.public.clone(),
         namespaces: config.sensor.namespaces,
         redact: config.sensor.redact.clone(),
         hashing,
         workers,
+        bpf,
     }
 }
 

@@ -49,15 +49,25 @@ fn listener(seen: &Seen<'_>, view: &NamespaceView, netns: &NetNs, socket: &Socke
         netns: netns.clone(),
         uid: socket.uid,
         ipv6_only: socket.ipv6_only,
-        reuse_port: None,
+        reuse_port: socket.reuse_port,
         backlog: socket.backlog,
         holders: seen.attribution.holders(socket.inode),
         reach: widest.unwrap_or(Reach::Public),
-        port_choice: PortChoice::Unknown { ephemeral: may_be_ephemeral(view, socket) },
-        peer: None,
+        port_choice: port_choice(view, socket),
+        peer: socket.peer,
         published: Vec::new(),
         since: None,
         endpoint,
+    }
+}
+
+fn port_choice(view: &NamespaceView, socket: &Socket) -> PortChoice {
+    match socket.asked_for_port {
+        // Nobody chooses the number of a protocol.
+        _ if socket.protocol == Protocol::Raw => PortChoice::Explicit,
+        Some(true) => PortChoice::Explicit,
+        Some(false) => PortChoice::Kernel,
+        None => PortChoice::Unknown { ephemeral: may_be_ephemeral(view, socket) },
     }
 }
 

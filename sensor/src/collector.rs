@@ -1,6 +1,6 @@
 //! What a collector of sockets is, and which collectors there are.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use inventory::{Gap, NetNs, Protocol, RawText, Scope, Share};
 
@@ -34,6 +34,12 @@ pub(crate) struct Socket {
     pub backlog: Option<u32>,
     /// The cgroup (v2) that made the socket, where the kernel tells it.
     pub cgroup_id: Option<u64>,
+    /// `SO_REUSEPORT`; `None` where the collector cannot tell.
+    pub reuse_port: Option<bool>,
+    /// The program named the port; `None` where the collector cannot tell.
+    pub asked_for_port: Option<bool>,
+    /// Of a UDP socket that was bound and then connected.
+    pub peer: Option<SocketAddr>,
 }
 
 /// The sockets of one namespace.

@@ -8,11 +8,12 @@ mod gaps;
 mod memory;
 mod ring;
 mod schedule;
+mod told;
 mod walk;
 
 pub(crate) use attribution::Attribution;
 pub(crate) use memory::Memory;
-pub(crate) use walk::{Place, Sightings};
+pub(crate) use walk::{Hold, Place, Sightings, Via};
 
 #[cfg(test)]
 mod tests;

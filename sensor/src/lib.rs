@@ -4,9 +4,11 @@
 //! is part of what is told: nothing here turns an error into emptiness.
 
 mod assemble;
+mod bpf;
 mod collector;
 mod holders;
 mod interfaces;
+mod joined;
 mod namespaces;
 mod naming;
 mod pass;
@@ -25,6 +27,7 @@ mod sys;
 mod testing;
 mod workload;
 
+pub use bpf::{Bpf, LoadError, Loader, Wanted, load};
 pub use pass::{Options, Sensor, kernel_protocols};
 pub use privileges::{Privilege, privileges};
 pub use process::Hashing;

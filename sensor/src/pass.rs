@@ -10,8 +10,10 @@ use inventory::{
 use ipnet::IpNet;
 
 use crate::assemble::{self, Seen};
+use crate::bpf::{Bpf, Files, Hook, choose};
 use crate::collector::Socket;
 use crate::holders::{Attribution, Memory, Place, Sightings};
+use crate::joined::join;
 use crate::namespaces::{Descriptor, Leads, Limits, NamespaceView, Namespaces, Through, Visits};
 use crate::naming::Names;
 use crate::process::{Describer, Hashing, ProcRoot, Redaction};
@@ -36,6 +38,8 @@ pub struct Options {
     pub hashing: Hashing,
     /// How many threads share the look into every process.
     pub workers: usize,
+    /// Whether BPF spares that look.
+    pub bpf: Bpf,
 }
 
 /// Looks at what listens, again and again, and remembers what makes the next look cheap.
@@ -51,6 +55,9 @@ pub struct Sensor {
     unlived: HashMap<u64, Through>,
     /// What the pass before saw; `None` before the first.
     known: Option<HashMap<SocketId, Known>>,
+    files: Option<Files>,
+    /// Why BPF is not used although it was asked for.
+    without_bpf: Option<String>,
 }
 
 /// What is remembered of a socket from pass to pass.
@@ -69,6 +76,10 @@ impl Sensor {
         let proc = ProcRoot::open(Path::new(PROC))?;
         let redaction = Redaction::with_names(&options.redact);
         let describer = Describer::new(&proc, Path::new(HOST_ROOT), redaction, options.hashing)?;
+        let (files, without_bpf) = match choose(options.bpf, &proc, Path::new(PROC)) {
+            Ok(files) => (files, None),
+            Err(reason) => (None, Some(reason)),
+        };
         let limits = Limits { namespaces: options.namespaces, ..Limits::default() };
         Ok(Sensor {
             public: options.public,
@@ -78,6 +89,8 @@ impl Sensor {
             socket_units: None,
             unlived: HashMap::new(),
             known: None,
+            files,
+            without_bpf,
         })
     }
 
@@ -99,6 +112,9 @@ impl Sensor {
 
     /// Visits the namespaces and finds who holds their sockets.
     fn look(&mut self, protocols: &Protocols) -> (Visits, Attribution) {
+        if let Some(told) = self.look_told(protocols) {
+            return told;
+        }
         let mut visits = self.visit_known(protocols);
         let mut leads = Leads::beyond(&visits);
         let mut attribution = self.holders.attribute(&inodes(&visits), &mut leads);
@@ -110,11 +126,36 @@ impl Sensor {
                 attribution = self.holders.attribute(&inodes(&visits), &mut ());
             }
         }
+        self.remember_ways(&visits);
+        (visits, attribution)
+    }
+
+    /// The same where the kernel tells all descriptors in one pass; `None` where it does not.
+    fn look_told(&mut self, protocols: &Protocols) -> Option<(Visits, Attribution)> {
+        let mut visits = self.visit_known(protocols);
+        let files = match self.files.as_ref()?.all() {
+            Ok(files) => files,
+            Err(error) => {
+                self.without_bpf = Some(format!("{}: {error}", Hook::Files));
+                self.files = None;
+                return None;
+            }
+        };
+        let leads = Leads::told(&visits, &files);
+        if !leads.is_empty() {
+            visits = self.namespaces.visit_unlived(protocols, &leads, visits);
+        }
+        join(&mut visits.views, &files);
+        let attribution = self.holders.attribute_told(&files, &inodes(&visits));
+        self.remember_ways(&visits);
+        Some((visits, attribution))
+    }
+
+    fn remember_ways(&mut self, visits: &Visits) {
         // Whoever passes through one for a moment is no reason to forget the way.
         self.unlived.retain(|inode, _| visits.views.iter().any(|view| view.inode == *inode));
         let through = |view: &NamespaceView| view.through.map(|through| (view.inode, through));
         self.unlived.extend(visits.views.iter().filter_map(through));
-        (visits, attribution)
     }
 
     /// Visits those that can be found, and those that the descriptors seen before lead to.

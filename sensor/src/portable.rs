@@ -95,6 +95,9 @@ fn socket(info: &SocketInfo, protocol: Protocol) -> Socket {
         ipv6_only: None,
         backlog: None,
         cgroup_id: None,
+        reuse_port: None,
+        asked_for_port: None,
+        peer: None,
     }
 }
 

@@ -111,6 +111,9 @@ fn parse(line: &[u8], protocol: Protocol) -> Option<Option<Socket>> {
         ipv6_only: None,
         backlog: None,
         cgroup_id: None,
+        reuse_port: None,
+        asked_for_port: None,
+        peer: None,
     };
     Some(listens.then_some(socket))
 }

@@ -1,6 +1,7 @@
 //! The calls for which no safe wrapper exists: the only place of this workspace with `unsafe`.
 #![allow(unsafe_code)]
 
+pub(crate) mod bpf;
 pub(crate) mod mapping;
 
 use std::io;

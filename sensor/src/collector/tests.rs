@@ -197,6 +197,9 @@ fn given(protocol: Protocol, inode: u64, cookie: u64) -> Socket {
         ipv6_only: None,
         backlog: None,
         cgroup_id: None,
+        reuse_port: None,
+        asked_for_port: None,
+        peer: None,
     }
 }
 

@@ -20,7 +20,7 @@ const FRESH: Duration = Duration::from_secs(60);
 const FRESH_WHEN_YOUNG: Duration = Duration::from_secs(1);
 const YOUNG: Duration = Duration::from_secs(10);
 /// How many of them in one pass.
-const REFRESHED_PER_PASS: usize = 32;
+pub(super) const REFRESHED_PER_PASS: usize = 32;
 /// A socket that nobody holds is searched for everywhere so often at once, then with each complete walk.
 const URGENT_SEARCHES: u8 = 2;
 
@@ -28,12 +28,12 @@ const URGENT_SEARCHES: u8 = 2;
 /// descriptors.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    proc: ProcRoot,
-    describer: Describer,
-    walk: Walk,
+    pub(super) proc: ProcRoot,
+    pub(super) describer: Describer,
+    pub(super) walk: Walk,
     schedule: Schedule,
     processes: HashMap<u32, Seen>,
-    held: BTreeMap<u32, Held>,
+    pub(super) held: BTreeMap<u32, Held>,
     /// How often each socket's holders were looked for in every process.
     searched: HashMap<u64, u8>,
     /// The mount option by which the kernel does not even list some processes.
@@ -66,11 +66,17 @@ enum Access {
 
 /// A process that holds wanted sockets.
 #[derive(Debug)]
-struct Held {
-    described: Described,
-    described_at: Instant,
-    stays_fresh: Duration,
-    holds: Vec<Hold>,
+pub(super) struct Held {
+    pub(super) described: Described,
+    pub(super) described_at: Instant,
+    pub(super) stays_fresh: Duration,
+    pub(super) holds: Vec<Hold>,
+}
+
+impl Held {
+    pub(super) fn is_stale(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.described_at) > self.stays_fresh
+    }
 }
 
 /// A holder after it was looked at again.
@@ -177,8 +183,7 @@ impl Memory {
             }
         }
         held.holds = kept;
-        let stale =
-            *refreshes > 0 && pass.now.saturating_duration_since(held.described_at) > held.stays_fresh;
+        let stale = *refreshes > 0 && held.is_stale(pass.now);
         if stale || mark != held.described.mark {
             *refreshes = refreshes.saturating_sub(usize::from(stale));
             held = self.describe(process, held.holds, pass.now)?;
@@ -347,7 +352,12 @@ impl Memory {
         Ok(seen)
     }
 
-    fn describe(&mut self, process: &ProcessDir, holds: Vec<Hold>, now: Instant) -> Result<Held, Unreadable> {
+    pub(super) fn describe(
+        &mut self,
+        process: &ProcessDir,
+        holds: Vec<Hold>,
+        now: Instant,
+    ) -> Result<Held, Unreadable> {
         let described = self.describer.describe_marked(&self.proc, process)?;
         let age = SystemTime::now().duration_since(described.holder.started_at);
         let is_young = age.is_ok_and(|age| age < YOUNG);
@@ -427,7 +437,7 @@ fn look<S: Sightings>(
     Ok(Looked { inode, walked: walk.process(&process, wanted, sightings)? })
 }
 
-fn share(seen: usize, of: usize) -> Share {
+pub(super) fn share(seen: usize, of: usize) -> Share {
     let bounded = |count| u32::try_from(count).unwrap_or(u32::MAX);
     Share { seen: bounded(seen), of: bounded(of) }
 }

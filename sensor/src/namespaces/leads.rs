@@ -12,6 +12,7 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 use super::find::{Found, open_door};
 use super::visit::Visitor;
 use super::{Descriptor, Through, Visits, gap};
+use crate::bpf::{FileKind, FileRecord};
 use crate::privileges::cure;
 use crate::sys;
 
@@ -46,6 +47,33 @@ impl Leads {
         let ids = seen.views.iter().map(|view| view.netns.id);
         let cookies = ids.filter_map(|id| if let NetNsId::Cookie(cookie) = id { Some(cookie) } else { None });
         Leads { cookies: cookies.collect(), ..Leads::default() }
+    }
+
+    /// Those among descriptors that the kernel told, which tells the namespace with them.
+    pub(crate) fn told(seen: &Visits, files: &[FileRecord]) -> Self {
+        let mut leads = Leads::beyond(seen);
+        for file in files.iter().filter(|file| file.pid != 0) {
+            let lead = Descriptor { pid: file.pid, tid: file.tid, fd: file.fd };
+            match file.kind {
+                FileKind::NamespaceSeen if leads.cookies.insert(file.socket.netns_cookie) => {
+                    leads.sockets.push(lead);
+                }
+                FileKind::NamespaceHeld if !seen.known.contains(&file.socket.inode) => {
+                    leads.of_unknown_kind(lead, file.socket.inode);
+                }
+                _ => {}
+            }
+        }
+        leads
+    }
+
+    /// A namespace of some kind; only one of the network is a lead.
+    fn of_unknown_kind(&mut self, lead: Descriptor, inode: u64) {
+        let thread = lead.tid.map_or_else(String::new, |tid| format!("task/{tid}/"));
+        let link = fs::read_link(format!("/proc/{}/{thread}fd/{}", lead.pid, lead.fd));
+        if link.is_ok_and(|link| link.as_os_str() == format!("net:[{inode}]").as_str()) {
+            self.namespace(lead, inode);
+        }
     }
 
     /// None yet, beyond the same namespaces.

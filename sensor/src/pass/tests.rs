@@ -3,6 +3,7 @@ use std::io::Write;
 use inventory::{Inventory, Listener};
 
 use super::{Options, Sensor};
+use crate::bpf::Bpf;
 use crate::process::Hashing;
 use crate::testing::{Actor, PRELUDE, is_root};
 
@@ -13,6 +14,7 @@ fn sensor() -> Sensor {
         redact: Vec::new(),
         hashing: Hashing::Off,
         workers: 1,
+        bpf: Bpf::Never,
     };
     Sensor::new(options).unwrap()
 }

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use inventory::{ProcessId, RawText};
 use procfs::FromRead;
 use procfs::process::Stat;
-use rustix::fs::{Mode, OFlags, RawDir, fstat, openat, readlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, RawDir, fstat, openat, readlinkat, stat, statat};
 use rustix::io::Errno;
 
 use super::file_id::FileId;
@@ -114,6 +114,13 @@ impl ProcessDir {
         Ok(Owner { inode: stat.st_ino, uid: stat.st_uid })
     }
 
+    /// How many descriptors its table has; `None` where the kernel does not tell (before Linux 6.2).
+    pub(crate) fn open_files(&self) -> Option<u64> {
+        let stat = statat(&self.dir, "fd", AtFlags::empty()).ok()?;
+        let links_tell_nothing = stat.st_size == 0 && !counts_descriptors();
+        (!links_tell_nothing).then(|| u64::try_from(stat.st_size).unwrap_or(0))
+    }
+
     pub(crate) fn name(&self) -> Result<RawText, Unreadable> {
         let mut bytes = self.read("comm", COMM_BYTES)?;
         if bytes.last() == Some(&b'\n') {
@@ -199,6 +206,12 @@ impl ProcessDir {
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
     }
+}
+
+/// Whether this kernel tells it: of ourselves, who have some.
+fn counts_descriptors() -> bool {
+    static COUNTS: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *COUNTS.get_or_init(|| stat("/proc/self/fd").is_ok_and(|own| own.st_size > 0))
 }
 
 /// The name stands between the first `(` and the last `)`, and may hold both.

@@ -56,6 +56,9 @@ fn header(message: &[u8], query: Query) -> Option<Socket> {
         ipv6_only: None,
         backlog,
         cgroup_id: None,
+        reuse_port: None,
+        asked_for_port: None,
+        peer: None,
     })
 }
 

@@ -122,6 +122,9 @@ fn reads_tcp() {
         ipv6_only: None,
         backlog: Some(16),
         cgroup_id: Some(1),
+        reuse_port: None,
+        asked_for_port: None,
+        peer: None,
     };
     let found = read(Protocol::Tcp, Family::V4, TCP);
     assert_eq!(found[0], expected);

@@ -1,0 +1,679 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0
+/*
+ * What the kernel tells of sockets that wait for others: an iterator that reads all of them with their holders, and
+ * hooks that tell opens and closes as they happen. Nothing here decides or refuses anything.
+ */
+#include <stdbool.h>
+#include <linux/types.h>
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_tracing.h>
+
+#include "kernel.h"
+#include "records.h"
+
+/* Several of the helpers are for programs under the GPL alone; this one may be taken under it. */
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
+
+/* Set before loading: the inode of the pid namespace of whoever reads the events. */
+const volatile __u32 pid_namespace = 0;
+
+/* How many events found no room; read by mapping it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} lost SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} events SEC(".maps");
+
+/* Sockets whose end is told by cgroup/sock_release, which tells no more of them than the cookie. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1 << 16);
+	__type(key, __u64);
+	__type(value, __u8);
+} waiting SEC(".maps");
+
+/* UDP sockets between bind(2) with port 0 and the choice of the port. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u64);
+	__type(value, __u8);
+} portless SEC(".maps");
+
+/* Processes that hold a socket that waits for others, by their pid in the initial pid namespace. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1 << 15);
+	__type(key, __u32);
+	__type(value, __u8);
+} holders SEC(".maps");
+
+/* In which pass of the iterator each network namespace was last told. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1 << 12);
+	__type(key, __u64);
+	__type(value, __u64);
+} met SEC(".maps");
+
+/* An event is too large for the stack. A program may be preempted by another one on its processor, so each takes a
+ * place of its own. */
+#define PLACES 4
+
+struct place {
+	__u64 taken;
+	struct event_record event;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, PLACES);
+	__type(key, __u32);
+	__type(value, struct place);
+} places SEC(".maps");
+
+static __always_inline void lose(void)
+{
+	__u32 first = 0;
+	__u64 *count = bpf_map_lookup_elem(&lost, &first);
+
+	if (count)
+		__sync_fetch_and_add(count, 1);
+}
+
+static __always_inline struct place *take_place(void)
+{
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < PLACES; i++) {
+		__u32 key = i;
+		struct place *place = bpf_map_lookup_elem(&places, &key);
+
+		if (place && !__sync_lock_test_and_set(&place->taken, 1))
+			return place;
+	}
+	lose();
+	return NULL;
+}
+
+static __always_inline void send(struct place *place, __u32 text)
+{
+	__u64 size = __builtin_offsetof(struct event_record, text) + (text & 2047);
+
+	if (size > sizeof(struct event_record))
+		size = sizeof(struct event_record);
+	if (bpf_ringbuf_output(&events, &place->event, size, 0))
+		lose();
+	__sync_lock_test_and_set(&place->taken, 0);
+}
+
+/* MAX_PID_NS_LEVEL of include/linux/pid_namespace.h, and the initial one. */
+#define PID_LEVELS 33
+
+/* The process of a task, as a pid namespace counts; 0 if it is not in it. */
+static __noinline __u32 pid_of(struct task_struct *task, __u32 namespace)
+{
+	struct pid *pid = BPF_CORE_READ(task, thread_pid);
+	const void *numbers = (const void *)pid + bpf_core_field_offset(struct pid, numbers);
+	__u32 level;
+
+	if (!pid)
+		return 0;
+	level = BPF_CORE_READ(pid, level);
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < PID_LEVELS; i++) {
+		const struct upid *own = numbers + i * bpf_core_type_size(struct upid);
+		struct pid_namespace *ns = NULL;
+		int number = 0;
+
+		if (i > level)
+			break;
+		bpf_core_read(&ns, sizeof(ns), &own->ns);
+		if (!ns || BPF_CORE_READ(ns, ns.inum) != namespace)
+			continue;
+		bpf_core_read(&number, sizeof(number), &own->nr);
+		return number;
+	}
+	return 0;
+}
+
+static __always_inline __u64 inode_of(struct sock *sk)
+{
+	struct socket *socket = BPF_CORE_READ(sk, sk_socket);
+
+	return socket ? BPF_CORE_READ((struct socket_alloc *)socket, vfs_inode.i_ino) : 0;
+}
+
+/* An MPTCP socket leaves binding to its first subflow. */
+static __always_inline __u8 locks_of(struct sock *sk)
+{
+	if (BPF_CORE_READ(sk, sk_protocol) == IPPROTO_MPTCP && bpf_core_field_exists(struct mptcp_sock, first)) {
+		struct sock *first = BPF_CORE_READ((struct mptcp_sock *)sk, first);
+
+		if (first)
+			return BPF_CORE_READ_BITFIELD_PROBED(first, sk_userlocks);
+	}
+	return BPF_CORE_READ_BITFIELD_PROBED(sk, sk_userlocks);
+}
+
+static __always_inline void describe_socket(struct socket_record *to, struct sock *sk, __u64 cookie)
+{
+	struct net *net = BPF_CORE_READ(sk, __sk_common.skc_net.net);
+	__u8 locks = locks_of(sk);
+
+	to->cookie = cookie;
+	to->netns_cookie = BPF_CORE_READ(net, net_cookie);
+	to->netns_inode = BPF_CORE_READ(net, ns.inum);
+	to->uid = BPF_CORE_READ(sk, sk_uid.val);
+	to->device = BPF_CORE_READ(sk, __sk_common.skc_bound_dev_if);
+	to->backlog = BPF_CORE_READ(sk, sk_max_ack_backlog);
+	to->family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	to->protocol = BPF_CORE_READ(sk, sk_protocol);
+	to->type = BPF_CORE_READ(sk, sk_type);
+	to->port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	to->peer_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	to->state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	to->flags = PORT_CHOICE_KNOWN | WHOLE;
+	if (BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only))
+		to->flags |= V6_ONLY;
+	if (BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_reuseport))
+		to->flags |= REUSE_PORT;
+	if (locks & SOCK_BINDPORT_LOCK)
+		to->flags |= PORT_ASKED_FOR;
+	if (to->family == AF_INET6) {
+		BPF_CORE_READ_INTO(&to->address, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr8);
+		BPF_CORE_READ_INTO(&to->peer, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr8);
+	} else {
+		*(__u32 *)to->address = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+		*(__u32 *)to->peer = BPF_CORE_READ(sk, __sk_common.skc_daddr);
+	}
+}
+
+/* One component of a path behind the others; where it does not fit, nothing. */
+static __always_inline __u32 append(char *text, __u32 at, const void *name)
+{
+	long length;
+
+	if (at > TEXT_ROOM)
+		return at;
+	length = bpf_probe_read_kernel_str(text + at, COMPONENT, name);
+	return length > 0 && length <= COMPONENT ? at + length : at;
+}
+
+#define DEEPEST 24
+
+/* Where the path of an open file goes from here: up a folder, or over to where its file system is mounted. */
+static __always_inline __u32 describe_path(char *text, __u32 at, struct file *file, __u8 *flags)
+{
+	struct vfsmount *vfsmount = BPF_CORE_READ(file, f_path.mnt);
+	struct dentry *dentry = BPF_CORE_READ(file, f_path.dentry);
+	struct mount *mount = (void *)vfsmount - bpf_core_field_offset(struct mount, mnt);
+
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < DEEPEST; i++) {
+		struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
+
+		if (dentry == BPF_CORE_READ(mount, mnt.mnt_root)) {
+			struct mount *above = BPF_CORE_READ(mount, mnt_parent);
+
+			if (above == mount)
+				return at;
+			dentry = BPF_CORE_READ(mount, mnt_mountpoint);
+			mount = above;
+			continue;
+		}
+		if (at > TEXT_ROOM - COMPONENT)
+			break;
+		at = append(text, at, BPF_CORE_READ(dentry, d_name.name));
+		/* A file that never had a folder, such as one of memfd_create(2). */
+		if (parent == dentry)
+			return at;
+		dentry = parent;
+	}
+	*flags |= PROGRAM_CUT;
+	return at;
+}
+
+static __always_inline __u32 describe_cgroup(char *text, __u32 at, struct task_struct *task, __u8 *flags)
+{
+	struct kernfs_node *node = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn);
+
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < DEEPEST; i++) {
+		struct kernfs_node *parent;
+
+		if (bpf_core_field_exists(struct kernfs_node, parent))
+			parent = BPF_CORE_READ(node, parent);
+		else
+			parent = BPF_CORE_READ((struct kernfs_node___rcu *)node, __parent);
+		if (!node || !parent)
+			return at;
+		if (at > TEXT_ROOM)
+			break;
+		at = append(text, at, BPF_CORE_READ(node, name));
+		node = parent;
+	}
+	*flags |= CGROUP_CUT;
+	return at;
+}
+
+static __always_inline void describe_task(struct event_record *event, struct task_struct *task)
+{
+	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+
+	event->boot_nanos = bpf_ktime_get_boot_ns();
+	event->cgroup_id = 0;
+	event->program_inode = 0;
+	event->program_device = 0;
+	event->program_length = 0;
+	event->cgroup_length = 0;
+	event->program_flags = 0;
+	event->start_nanos = BPF_CORE_READ(leader, start_boottime);
+	event->pid = pid_of(leader, pid_namespace);
+	event->kernel_pid = BPF_CORE_READ(task, tgid);
+	event->uid = BPF_CORE_READ(task, cred, euid.val);
+	BPF_CORE_READ_INTO(&event->name, leader, comm);
+}
+
+/* Everything that is known of a process when it is gone; the length of the text. */
+static __noinline __u32 describe_process(struct event_record *event, struct task_struct *task)
+{
+	struct file *program = BPF_CORE_READ(task, mm, exe_file);
+	__u32 text = 0;
+
+	describe_task(event, task);
+	event->cgroup_id = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	if (program) {
+		struct inode *inode = BPF_CORE_READ(program, f_inode);
+
+		event->program_inode = BPF_CORE_READ(inode, i_ino);
+		event->program_device = BPF_CORE_READ(inode, i_sb, s_dev);
+		if (!BPF_CORE_READ(program, f_path.dentry, d_hash.pprev))
+			event->program_flags |= PROGRAM_DELETED;
+		text = describe_path(event->text, 0, program, &event->program_flags);
+	}
+	event->program_length = text;
+	text = describe_cgroup(event->text, text, task, &event->program_flags);
+	event->cgroup_length = text - event->program_length;
+	return text;
+}
+
+static __always_inline void remember_holder(struct task_struct *task)
+{
+	__u32 pid = BPF_CORE_READ(task, tgid);
+	__u8 yes = 1;
+
+	bpf_map_update_elem(&holders, &pid, &yes, BPF_ANY);
+}
+
+static __always_inline void tell_state(struct sock *sk, __u32 kind)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct place *place = take_place();
+	__u32 text = 0;
+
+	if (!place)
+		return;
+	describe_socket(&place->event.socket, sk, bpf_get_socket_cookie(sk));
+	place->event.socket.inode = inode_of(sk);
+	place->event.kind = kind;
+	if (kind == OPENED) {
+		remember_holder(task);
+		text = describe_process(&place->event, task);
+	} else {
+		/* By now the port is given back; what was listened on is told here still. */
+		place->event.socket.port = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
+		describe_task(&place->event, task);
+	}
+	send(place, text);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(stream_state, struct sock *sk, int before, int after)
+{
+	if (after == TCP_LISTEN)
+		tell_state(sk, OPENED);
+	else if (before == TCP_LISTEN && after == TCP_CLOSE)
+		tell_state(sk, CLOSED);
+	return 0;
+}
+
+/* What a cgroup program is told of a socket is less than what the socket knows: the reader asks for the rest. */
+static __always_inline struct place *begin_datagram(struct bpf_sock *sk)
+{
+	__u64 cookie = bpf_get_socket_cookie(sk);
+	struct place *place = take_place();
+	struct socket_record *socket;
+	__u8 yes = 1;
+
+	if (!place)
+		return NULL;
+	/* Without room its end is found by the next look. */
+	bpf_map_update_elem(&waiting, &cookie, &yes, BPF_ANY);
+	place->event.kind = OPENED;
+	socket = &place->event.socket;
+	__builtin_memset(socket, 0, sizeof(*socket));
+	socket->cookie = cookie;
+	socket->netns_cookie = bpf_get_netns_cookie(sk);
+	socket->family = sk->family;
+	socket->protocol = sk->protocol;
+	socket->type = sk->type;
+	socket->state = TCP_CLOSE;
+	socket->flags = PORT_CHOICE_KNOWN;
+	return place;
+}
+
+static __always_inline void end_datagram(struct place *place)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+
+	remember_holder(task);
+	send(place, describe_process(&place->event, task));
+}
+
+static __always_inline int note_port_choice(struct bpf_sock_addr *context)
+{
+	__u64 cookie;
+	__u8 yes = 1;
+
+	if (context->type == SOCK_DGRAM && !context->user_port) {
+		cookie = bpf_get_socket_cookie(context);
+		bpf_map_update_elem(&portless, &cookie, &yes, BPF_ANY);
+	}
+	return 1;
+}
+
+SEC("cgroup/bind4")
+int asked_port4(struct bpf_sock_addr *context)
+{
+	return note_port_choice(context);
+}
+
+SEC("cgroup/bind6")
+int asked_port6(struct bpf_sock_addr *context)
+{
+	return note_port_choice(context);
+}
+
+static __always_inline struct place *begin_bound(struct bpf_sock *sk)
+{
+	struct place *place;
+
+	if (sk->type != SOCK_DGRAM || (sk->protocol != IPPROTO_UDP && sk->protocol != IPPROTO_UDPLITE))
+		return NULL;
+	place = begin_datagram(sk);
+	if (!place)
+		return NULL;
+	place->event.socket.port = sk->src_port;
+	if (bpf_map_delete_elem(&portless, &place->event.socket.cookie))
+		place->event.socket.flags |= PORT_ASKED_FOR;
+	return place;
+}
+
+SEC("cgroup/post_bind4")
+int bound4(struct bpf_sock *sk)
+{
+	struct place *place = begin_bound(sk);
+
+	if (!place)
+		return 1;
+	*(__u32 *)place->event.socket.address = sk->src_ip4;
+	end_datagram(place);
+	return 1;
+}
+
+SEC("cgroup/post_bind6")
+int bound6(struct bpf_sock *sk)
+{
+	struct place *place = begin_bound(sk);
+	__u32 *address;
+
+	if (!place)
+		return 1;
+	address = (__u32 *)place->event.socket.address;
+	address[0] = sk->src_ip6[0];
+	address[1] = sk->src_ip6[1];
+	address[2] = sk->src_ip6[2];
+	address[3] = sk->src_ip6[3];
+	end_datagram(place);
+	return 1;
+}
+
+SEC("cgroup/sock_create")
+int raw_created(struct bpf_sock *sk)
+{
+	struct place *place;
+
+	if (sk->type != SOCK_RAW)
+		return 1;
+	place = begin_datagram(sk);
+	if (!place)
+		return 1;
+	place->event.socket.port = sk->protocol;
+	place->event.socket.flags |= PORT_ASKED_FOR;
+	end_datagram(place);
+	return 1;
+}
+
+SEC("cgroup/sock_release")
+int released(struct bpf_sock *sk)
+{
+	__u64 cookie = bpf_get_socket_cookie(sk);
+	struct place *place;
+
+	if (bpf_map_delete_elem(&waiting, &cookie))
+		return 1;
+	place = take_place();
+	if (!place)
+		return 1;
+	__builtin_memset(&place->event.socket, 0, sizeof(place->event.socket));
+	place->event.socket.cookie = cookie;
+	place->event.socket.netns_cookie = bpf_get_netns_cookie(sk);
+	place->event.socket.protocol = sk->protocol;
+	place->event.socket.type = sk->type;
+	place->event.kind = CLOSED;
+	describe_task(&place->event, bpf_get_current_task_btf());
+	send(place, 0);
+	return 1;
+}
+
+static __always_inline void tell_process(struct task_struct *task, __u32 kind)
+{
+	struct place *place = take_place();
+
+	if (!place)
+		return;
+	__builtin_memset(&place->event.socket, 0, sizeof(place->event.socket));
+	place->event.kind = kind;
+	describe_task(&place->event, task);
+	send(place, 0);
+}
+
+static __always_inline bool is_holder(struct task_struct *task)
+{
+	__u32 pid = task->tgid;
+
+	return bpf_map_lookup_elem(&holders, &pid);
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(process_forked, struct task_struct *parent, struct task_struct *child)
+{
+	if (child->tgid == parent->tgid || !is_holder(parent))
+		return 0;
+	remember_holder(child);
+	tell_process(child, FORKED);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(process_executed, struct task_struct *task)
+{
+	if (is_holder(task))
+		tell_process(task, EXECUTED);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(process_exited, struct task_struct *task)
+{
+	__u32 pid = task->tgid;
+
+	if (BPF_CORE_READ(task, signal, live.counter) || !is_holder(task))
+		return 0;
+	bpf_map_delete_elem(&holders, &pid);
+	tell_process(task, EXITED);
+	return 0;
+}
+
+static __always_inline bool is_wanted(struct sock *sk)
+{
+	__u8 state = sk->__sk_common.skc_state;
+	__u16 protocol = sk->sk_protocol;
+	__u16 type = sk->sk_type;
+
+	if (type == SOCK_STREAM || type == SOCK_SEQPACKET)
+		return state == TCP_LISTEN;
+	if (type == SOCK_RAW)
+		return state == TCP_CLOSE;
+	if (protocol == IPPROTO_DCCP)
+		return state == TCP_LISTEN;
+	if (protocol != IPPROTO_UDP && protocol != IPPROTO_UDPLITE)
+		return false;
+	if (!sk->__sk_common.skc_num)
+		return false;
+	if (state == TCP_CLOSE)
+		return true;
+	/* Bound, then connected: only its peer reaches it, and no table of those who wait shows it. */
+	return state == TCP_ESTABLISHED && (BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & SOCK_BINDPORT_LOCK);
+}
+
+static __always_inline __u64 references_to(struct file *file)
+{
+	if (bpf_core_field_exists(struct file___counted, f_count))
+		return BPF_CORE_READ((struct file___counted *)file, f_count.counter);
+	if (bpf_core_field_exists(struct file___referenced, f_ref))
+		/* The first reference counts as nought. */
+		return BPF_CORE_READ((struct file___referenced *)file, f_ref.refcnt.counter) + 1;
+	return 0;
+}
+
+/* The pid namespace of whoever reads the iterator. */
+static __always_inline __u32 readers_namespace(void)
+{
+	struct pid *pid = BPF_CORE_READ(bpf_get_current_task_btf(), thread_pid);
+	const void *numbers = (const void *)pid + bpf_core_field_offset(struct pid, numbers);
+	__u32 level = BPF_CORE_READ(pid, level);
+	const struct upid *own = numbers + level * bpf_core_type_size(struct upid);
+	struct pid_namespace *ns = NULL;
+
+	bpf_core_read(&ns, sizeof(ns), &own->ns);
+	return BPF_CORE_READ(ns, ns.inum);
+}
+
+static __always_inline void describe_file(struct file_record *to, struct bpf_iter__task_file *context,
+					  struct task_struct *task, __u32 kind)
+{
+	__u32 namespace = readers_namespace();
+
+	to->kind = kind;
+	to->pid = pid_of(task->group_leader, namespace);
+	to->tid = pid_of(task, namespace);
+	to->fd = context->fd;
+	to->kernel_pid = task->tgid;
+}
+
+/* Whether a namespace is not told yet in this pass; it is from now on. */
+static __always_inline bool is_news(struct bpf_iter__task_file *context, __u64 netns)
+{
+	__u64 session = context->meta->session_id;
+	__u64 *last = bpf_map_lookup_elem(&met, &netns);
+
+	if (last && *last == session)
+		return false;
+	bpf_map_update_elem(&met, &netns, &session, BPF_ANY);
+	return true;
+}
+
+static __always_inline void see_socket(struct bpf_iter__task_file *context, struct task_struct *task,
+				       struct file *file, struct sock *sk)
+{
+	struct net *net = sk->__sk_common.skc_net.net;
+	__u16 family = sk->__sk_common.skc_family;
+	struct file_record record = {};
+	__u64 netns = net->net_cookie;
+
+	if (is_news(context, netns)) {
+		describe_file(&record, context, task, NAMESPACE_SEEN);
+		record.socket.netns_cookie = netns;
+		record.socket.netns_inode = net->ns.inum;
+		record.socket.inode = file->f_inode->i_ino;
+		bpf_seq_write(context->meta->seq, &record, sizeof(record));
+	}
+	if ((family != AF_INET && family != AF_INET6) || !is_wanted(sk))
+		return;
+	describe_file(&record, context, task, SOCKET_HELD);
+	record.references = references_to(file);
+	describe_socket(&record.socket, sk, bpf_get_socket_cookie(sk));
+	record.socket.inode = file->f_inode->i_ino;
+	bpf_seq_write(context->meta->seq, &record, sizeof(record));
+}
+
+static __always_inline bool is_ring(struct file *file)
+{
+	char name[12] = {};
+
+	bpf_probe_read_kernel_str(name, sizeof(name), file->f_path.dentry->d_name.name);
+	/* "[io_uring]" */
+	return *(__u64 *)name == 0x6e6972755f6f695bULL && name[8] == 'g' && name[9] == ']';
+}
+
+/* The task whose files were passed last, and in which pass. Where two passes run at once some tasks are told again. */
+__u64 last_session = 0;
+int last_task = 0;
+
+/* Found by its name by those who want to share it: raise the number with every change of its records. */
+SEC("iter/task_file")
+int portledger_v1(struct bpf_iter__task_file *context)
+{
+	struct file *file = context->file;
+	struct task_struct *task = context->task;
+	struct file_record record = {};
+	struct socket *socket;
+	struct sock *sk;
+	unsigned long magic;
+
+	if (!file || !task)
+		return 0;
+	if (last_task != task->pid || last_session != context->meta->session_id) {
+		last_task = task->pid;
+		last_session = context->meta->session_id;
+		describe_file(&record, context, task, TASK_SEEN);
+		bpf_seq_write(context->meta->seq, &record, sizeof(record));
+	}
+	socket = bpf_sock_from_file(file);
+	if (socket) {
+		sk = socket->sk;
+		if (sk)
+			see_socket(context, task, file, sk);
+		return 0;
+	}
+	magic = file->f_inode->i_sb->s_magic;
+	if (magic != NSFS_MAGIC && (magic != ANON_INODE_FS_MAGIC || !is_ring(file)))
+		return 0;
+	describe_file(&record, context, task, magic == NSFS_MAGIC ? NAMESPACE_HELD : RING_HELD);
+	record.socket.inode = file->f_inode->i_ino;
+	bpf_seq_write(context->meta->seq, &record, sizeof(record));
+	return 0;
+}

@@ -1,0 +1,118 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::sys::bpf::CgroupAttach;
+
+/// A place in the kernel where a program of ours is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) enum Hook {
+    /// Every open file of every task, in one pass.
+    Files,
+    /// A socket with connections begins to listen, or ends.
+    StreamState,
+    /// UDP: port 0 was asked for, over IPv4.
+    AskedPort4,
+    /// The same over IPv6.
+    AskedPort6,
+    /// UDP: a port was given, over IPv4.
+    Bound4,
+    /// The same over IPv6.
+    Bound6,
+    /// A raw socket was made.
+    RawCreated,
+    /// A UDP or raw socket is closed.
+    Released,
+    /// A process that holds a socket has a child.
+    Forked,
+    /// One executes another program.
+    Executed,
+    /// One ends.
+    Exited,
+}
+
+/// How a program is loaded and attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attach {
+    TaskFiles,
+    Tracepoint(&'static str),
+    CgroupSocket(CgroupAttach),
+    CgroupAddress(CgroupAttach),
+}
+
+impl Hook {
+    /// In the order in which they are attached: what notes something for another one comes first.
+    pub(crate) const ALL: [Hook; 11] = [
+        Hook::Files,
+        Hook::Released,
+        Hook::AskedPort4,
+        Hook::AskedPort6,
+        Hook::Bound4,
+        Hook::Bound6,
+        Hook::RawCreated,
+        Hook::Exited,
+        Hook::Executed,
+        Hook::Forked,
+        Hook::StreamState,
+    ];
+
+    /// The function in `portledger.bpf.c`.
+    pub(super) const fn program(self) -> &'static str {
+        match self {
+            Hook::Files => ITERATOR_PROGRAM,
+            Hook::StreamState => "stream_state",
+            Hook::AskedPort4 => "asked_port4",
+            Hook::AskedPort6 => "asked_port6",
+            Hook::Bound4 => "bound4",
+            Hook::Bound6 => "bound6",
+            Hook::RawCreated => "raw_created",
+            Hook::Released => "released",
+            Hook::Forked => "process_forked",
+            Hook::Executed => "process_executed",
+            Hook::Exited => "process_exited",
+        }
+    }
+
+    pub(super) const fn attach(self) -> Attach {
+        match self {
+            Hook::Files => Attach::TaskFiles,
+            Hook::StreamState => Attach::Tracepoint("inet_sock_set_state"),
+            Hook::AskedPort4 => Attach::CgroupAddress(CgroupAttach::Bind4),
+            Hook::AskedPort6 => Attach::CgroupAddress(CgroupAttach::Bind6),
+            Hook::Bound4 => Attach::CgroupSocket(CgroupAttach::PostBind4),
+            Hook::Bound6 => Attach::CgroupSocket(CgroupAttach::PostBind6),
+            Hook::RawCreated => Attach::CgroupSocket(CgroupAttach::SockCreate),
+            Hook::Released => Attach::CgroupSocket(CgroupAttach::SockRelease),
+            Hook::Forked => Attach::Tracepoint("sched_process_fork"),
+            Hook::Executed => Attach::Tracepoint("sched_process_exec"),
+            Hook::Exited => Attach::Tracepoint("sched_process_exit"),
+        }
+    }
+
+    /// As documentation of the kernel and of libbpf calls it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Hook::Files => "iter/task_file",
+            Hook::StreamState => "tp_btf/inet_sock_set_state",
+            Hook::AskedPort4 => "cgroup/bind4",
+            Hook::AskedPort6 => "cgroup/bind6",
+            Hook::Bound4 => "cgroup/post_bind4",
+            Hook::Bound6 => "cgroup/post_bind6",
+            Hook::RawCreated => "cgroup/sock_create",
+            Hook::Released => "cgroup/sock_release",
+            Hook::Forked => "tp_btf/sched_process_fork",
+            Hook::Executed => "tp_btf/sched_process_exec",
+            Hook::Exited => "tp_btf/sched_process_exit",
+        }
+    }
+}
+
+/// The name of the iterator's program, by which one that is loaded already is found. Raised with every change of its
+/// records.
+pub(super) const ITERATOR_PROGRAM: &str = "portledger_v1";
+
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

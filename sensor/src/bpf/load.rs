@@ -1,0 +1,143 @@
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use aya::maps::Map;
+use aya::programs::{BtfTracePoint, CgroupSock, CgroupSockAddr, Iter, ProgramError};
+use aya::{Btf, Ebpf, EbpfLoader};
+use rustix::fs::{Access, AtFlags, accessat, stat};
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
+
+use super::choice::Wanted;
+use super::handover::{Attached, Loaded, hand_over};
+use super::hook::{Attach, Hook};
+use crate::sys::bpf::{self, Whose};
+
+/// clang's output for `portledger.bpf.c`, made by `make bpf`.
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../bpf/portledger.bpf.o");
+
+/// Why nothing was handed over.
+#[derive(Debug, thiserror::Error)]
+#[error("what was loaded could not be handed over: {0}")]
+pub struct LoadError(#[from] std::io::Error);
+
+/// Loads and attaches the programs, hands them over through `output`, a Unix socket, and keeps nothing: for a process
+/// that ends after it. What the kernel refuses is a part of what is told.
+pub fn load(wanted: Wanted, output: &impl AsFd) -> Result<(), LoadError> {
+    Ok(hand_over(output.as_fd(), load_all(wanted.hooks()))?)
+}
+
+pub(super) fn load_all(hooks: &[Hook]) -> Result<Loaded, String> {
+    let btf = Btf::from_sys_fs().map_err(|error| {
+        format!("the kernel does not tell its types (/sys/kernel/btf/vmlinux): {}", chain(&error))
+    })?;
+    let namespace = stat("/proc/self/ns/pid").map_err(|errno| format!("/proc/self/ns/pid: {errno}"))?;
+    let namespace = u32::try_from(namespace.st_ino).map_err(|error| error.to_string())?;
+    let mut loader = EbpfLoader::new();
+    loader.btf(Some(&btf)).override_global("pid_namespace", &namespace, true);
+    let mut ebpf = loader.load(OBJECT).map_err(|error| chain(&error))?;
+    let cgroup = root_cgroup();
+    let mut attached = Vec::with_capacity(hooks.len());
+    for &hook in hooks {
+        let link = attach(&mut ebpf, hook, &btf, cgroup.as_ref());
+        attached.push(Attached { hook, link });
+    }
+    let program: Option<&Iter> =
+        ebpf.program(Hook::Files.program()).and_then(|program| program.try_into().ok());
+    let iterator = program.and_then(|program| duplicate(program.fd().ok()?.as_fd()).ok());
+    let mut map = |name: &str| map_of(&mut ebpf, name);
+    Ok(Loaded {
+        events: map("events")?,
+        lost: map("lost")?,
+        waiting: map("waiting")?,
+        holders: map("holders")?,
+        iterator,
+        attached,
+    })
+}
+
+fn map_of(ebpf: &mut Ebpf, name: &str) -> Result<OwnedFd, String> {
+    let map = ebpf.map(name).ok_or_else(|| format!("the object has no map `{name}`"))?;
+    let (Map::RingBuf(data) | Map::Array(data) | Map::HashMap(data)) = map else {
+        return Err(format!("the map `{name}` is of another kind"));
+    };
+    duplicate(data.fd().as_fd()).map_err(|errno| errno.to_string())
+}
+
+fn duplicate(descriptor: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    rustix::io::fcntl_dupfd_cloexec(descriptor, 0)
+}
+
+fn attach(
+    ebpf: &mut Ebpf,
+    hook: Hook,
+    btf: &Btf,
+    cgroup: Result<&OwnedFd, &String>,
+) -> Result<OwnedFd, String> {
+    let refused = |error: ProgramError| format!("loading: {}", chain(&error));
+    let program = ebpf.program_mut(hook.program()).ok_or("the object lacks it")?;
+    let wrong = |error: ProgramError| error.to_string();
+    let link = match hook.attach() {
+        Attach::TaskFiles => {
+            let program: &mut Iter = program.try_into().map_err(wrong)?;
+            program.load("task_file", btf).map_err(refused)?;
+            bpf::attach_iterator(program.fd().map_err(wrong)?.as_fd(), Whose::Everybodys)
+        }
+        Attach::Tracepoint(name) => {
+            let program: &mut BtfTracePoint = program.try_into().map_err(wrong)?;
+            program.load(name, btf).map_err(refused)?;
+            bpf::attach_trace(program.fd().map_err(wrong)?.as_fd())
+        }
+        Attach::CgroupSocket(place) => {
+            let program: &mut CgroupSock = program.try_into().map_err(wrong)?;
+            program.load().map_err(refused)?;
+            bpf::attach_to_cgroup(program.fd().map_err(wrong)?.as_fd(), cgroup?.as_fd(), place)
+        }
+        Attach::CgroupAddress(place) => {
+            let program: &mut CgroupSockAddr = program.try_into().map_err(wrong)?;
+            program.load().map_err(refused)?;
+            bpf::attach_to_cgroup(program.fd().map_err(wrong)?.as_fd(), cgroup?.as_fd(), place)
+        }
+    };
+    link.map_err(|errno| format!("attaching: {errno}"))
+}
+
+/// The root of the unified hierarchy, mounted nowhere. Beneath another cgroup only its own sockets would be told.
+fn root_cgroup() -> Result<OwnedFd, String> {
+    let root = mount_unified()
+        .map_err(|errno| format!("the unified cgroup hierarchy cannot be mounted: {errno}"))?;
+    // The root has no events of its own.
+    match accessat(&root, "cgroup.events", Access::EXISTS, AtFlags::empty()) {
+        Err(Errno::NOENT) => Ok(root),
+        Err(errno) => Err(format!("the unified cgroup hierarchy cannot be read: {errno}")),
+        Ok(()) => {
+            Err("the root of the unified cgroup hierarchy is out of reach in this cgroup namespace"
+                .to_owned())
+        }
+    }
+}
+
+fn mount_unified() -> Result<OwnedFd, Errno> {
+    let context = fsopen("cgroup2", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(context.as_fd())?;
+    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+}
+
+/// An error with all that caused it, without what a verifier wrote of it beyond its first lines.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut told = first_lines(&error.to_string());
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_told = first_lines(&cause.to_string());
+        if !told.ends_with(&cause_told) {
+            told = format!("{told}: {cause_told}");
+        }
+        next = cause.source();
+    }
+    told
+}
+
+fn first_lines(text: &str) -> String {
+    const MOST: usize = 300;
+    let line: String = text.lines().take(3).collect::<Vec<_>>().join("; ");
+    line.chars().take(MOST).collect()
+}
