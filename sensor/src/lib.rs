@@ -6,6 +6,7 @@
 mod assemble;
 mod bpf;
 mod collector;
+mod events;
 mod holders;
 mod interfaces;
 mod joined;

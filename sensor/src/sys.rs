@@ -1,8 +1,9 @@
-//! The calls for which no safe wrapper exists: the only place of this workspace with `unsafe`.
+//! The calls for which no safe wrapper exists: with the files of its folder the only place of this workspace with `unsafe`.
 #![allow(unsafe_code)]
 
 pub(crate) mod bpf;
 pub(crate) mod mapping;
+pub(crate) mod perf;
 
 use std::io;
 use std::mem::size_of;

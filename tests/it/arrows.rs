@@ -15,9 +15,11 @@ const ARROWS: [(&str, &[&str]); 5] = [
 ];
 
 /// Where `unsafe` may stand: the calls that no safe wrapper offers.
-const UNSAFE: &str = "sensor/src/sys.rs";
+fn may_be_unsafe(name: &str) -> bool {
+    name == "sensor/src/sys.rs" || name.starts_with("sensor/src/sys/")
+}
 
-/// The crates that have no such file.
+/// The crates that have no such place.
 const ROOTS: [&str; 5] =
     ["inventory/src/lib.rs", "baseline/src/lib.rs", "exporter/src/lib.rs", "src/main.rs", "tests/it/main.rs"];
 
@@ -69,7 +71,7 @@ fn members_use_no_crate_of_another_ones_trade() {
 }
 
 #[test]
-fn unsafe_stands_in_the_one_file_for_it() {
+fn unsafe_stands_in_the_one_place_for_it() {
     let mut sources = Vec::new();
     for folder in ["src", "tests", "inventory", "sensor", "baseline", "exporter"] {
         gather(&root().join(folder), &mut sources);
@@ -89,7 +91,7 @@ fn unsafe_stands_in_the_one_file_for_it() {
         // Its module line is where the lint is relaxed.
         let relaxed =
             name == "sensor/src/lib.rs" && used.len() <= 1 && !text.contains(concat!("unsafe", " {"));
-        assert!(used.is_empty() || name == UNSAFE || relaxed, "{name}: {used:?}");
+        assert!(used.is_empty() || may_be_unsafe(name) || relaxed, "{name}: {used:?}");
     }
 }
 
