@@ -1,13 +1,14 @@
 # The recipes that people run are the ones that CI runs.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: test lint bench peers format clippy rules unit
+.PHONY: test lint bench vm peers format clippy rules unit
 
 # What the tests run against, and the program by which each is known to be there.
 PEERS := ss:iproute2 promtool:prometheus prometheus-alertmanager:prometheus-alertmanager nginx:nginx-light \
 	redis-server:redis-server sshd:openssh-server podman:podman runc:runc busybox:busybox-static \
 	python3:python3 setpriv:util-linux
 BENCH_PEERS := ss:iproute2 lsof:lsof netstat:net-tools
+VM_PEERS := qemu-system-x86_64:qemu-system-x86 cpio:cpio busybox:busybox-static ss:iproute2 socat:socat jq:jq bpftool:bpftool
 
 # Everything. Without root it runs what needs none; each test that is skipped names itself and why.
 test: peers format clippy rules unit
@@ -54,6 +55,12 @@ bench:
 	cargo build --release --locked --manifest-path bench/Cargo.toml
 	cargo run --release --locked --quiet --manifest-path bench/Cargo.toml --bin compare -- \
 		--portledger "$${CARGO_TARGET_DIR:-target}/release/portledger" $(BENCH)
+
+# KERNELS="linux-image-amd64" names the kernels, PORTLEDGER=FILE a binary that is built already; see tests/vm/README.md.
+vm:
+	@$(call install,$(VM_PEERS))
+	@if [ -z "$${PORTLEDGER:-}" ]; then cargo build --release --locked; fi
+	@tests/vm/run.sh $(KERNELS)
 
 define install
 missing=(); for peer in $(1); do \
