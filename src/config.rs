@@ -39,6 +39,9 @@ pub(crate) struct Sensor {
     /// How often `serve` looks.
     #[serde(deserialize_with = "a_duration")]
     pub(crate) interval: Duration,
+    /// How often `serve` looks where events tell the rest.
+    #[serde(deserialize_with = "a_duration")]
+    pub(crate) reconcile: Duration,
     /// How many network namespaces one pass looks into.
     pub(crate) namespaces: usize,
     /// Names of further options and variables whose values are secret.
@@ -47,7 +50,12 @@ pub(crate) struct Sensor {
 
 impl Default for Sensor {
     fn default() -> Self {
-        Sensor { interval: Duration::from_secs(2), namespaces: 1000, redact: Vec::new() }
+        Sensor {
+            interval: Duration::from_secs(2),
+            reconcile: Duration::from_secs(300),
+            namespaces: 1000,
+            redact: Vec::new(),
+        }
     }
 }
 
@@ -69,6 +77,9 @@ impl Config {
         let interval = config.sensor.interval;
         if !(Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&interval) {
             bail!("{}: sensor.interval must lie between 100ms and 1h", path.display());
+        }
+        if !(Duration::from_secs(1)..=Duration::from_secs(86_400)).contains(&config.sensor.reconcile) {
+            bail!("{}: sensor.reconcile must lie between 1s and 1d", path.display());
         }
         if config.sensor.namespaces == 0 {
             bail!("{}: sensor.namespaces must be at least 1", path.display());

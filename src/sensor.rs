@@ -2,10 +2,11 @@ use std::os::fd::AsFd;
 
 use anyhow::Context;
 use rustix::process::Signal;
-use sensor::{Bpf, Hashing, Sensor};
+use sensor::{Bpf, Hashing, Sensor, Timing};
 
 use crate::arguments::Shared;
 use crate::config::Config;
+use crate::loader::loader;
 use crate::log::log_to_stderr;
 use crate::outcome::Outcome;
 use crate::paths::Paths;
@@ -19,7 +20,9 @@ pub(crate) fn run(shared: &Shared) -> anyhow::Result<Outcome> {
     let output = std::io::stdout().as_fd().try_clone_to_owned().context("cannot use the standard output")?;
     let sensor =
         Sensor::new(options(&config, Hashing::On, 1, Bpf::Never)).context("cannot look at this host")?;
-    ::sensor::run(sensor, config.sensor.interval, &output).context(
+    let timing =
+        Timing { interval: config.sensor.interval, reconcile: config.sensor.reconcile, events: Some(loader) };
+    ::sensor::run(sensor, timing, &output).context(
         "frames cannot be written to the standard output; `serve` starts the sensor with a socket there",
     )?;
     Ok(Outcome::Clean)

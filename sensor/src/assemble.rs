@@ -1,7 +1,9 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use inventory::{Endpoint, Listener, NetNs, NetNsId, PortChoice, Protocol, RawText, Reach, SocketId};
+use inventory::{
+    Endpoint, Holders, Listener, NetNs, NetNsId, PortChoice, Protocol, RawText, Reach, SocketId,
+};
 use ipnet::IpNet;
 
 use crate::collector::Socket;
@@ -23,9 +25,15 @@ pub(crate) struct Seen<'a> {
 /// The listeners, each once, ordered by their ids.
 pub(crate) fn listeners(seen: &Seen<'_>) -> Vec<Listener> {
     let views = seen.visits.views.iter().zip(seen.netns);
-    let mut listeners: Vec<Listener> = views
-        .flat_map(|(view, netns)| view.sockets.iter().map(move |socket| listener(seen, view, netns, socket)))
-        .collect();
+    let of_view = |(view, netns)| {
+        let view: &NamespaceView = view;
+        let held = |socket: &Socket| (seen.attribution.holders(socket.inode), seen.public);
+        view.sockets.iter().map(move |socket| {
+            let (holders, public) = held(socket);
+            listener(view, netns, socket, holders, public)
+        })
+    };
+    let mut listeners: Vec<Listener> = views.flat_map(of_view).collect();
     listeners.sort_by_key(|listener| listener.id);
     listeners.dedup_by_key(|listener| listener.id);
     tell_twins(&mut listeners);
@@ -33,7 +41,14 @@ pub(crate) fn listeners(seen: &Seen<'_>) -> Vec<Listener> {
     listeners
 }
 
-fn listener(seen: &Seen<'_>, view: &NamespaceView, netns: &NetNs, socket: &Socket) -> Listener {
+/// One of them. Nothing is known of twins, of what is published as it, nor since when.
+pub(crate) fn listener(
+    view: &NamespaceView,
+    netns: &NetNs,
+    socket: &Socket,
+    holders: Holders,
+    public: &[IpNet],
+) -> Listener {
     let interfaces = view.interfaces.as_deref();
     let device = device_name(socket.device_index, interfaces);
     let endpoint = Endpoint { protocol: socket.protocol, address: socket.address, port: socket.port, device };
@@ -41,7 +56,7 @@ fn listener(seen: &Seen<'_>, view: &NamespaceView, netns: &NetNs, socket: &Socke
         .chain(&socket.more_addresses)
         .map(|address| {
             let bound = Endpoint { address: *address, ..endpoint.clone() };
-            reach(&bound, socket.ipv6_only, interfaces, seen.public)
+            reach(&bound, socket.ipv6_only, interfaces, public)
         })
         .max();
     Listener {
@@ -51,7 +66,7 @@ fn listener(seen: &Seen<'_>, view: &NamespaceView, netns: &NetNs, socket: &Socke
         ipv6_only: socket.ipv6_only,
         reuse_port: socket.reuse_port,
         backlog: socket.backlog,
-        holders: seen.attribution.holders(socket.inode),
+        holders,
         reach: widest.unwrap_or(Reach::Public),
         port_choice: port_choice(view, socket),
         peer: socket.peer,

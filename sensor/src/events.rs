@@ -1,4 +1,7 @@
 //! What the kernel tells of listeners that open and close between two looks at it.
 
-#[cfg_attr(not(test), expect(dead_code))]
+pub(crate) mod clock;
+pub(crate) mod followed;
+pub(crate) mod heard;
 pub(crate) mod perf;
+pub(crate) mod source;

@@ -13,7 +13,7 @@ mod walk;
 
 pub(crate) use attribution::Attribution;
 pub(crate) use memory::Memory;
-pub(crate) use walk::{Hold, Place, Sightings, Via};
+pub(crate) use walk::{Hold, Place, Sightings};
 
 #[cfg(test)]
 mod tests;

@@ -3,10 +3,12 @@
 //! [`Sensor::pass`] looks once; [`run`] looks at an interval and tells what it sees in frames. What could not be seen
 //! is part of what is told: nothing here turns an error into emptiness.
 
+mod addresses;
 mod assemble;
 mod bpf;
 mod collector;
 mod events;
+mod happening;
 mod holders;
 mod interfaces;
 mod joined;
@@ -24,13 +26,15 @@ mod run;
 mod second_opinion;
 mod sock_diag;
 mod sys;
+mod telling;
 #[cfg(test)]
 mod testing;
+mod watcher;
 mod workload;
 
 pub use bpf::{Bpf, LoadError, Loader, Wanted, load};
 pub use pass::{Options, Sensor, kernel_protocols};
 pub use privileges::{Privilege, privileges};
 pub use process::Hashing;
-pub use run::{RunError, run};
+pub use run::{RunError, Timing, run};
 pub use second_opinion::{Disagreement, NoSecondOpinion, second_opinion};

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use inventory::{Gap, NetNs, RawText, Scope, Share};
+use inventory::{Gap, NetNs, NetNsId, RawText, Scope, Share};
 
 use crate::collector::Socket;
 use crate::interfaces::Interface;
@@ -76,6 +76,22 @@ pub(crate) struct NamespaceView {
     pub interfaces: Option<Vec<Interface>>,
     /// `ip_local_port_range`, out of which the kernel chooses ports.
     pub local_ports: RangeInclusive<u16>,
+}
+
+impl NamespaceView {
+    /// Of one that was not looked into.
+    pub(crate) fn unknown(netns: NetNs, inode: u64) -> Self {
+        NamespaceView {
+            netns,
+            inode,
+            pids: Vec::new(),
+            through: None,
+            sockets: Vec::new(),
+            tables: Share { seen: 0, of: 0 },
+            interfaces: None,
+            local_ports: visit::USUAL_PORTS,
+        }
+    }
 }
 
 /// What one round of visits saw.
@@ -153,6 +169,26 @@ impl Namespaces {
     /// Visits those that `leads` lead to, beyond what `seen`, of the same pass, has; its views, gaps and shares grow.
     pub(crate) fn visit_unlived(&mut self, protocols: &Protocols, leads: &Leads, seen: Visits) -> Visits {
         self.on_a_thread(protocols, seen, |visitor| visitor.visit_leads(leads))
+    }
+
+    /// Visits the namespace that a process lives in, between two passes. `None` where it cannot be entered, or where
+    /// neither that process nor, if given, a socket that it holds is of the namespace with this cookie.
+    pub(crate) fn visit_new(
+        &mut self,
+        protocols: &Protocols,
+        cookie: u64,
+        pid: u32,
+        socket: Option<Descriptor>,
+    ) -> Option<NamespaceView> {
+        let is_it = |view: &NamespaceView| view.netns.id == NetNsId::Cookie(cookie);
+        let lived_in = self.on_a_thread(protocols, Visits::default(), |visitor| visitor.visit_that_of(pid));
+        if let Some(view) = lived_in.views.into_iter().find(is_it) {
+            return Some(view);
+        }
+        let mut leads = Leads::default();
+        leads.socket(socket?);
+        let led_to = self.visit_unlived(protocols, &leads, Visits::default());
+        led_to.views.into_iter().find(is_it)
     }
 
     /// A thread can move to another namespace and cannot be trusted to come back: nothing else ever runs on it.

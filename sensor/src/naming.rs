@@ -36,6 +36,13 @@ impl Names {
     }
 }
 
+impl Names {
+    /// The name of one that was visited between two passes.
+    pub(crate) fn of_one(view: &NamespaceView, processes: &mut Memory) -> NetNs {
+        name(view, processes)
+    }
+}
+
 /// A container's runtime binds namespaces under /run/netns by names of its own that change with each redeployment, so
 /// a container that lives there names it better than the path.
 fn name(view: &NamespaceView, processes: &mut Memory) -> NetNs {

@@ -4,13 +4,13 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use inventory::{
-    Coverage, EventSource, Gap, Holders, Inventory, Listener, Protocol, RawText, Scope, Share, Shares,
-    SocketId, Unattributed,
+    Coverage, EventSource, Gap, Holders, Inventory, Listener, NetNs, NetNsId, Protocol, RawText, Scope,
+    Share, Shares, SocketId, Unattributed,
 };
 use ipnet::IpNet;
 
 use crate::assemble::{self, Seen};
-use crate::bpf::{Bpf, Files, Hook, choose};
+use crate::bpf::{Bpf, FileKind, Files, Hook, choose};
 use crate::collector::Socket;
 use crate::holders::{Attribution, Memory, Place, Sightings};
 use crate::joined::join;
@@ -45,19 +45,30 @@ pub struct Options {
 /// Looks at what listens, again and again, and remembers what makes the next look cheap.
 #[derive(Debug)]
 pub struct Sensor {
-    public: Vec<IpNet>,
-    namespaces: Namespaces,
-    holders: Memory,
-    names: Names,
+    pub(crate) public: Vec<IpNet>,
+    pub(crate) namespaces: Namespaces,
+    pub(crate) holders: Memory,
+    pub(crate) names: Names,
     /// Read when the first process is first seen to hold a listener.
     socket_units: Option<SocketUnits>,
     /// By which descriptors namespaces were found in which no process lives, by their inodes.
     unlived: HashMap<u64, Through>,
     /// What the pass before saw; `None` before the first.
     known: Option<HashMap<SocketId, Known>>,
-    files: Option<Files>,
+    pub(crate) files: Option<Files>,
+    /// The processes that hold sockets, as the initial pid namespace counts.
+    pub(crate) kernel_pids: HashSet<u32>,
+    /// What the last pass saw of each namespace with a cookie, but for its sockets.
+    pub(crate) surroundings: HashMap<u64, Surroundings>,
     /// Why BPF is not used although it was asked for.
-    without_bpf: Option<String>,
+    pub(crate) without_bpf: Option<String>,
+}
+
+/// What gives an address its meaning.
+#[derive(Debug)]
+pub(crate) struct Surroundings {
+    pub(crate) view: NamespaceView,
+    pub(crate) netns: NetNs,
 }
 
 /// What is remembered of a socket from pass to pass.
@@ -90,6 +101,8 @@ impl Sensor {
             unlived: HashMap::new(),
             known: None,
             files,
+            kernel_pids: HashSet::new(),
+            surroundings: HashMap::new(),
             without_bpf,
         })
     }
@@ -107,7 +120,26 @@ impl Sensor {
             self.name_socket_units(&mut listeners);
         }
         self.date(&mut listeners, taken_at);
+        self.remember_surroundings(&visits, netns);
         Inventory { host: host_name(), taken_at, listeners, coverage: coverage(visits, attribution, missing) }
+    }
+
+    fn remember_surroundings(&mut self, visits: &Visits, netns: Vec<NetNs>) {
+        self.surroundings.clear();
+        for (view, netns) in visits.views.iter().zip(netns) {
+            if let NetNsId::Cookie(cookie) = netns.id {
+                let view = NamespaceView { sockets: Vec::new(), ..view.clone() };
+                self.surroundings.insert(cookie, Surroundings { view, netns });
+            }
+        }
+    }
+
+    /// A socket of which an event told, for the next pass to know since when it is there.
+    pub(crate) fn remember(&mut self, listener: &Listener) {
+        if let Some(known) = &mut self.known {
+            let was_held = matches!(listener.holders, Holders::Known(_));
+            known.insert(listener.id, Known { since: listener.since, was_held });
+        }
     }
 
     /// Visits the namespaces and finds who holds their sockets.
@@ -146,6 +178,8 @@ impl Sensor {
             visits = self.namespaces.visit_unlived(protocols, &leads, visits);
         }
         join(&mut visits.views, &files);
+        let holders = files.iter().filter(|file| file.kind == FileKind::Socket);
+        self.kernel_pids = holders.map(|file| file.kernel_pid).collect();
         let attribution = self.holders.attribute_told(&files, &inodes(&visits));
         self.remember_ways(&visits);
         Some((visits, attribution))

@@ -1,20 +1,44 @@
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use inventory::frame::{self, BrokenFrame, Closing, Message, messages_of_changes, messages_of_inventory};
-use inventory::{Changes, Gap, Inventory, RawText, Scope};
+use inventory::frame::Closing;
+use inventory::{Discrepancies, Event};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{SendFlags, send};
 
 use crate::Sensor;
+use crate::addresses::AddressChanges;
+use crate::bpf::{EventRecord, Loader};
+use crate::events::followed::Followed;
+use crate::events::heard::Heard;
+use crate::events::source::{Detached, Source, Taken, Teller, events_gap};
+use crate::telling::{Telling, Told};
+use crate::watcher::{Reconciled, Watcher};
 
 /// Nothing comes back by which a reader that is out of step could ask: everything is told again so often.
 const WHOLE_EVERY: Duration = Duration::from_secs(60);
-/// How long a reader that takes nothing holds up the next look.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How long one that takes a little now and then does.
-const MOST_PATIENCE: Duration = Duration::from_secs(30);
+/// A reader that is told nothing for so long is told that there is nothing.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Whoever opens a socket pays for waking us: what follows shortly after is taken together.
+const TOGETHER: Duration = Duration::from_millis(2);
+const SHORTLY: Duration = Duration::from_millis(5);
+/// Events of one batch.
+const MOST_EVENTS: usize = 8_192;
+/// A look that something called for is followed by so many times its own duration without another.
+const REST: u32 = 100;
+/// The same where events were lost.
+const REST_AFTER_LOSS: u32 = 10;
+
+/// When a sensor looks, and what else tells it what happens.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// How often it looks where something has to be polled for.
+    pub interval: Duration,
+    /// How often it looks where all is told by events.
+    pub reconcile: Duration,
+    /// Loads what tells events; `None` to poll.
+    pub events: Option<Loader>,
+}
 
 /// Why the sensor ended although somebody may still read.
 #[derive(Debug, thiserror::Error)]
@@ -22,116 +46,256 @@ const MOST_PATIENCE: Duration = Duration::from_secs(30);
 pub enum RunError {
     #[error("a frame could not be sent: {0}")]
     Send(#[from] Errno),
+    #[error("{0}: the sensor is blind to it until it is started again")]
+    Blind(String),
 }
 
-/// What became of a pass that was told.
-enum Told {
-    Whole,
-    /// The reader took only a part of it: it has to be told everything at the next pass.
-    Torn,
-    NobodyReads,
-}
-
-/// Looks at the interval and tells each pass to `output`, a packet socket, until nobody reads there. A reader that
-/// hangs delays nothing but what it reads: passes that it does not take are left out, and what listens when it takes
-/// frames again is told whole.
-pub fn run(mut sensor: Sensor, interval: Duration, output: &impl AsFd) -> Result<(), RunError> {
-    let mut known: Option<Inventory> = None;
-    let mut told_whole = Instant::now();
-    loop {
-        let began = Instant::now();
-        let now = sensor.pass();
-        let closing = Closing { took: began.elapsed(), ..Closing::default() };
-        if began.saturating_duration_since(told_whole) >= WHOLE_EVERY {
-            known = None;
-        }
-        let told = match &known {
-            Some(before) => {
-                let changes = Changes::between(&before.listeners, &now.listeners);
-                tell(output, messages_of_changes(&changes, &now, closing))?
-            }
-            None => {
-                told_whole = began;
-                tell(output, messages_of_inventory(&now, closing))?
-            }
-        };
-        known = match told {
-            Told::Whole => Some(now),
-            Told::Torn => None,
-            Told::NobodyReads => return Ok(()),
-        };
-        if !somebody_reads(output, interval.saturating_sub(began.elapsed()))? {
-            return Ok(());
-        }
+impl From<Detached> for RunError {
+    fn from(detached: Detached) -> Self {
+        RunError::Blind(detached.to_string())
     }
 }
 
-fn tell(output: &impl AsFd, messages: impl Iterator<Item = Message>) -> Result<Told, Errno> {
-    let end = Instant::now() + MOST_PATIENCE;
-    for message in messages {
-        let frame = match frame::encode(&message) {
-            Ok(frame) => frame,
-            Err(error) => match smaller(message, &error) {
-                Some(frame) => frame,
-                None => return Ok(Told::Torn),
-            },
-        };
-        match send_packet(output, &frame, end.min(Instant::now() + PATIENCE))? {
-            Told::Whole => {}
-            other => return Ok(other),
+/// Tells what listens to `output`, a packet socket, until nobody reads there: at once, where the kernel tells us, and
+/// at each look what differs. A reader that hangs delays nothing but what it reads, and is told everything when it takes
+/// frames again.
+pub fn run(mut sensor: Sensor, timing: Timing, output: &impl AsFd) -> Result<(), RunError> {
+    let source = match timing.events {
+        Some(loader) => {
+            let (source, files) = Source::find(loader);
+            sensor.files = files;
+            source
         }
-    }
-    Ok(Told::Whole)
-}
-
-/// A message that no frame holds is said to be missing, where it is one that may be.
-fn smaller(message: Message, error: &BrokenFrame) -> Option<Vec<u8>> {
-    let Message::Gap(gap) = message else {
-        tracing::error!("what does not fit a frame cannot be told: {error}");
-        return None;
+        None => Source::none(),
     };
-    let reason = RawText::from("a gap whose reason does not fit a frame");
-    frame::encode(&Message::Gap(Gap { scope: Scope::Sockets, reason, ..gap })).ok()
+    let began = Instant::now();
+    let now = sensor.pass();
+    let addresses = AddressChanges::open()
+        .map_err(|errno| tracing::warn!("changes of addresses are polled for: {errno}"))
+        .ok();
+    let mut run = Run {
+        watcher: Watcher::new(sensor, now),
+        source,
+        heard: Heard::default(),
+        addresses,
+        telling: Telling::new(output.as_fd()),
+        timing,
+        looked: Looked { ended: Instant::now(), took: began.elapsed() },
+        look_at: None,
+        told: Instant::now(),
+        told_whole: Instant::now(),
+        taken: Instant::now(),
+        lost: 0,
+        lost_since_look: 0,
+    };
+    run.begin()?;
+    while run.step()? == Told::Whole {}
+    Ok(())
 }
 
-fn send_packet(output: &impl AsFd, packet: &[u8], deadline: Instant) -> Result<Told, Errno> {
-    loop {
-        match send(output, packet, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-            Ok(_) => return Ok(Told::Whole),
-            Err(Errno::PIPE | Errno::CONNRESET) => return Ok(Told::NobodyReads),
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
-                let left = deadline.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return Ok(Told::Torn);
-                }
-                wait(output, PollFlags::OUT, left)?;
-            }
-            Err(error) => return Err(error),
+/// The last look.
+#[derive(Clone, Copy, Debug)]
+struct Looked {
+    ended: Instant,
+    took: Duration,
+}
+
+/// What ended a wait.
+#[derive(Clone, Copy, Debug)]
+struct Woken {
+    nobody_reads: bool,
+    by_addresses: bool,
+    by_events: bool,
+}
+
+struct Run<'a> {
+    watcher: Watcher,
+    source: Source,
+    heard: Heard,
+    addresses: Option<AddressChanges>,
+    telling: Telling<BorrowedFd<'a>>,
+    timing: Timing,
+    looked: Looked,
+    /// When to look before it is time.
+    look_at: Option<Instant>,
+    told: Instant,
+    told_whole: Instant,
+    /// When events were last taken.
+    taken: Instant,
+    lost: u64,
+    lost_since_look: u64,
+}
+
+impl Run<'_> {
+    fn begin(&mut self) -> Result<(), RunError> {
+        self.follow_what_is_known();
+        self.brand(0);
+        let closing = Closing { took: self.looked.took, ..Closing::default() };
+        self.telling.look(None, &self.watcher.now, closing)?;
+        Ok(())
+    }
+
+    /// Waits for what comes next and does it. [`Told::NobodyReads`] is the end.
+    fn step(&mut self) -> Result<Told, RunError> {
+        let woken = self.wait()?;
+        if woken.nobody_reads {
+            return Ok(Told::NobodyReads);
+        }
+        if woken.by_events && self.taken.elapsed() < SHORTLY {
+            std::thread::sleep(TOGETHER);
+        }
+        if woken.by_addresses && self.addresses.as_ref().is_some_and(AddressChanges::take) {
+            self.want_look(REST);
+        }
+        let records = if woken.by_events { self.take() } else { Vec::new() };
+        let mut events = if records.is_empty() { Vec::new() } else { self.watcher.take(records) };
+        events.extend(self.watcher.catch_up());
+        if self.watcher.wants_look() {
+            self.want_look(REST);
+        }
+        let mut told = Told::Whole;
+        if !events.is_empty() {
+            told = self.tell(&events)?;
+        }
+        let now = Instant::now();
+        if told != Told::NobodyReads && now >= self.next_look() {
+            told = self.look()?;
+        }
+        if told != Told::NobodyReads && self.told.elapsed() >= HEARTBEAT {
+            self.source.check()?;
+            told = self.tell(&[])?;
+        }
+        // A reader that is behind is told everything at the next look.
+        Ok(if told == Told::NobodyReads { told } else { Told::Whole })
+    }
+
+    fn tell(&mut self, events: &[Event]) -> Result<Told, RunError> {
+        self.told = Instant::now();
+        let closing = Closing { took: self.looked.took, lost: self.lost, ..Closing::default() };
+        let told = self.telling.events(events, &self.watcher.now, closing)?;
+        if told == Told::Torn {
+            self.want_look(REST);
+        }
+        Ok(told)
+    }
+
+    fn look(&mut self) -> Result<Told, RunError> {
+        self.look_at = None;
+        self.source.check()?;
+        let known = self.followed();
+        let lost_before = std::mem::take(&mut self.lost_since_look);
+        let began = Instant::now();
+        let announced = self.source.announced;
+        let (source, heard) = (&mut self.source, &mut self.heard);
+        let mut during = Taken::default();
+        let reconciled = self.watcher.reconcile(announced, || {
+            during = source.take(heard, MOST_EVENTS);
+            std::mem::take(&mut during.records)
+        });
+        let Reconciled { before, discrepancies, mut passed, records } = reconciled;
+        self.looked = Looked { ended: Instant::now(), took: began.elapsed() };
+        self.lose(during.lost);
+        passed.extend(self.heard.looked(&mut self.watcher));
+        self.forget_what_is_gone(known);
+        self.follow_what_is_known();
+        self.brand(lost_before);
+        // What was lost accounts for what differs.
+        let is_whole = lost_before + during.lost == 0;
+        let discrepancies = if is_whole { discrepancies } else { Discrepancies::default() };
+        let closing = Closing { took: self.looked.took, lost: self.lost, discrepancies };
+        let whole = self.told_whole.elapsed() >= WHOLE_EVERY;
+        let told = self.telling.look(Some(&before).filter(|_| !whole), &self.watcher.now, closing)?;
+        self.told = Instant::now();
+        if whole {
+            self.told_whole = self.told;
+        }
+        passed.extend(self.watcher.take(records));
+        if told == Told::Whole && !passed.is_empty() { self.tell(&passed) } else { Ok(told) }
+    }
+
+    /// Adds what is known of events to what a look tells.
+    fn brand(&mut self, lost: u64) {
+        let coverage = &mut self.watcher.now.coverage;
+        coverage.events = self.source.word();
+        coverage.shares.events = self.source.share();
+        coverage.gaps.extend(self.source.gaps());
+        if lost > 0 {
+            coverage.gaps.push(events_gap(&format!(
+                "{lost} events found no room before this look: what opened and closed meanwhile may not be known"
+            )));
+        }
+        coverage.gaps.sort();
+    }
+
+    fn next_look(&self) -> Instant {
+        let every = if self.source.is_complete() { self.timing.reconcile } else { self.timing.interval };
+        let regular = self.looked.ended + every.saturating_sub(self.looked.took);
+        self.look_at.map_or(regular, |early| early.min(regular))
+    }
+
+    fn want_look(&mut self, rest: u32) {
+        let at = self.looked.ended + self.looked.took * rest;
+        self.look_at = Some(self.look_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    fn take(&mut self) -> Vec<EventRecord> {
+        self.taken = Instant::now();
+        let Taken { records, lost, calls_for_look } = self.source.take(&mut self.heard, MOST_EVENTS);
+        self.lose(lost);
+        if calls_for_look {
+            self.look_at = Some(Instant::now());
+        }
+        records
+    }
+
+    fn lose(&mut self, lost: u64) {
+        if lost > 0 {
+            self.lost += lost;
+            self.lost_since_look += lost;
+            tracing::warn!("{lost} events of opens and closes found no room: looking at everything");
+            self.want_look(REST_AFTER_LOSS);
         }
     }
-}
 
-/// Sleeps for so long, unless the other end is closed before.
-fn somebody_reads(output: &impl AsFd, rest: Duration) -> Result<bool, Errno> {
-    let deadline = Instant::now() + rest;
-    loop {
+    fn wait(&self) -> Result<Woken, RunError> {
+        let deadline = [Some(self.next_look()), self.watcher.next(), Some(self.told + HEARTBEAT)];
+        let deadline = deadline.into_iter().flatten().min().unwrap_or_else(Instant::now);
         let left = deadline.saturating_duration_since(Instant::now());
-        if wait(output, PollFlags::empty(), left)?.intersects(PollFlags::HUP | PollFlags::ERR) {
-            return Ok(false);
+        // A part of a millisecond would be waited for in turns of none.
+        let left = left + Duration::from_micros(100);
+        let mut polled = vec![PollFd::new(self.telling.output(), PollFlags::empty())];
+        let addresses = self.addresses.iter().map(AddressChanges::fd);
+        polled.extend(addresses.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let first_source = polled.len();
+        polled.extend(self.source.fds().into_iter().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
+        match poll(&mut polled, Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
-        if left.is_zero() {
-            return Ok(true);
+        let ready = |place: usize| polled.get(place).is_some_and(|fd| fd.revents().contains(PollFlags::IN));
+        Ok(Woken {
+            nobody_reads: polled[0].revents().intersects(PollFlags::HUP | PollFlags::ERR),
+            by_addresses: first_source > 1 && ready(1),
+            by_events: (first_source..polled.len()).any(ready),
+        })
+    }
+
+    /// What the programs follow before a look.
+    fn followed(&self) -> Option<Followed> {
+        let Teller::Bpf(attached) = &self.source.teller else { return None };
+        Followed::of(attached)
+    }
+
+    fn follow_what_is_known(&mut self) {
+        if let Teller::Bpf(attached) = &self.source.teller {
+            attached.follow(&self.watcher);
         }
     }
-}
 
-fn wait(output: &impl AsFd, for_what: PollFlags, at_most: Duration) -> Result<PollFlags, Errno> {
-    let mut polled = [PollFd::new(output, for_what)];
-    let at_most = Timespec::try_from(at_most).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
-    match poll(&mut polled, Some(&at_most)) {
-        Ok(_) => Ok(polled[0].revents()),
-        Err(Errno::INTR) => Ok(PollFlags::empty()),
-        Err(error) => Err(error),
+    fn forget_what_is_gone(&mut self, known: Option<Followed>) {
+        if let (Teller::Bpf(attached), Some(known)) = (&self.source.teller, known) {
+            attached.forget(&known, &self.watcher);
+        }
     }
 }

@@ -89,6 +89,11 @@ impl Hook {
         }
     }
 
+    /// Whether somebody can detach it: a program of a cgroup.
+    pub(crate) const fn is_of_cgroup(self) -> bool {
+        matches!(self.attach(), Attach::CgroupSocket(_) | Attach::CgroupAddress(_))
+    }
+
     /// As documentation of the kernel and of libbpf calls it.
     pub(crate) const fn name(self) -> &'static str {
         match self {

@@ -21,7 +21,7 @@ use thiserror::Error;
 
 use ring::{Ring, Torn};
 use sample::Record;
-pub(crate) use sample::Sample;
+pub(crate) use sample::{Sample, SocketKey};
 use tracefs::Format;
 
 use crate::sys;

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use inventory::{Holder, Unattributed};
+use inventory::{Holder, ProcessId, Unattributed};
 
 use super::attribution::Attribution;
 use super::gaps::{self, Unseen};
 use super::memory::{Held, Memory, REFRESHED_PER_PASS, share};
 use super::ring;
 use super::walk::{Hold, Via};
-use crate::bpf::{FileKind, FileRecord};
+use crate::bpf::{EventRecord, FileKind, FileRecord};
 use crate::process::Unreadable;
 
 impl Memory {
@@ -141,5 +141,39 @@ impl Memory {
             holds.dedup_by_key(|hold| hold.inode);
         }
         holds
+    }
+}
+
+impl Memory {
+    /// A process as it is now, described for an event; nothing of it is kept.
+    ///
+    /// # Errors
+    /// [`Unreadable::Gone`] where it has ended, also where another one has its pid.
+    pub(crate) fn describe_now(&mut self, id: ProcessId) -> Result<Arc<Holder>, Unreadable> {
+        let process = self.proc.process(id.pid)?;
+        if process.id()? != id {
+            return Err(Unreadable::Gone);
+        }
+        if let Some(held) = self.held.get(&id.pid)
+            && held.described.holder.id == id
+            && self.describer.mark(&process)? == held.described.mark
+        {
+            return Ok(Arc::clone(&held.described.holder));
+        }
+        Ok(self.describer.describe_marked(&self.proc, &process)?.holder)
+    }
+
+    /// A process that has ended, by what the kernel told of it when it was there.
+    pub(crate) fn as_told(&mut self, id: ProcessId, record: &EventRecord) -> Holder {
+        Holder {
+            id,
+            started_at: self.proc.time_of(id.start_ticks),
+            program: record.program.as_ref().map(|seen| self.describer.program_seen(seen)),
+            name: record.name.clone(),
+            arguments: Vec::new(),
+            uid: record.uid,
+            workload: self.describer.workload_in(&record.cgroup),
+            parents: Vec::new(),
+        }
     }
 }

@@ -56,7 +56,7 @@ impl Found {
     }
 
     /// A path under /run/netns names it; of two the lower one, so that the name does not depend on who mounted last.
-    fn add_path(&mut self, bound: Bound) {
+    pub(super) fn add_path(&mut self, bound: Bound) {
         let name = bound.name().filter(|_| self.kind != NetNsKind::Host);
         if let Some(name) = name.filter(|name| self.kind == NetNsKind::Anonymous || *name < self.name) {
             self.kind = NetNsKind::Named;
@@ -107,7 +107,7 @@ pub(super) fn find(proc: &Path, threads: &mut Threads) -> (Vec<Found>, Vec<Gap>)
     (found, gaps)
 }
 
-fn namespace_of(process: &Path) -> io::Result<u64> {
+pub(super) fn namespace_of(process: &Path) -> io::Result<u64> {
     let folder = open(process, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     Ok(statat(&folder, c"ns/net", AtFlags::empty())?.st_ino)
 }
@@ -193,7 +193,7 @@ fn pids(folder: &OwnedFd) -> io::Result<Vec<u32>> {
     Ok(pids)
 }
 
-fn bound(proc: &Path) -> io::Result<Vec<Bound>> {
+pub(super) fn bound(proc: &Path) -> io::Result<Vec<Bound>> {
     let mut text = Vec::new();
     File::open(proc.join("self/mountinfo"))?.take(LONGEST_MOUNTINFO).read_to_end(&mut text)?;
     if u64::try_from(text.len()) == Ok(LONGEST_MOUNTINFO) {

@@ -11,7 +11,7 @@ use inventory::{Gap, NetNs, NetNsId, RawText, Scope};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::find::{Found, find, open_door};
+use super::find::{Found, bound, find, namespace_of, open_door};
 use super::identity::Identities;
 use super::threads::Threads;
 use super::{Limits, NamespaceView, Visits, gap};
@@ -22,7 +22,7 @@ use crate::protocols::Protocols;
 use crate::sys;
 
 /// What the kernel starts with (ip(7)), taken where the range cannot be read.
-const USUAL_PORTS: RangeInclusive<u16> = 32768..=60999;
+pub(super) const USUAL_PORTS: RangeInclusive<u16> = 32768..=60999;
 
 /// One round of visits under way.
 pub(super) struct Visitor<'a> {
@@ -86,6 +86,16 @@ impl<'a> Visitor<'a> {
             let reason =
                 format!("{changing} network namespaces changed hands while they were looked for, twice");
             self.visits.gaps.push(gap(reason));
+        }
+    }
+
+    /// Visits the one that a process lives in.
+    pub(super) fn visit_that_of(&mut self, pid: u32) {
+        if let Ok(inode) = namespace_of(&self.proc.join(pid.to_string())) {
+            let mut lived_in = Found { pids: vec![pid], ..Found::anonymous(inode) };
+            let names = bound(self.proc).unwrap_or_default();
+            names.into_iter().filter(|one| one.inode == inode).for_each(|one| lived_in.add_path(one));
+            self.visit_all(vec![lived_in]);
         }
     }
 

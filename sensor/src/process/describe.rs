@@ -12,6 +12,7 @@ use super::hashing::{Hasher, Hashing};
 use super::program::{HostRoot, Running};
 use super::redaction::Redaction;
 use super::root::ProcRoot;
+use crate::bpf::ProgramSeen;
 use crate::workload::Workloads;
 
 /// Longer chains are cut: above come only shells and supervisors.
@@ -120,6 +121,16 @@ impl Describer {
             Err(Unreadable::Gone | Unreadable::Denied) => Ok(Workload::None),
             Err(failed) => Err(failed),
         }
+    }
+
+    /// What a process executed, as the kernel told it when the process was there. Its file was not read.
+    pub(crate) fn program_seen(&self, seen: &ProgramSeen) -> Program {
+        Program { path: seen.path.clone(), file: self.host.verdict_of_seen(seen), sha256: None }
+    }
+
+    /// What a cgroup of the unified hierarchy belongs to.
+    pub(crate) fn workload_in(&mut self, cgroup: &[u8]) -> Workload {
+        self.workloads.of(&[b"0::", cgroup, b"\n"].concat())
     }
 
     fn program(&mut self, process: &ProcessDir, running: &Running) -> Program {

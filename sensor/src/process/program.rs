@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use super::dir::{ProcessDir, Unreadable};
 use super::file_id::FileId;
+use crate::bpf::ProgramSeen;
 
 const DELETED: &[u8] = b" (deleted)";
 
@@ -30,6 +31,23 @@ impl HostRoot {
             Ok(file) => Ok(Some(file)),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(errno) => Err(Unreadable::new("exe", errno)),
+        }
+    }
+}
+
+impl HostRoot {
+    /// Whether the path of a program that ran can be believed. Where devices are numbered otherwise for users than inside
+    /// the kernel, as btrfs does, it cannot be compared.
+    pub(crate) fn verdict_of_seen(&self, seen: &ProgramSeen) -> ProgramFile {
+        if seen.deleted {
+            return ProgramFile::Deleted { replaced: false };
+        }
+        let device = (seen.device_major, seen.device_minor);
+        match self.file_at(seen.path.as_bytes()) {
+            Err(_) => ProgramFile::Unknown,
+            Ok(Some(found)) if (found.device, found.inode) == (device, seen.inode) => ProgramFile::Host,
+            Ok(Some(found)) if found.inode == seen.inode => ProgramFile::Unknown,
+            Ok(_) => ProgramFile::Foreign,
         }
     }
 }

@@ -1,0 +1,212 @@
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use inventory::{EventSource, Gap, RawText, Scope, Share};
+
+use super::heard::Heard;
+use super::perf::Perf;
+use crate::bpf::{EventRecord, Files, Hook, Loader, Ring, Wanted, ask};
+use crate::sys::bpf;
+use crate::watcher::Announced;
+
+/// Pages of each ring of the tracepoint by perf.
+const PERF_PAGES: usize = 8;
+
+/// What tells of opens and closes, as much as the kernel lets us have.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) teller: Teller,
+    pub(crate) announced: Announced,
+    /// Children, programs and ends of processes that hold sockets.
+    pub(crate) processes: bool,
+    /// What was refused, a sentence each.
+    refusals: Vec<String>,
+}
+
+/// Who tells.
+#[derive(Debug)]
+pub(crate) enum Teller {
+    Bpf(Box<Attached>),
+    Perf(Box<Perf>),
+    Nobody,
+}
+
+/// BPF programs that are in force.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    pub(crate) ring: Ring,
+    /// The cookies of sockets of which only the end is told by the hook for closes.
+    pub(crate) waiting: OwnedFd,
+    /// Processes of which children, programs and ends are told.
+    pub(crate) holders: OwnedFd,
+    links: Vec<(Hook, OwnedFd)>,
+}
+
+/// What was told since the last time.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) records: Vec<EventRecord>,
+    /// How many events found no room.
+    pub(crate) lost: u64,
+    /// Something opened of which nothing else is known.
+    pub(crate) calls_for_look: bool,
+}
+
+/// A program of ours is no longer attached.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} was detached by somebody else")]
+pub(crate) struct Detached(Hook);
+
+impl Source {
+    /// The best that there is, and the iterator where there is one.
+    pub(crate) fn find(loader: Loader) -> (Self, Option<Files>) {
+        let mut refusals = Vec::new();
+        match with_bpf(loader, &mut refusals) {
+            Ok((source, files)) if source.announced.streams => {
+                return (Source { refusals, ..source }, files);
+            }
+            Ok((_, files)) => {
+                let (source, refusals) = (Self::without_bpf(&mut refusals), refusals);
+                return (Source { refusals, ..source }, files);
+            }
+            Err(reason) => refusals.push(format!("BPF: {reason}")),
+        }
+        let source = Self::without_bpf(&mut refusals);
+        (Source { refusals, ..source }, None)
+    }
+
+    /// Without any.
+    pub(crate) fn none() -> Self {
+        let announced = Announced::default();
+        Source { teller: Teller::Nobody, announced, processes: false, refusals: Vec::new() }
+    }
+
+    fn without_bpf(refusals: &mut Vec<String>) -> Self {
+        match Perf::open(PERF_PAGES) {
+            Ok(perf) => Source { teller: Teller::Perf(Box::new(perf)), ..Source::none() },
+            Err(refusal) => {
+                refusals.push(refusal.to_string());
+                Source::none()
+            }
+        }
+    }
+
+    /// Takes what waits, at most so many events.
+    pub(crate) fn take(&mut self, heard: &mut Heard, most: usize) -> Taken {
+        match &mut self.teller {
+            Teller::Bpf(attached) => {
+                let records = attached.ring.take(most);
+                Taken { records, lost: attached.ring.lost(), calls_for_look: false }
+            }
+            Teller::Perf(perf) => {
+                let drained = perf.drain();
+                let calls_for_look = !drained.samples.is_empty();
+                heard.take(drained.samples);
+                Taken { records: Vec::new(), lost: drained.lost, calls_for_look }
+            }
+            Teller::Nobody => Taken::default(),
+        }
+    }
+
+    /// What becomes readable when something waits.
+    pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        match &self.teller {
+            Teller::Bpf(attached) => vec![attached.ring.fd()],
+            Teller::Perf(perf) => perf.descriptors().collect(),
+            Teller::Nobody => Vec::new(),
+        }
+    }
+
+    /// Its word.
+    pub(crate) fn word(&self) -> EventSource {
+        match self.teller {
+            Teller::Bpf(_) if self.is_complete() => EventSource::Bpf,
+            Teller::Bpf(_) => EventSource::Tracepoint,
+            Teller::Perf(_) => EventSource::Perf,
+            Teller::Nobody => EventSource::Polls,
+        }
+    }
+
+    /// Nothing has to be polled for.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.told().iter().all(|told| *told)
+    }
+
+    fn told(&self) -> [bool; 4] {
+        let Announced { streams, datagrams, raw } = self.announced;
+        [streams, datagrams, raw, self.processes]
+    }
+
+    /// How many kinds of news are told, of those that are wanted.
+    pub(crate) fn share(&self) -> Share {
+        let told = self.told();
+        let seen = told.iter().filter(|told| **told).count();
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Share { seen: count(seen), of: count(told.len()) }
+    }
+
+    /// What is not told, and why.
+    pub(crate) fn gaps(&self) -> Vec<Gap> {
+        let kinds = ["TCP sockets", "UDP sockets", "raw sockets", "the processes that hold sockets"];
+        let untold: Vec<&str> =
+            kinds.iter().zip(self.told()).filter(|(_, told)| !told).map(|(kind, _)| *kind).collect();
+        if untold.is_empty() {
+            return Vec::new();
+        }
+        let mut reason =
+            format!("news of {} are polled for; what lasts shorter can be missed", untold.join(", "));
+        if let Teller::Perf(_) = self.teller {
+            reason = format!("a perf event calls for a look when a TCP socket opens; {reason}");
+        }
+        for refusal in &self.refusals {
+            reason = format!("{reason}; {refusal}");
+        }
+        vec![events_gap(&reason)]
+    }
+
+    /// Whether all that was attached still is.
+    pub(crate) fn check(&self) -> Result<(), Detached> {
+        let Teller::Bpf(attached) = &self.teller else { return Ok(()) };
+        for (hook, link) in &attached.links {
+            let gone = match bpf::link_info(link.as_fd()) {
+                Ok(info) => hook.is_of_cgroup() && info.cgroup == 0,
+                Err(_) => true,
+            };
+            if gone {
+                return Err(Detached(*hook));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A gap of what happens between two looks.
+pub(crate) fn events_gap(reason: &str) -> Gap {
+    Gap {
+        collector: "events".to_owned(),
+        scope: Scope::Events,
+        protocol: None,
+        netns: None,
+        reason: RawText::new(reason.as_bytes()),
+    }
+}
+
+fn with_bpf(loader: Loader, refusals: &mut Vec<String>) -> Result<(Source, Option<Files>), String> {
+    let mut programs = ask(loader(Wanted::Events))?;
+    refusals.extend(programs.refused.iter().map(|(hook, reason)| format!("{hook}: {reason}")));
+    let files = programs.files().ok();
+    let ring = Ring::open(programs.events, &programs.lost)
+        .map_err(|error| format!("the ring of events: {error}"))?;
+    let has = |hooks: &[Hook]| hooks.iter().all(|hook| programs.links.iter().any(|(have, _)| have == hook));
+    let announced = Announced {
+        // What opened is read from its process: without the iterator nothing can be told of it.
+        streams: has(&[Hook::StreamState]) && files.is_some(),
+        datagrams: has(&[Hook::AskedPort4, Hook::AskedPort6, Hook::Bound4, Hook::Bound6, Hook::Released])
+            && files.is_some(),
+        raw: has(&[Hook::RawCreated, Hook::Released]) && files.is_some(),
+    };
+    let processes = has(&[Hook::Forked, Hook::Executed, Hook::Exited]);
+    let attached =
+        Attached { ring, waiting: programs.waiting, holders: programs.holders, links: programs.links };
+    let teller = Teller::Bpf(Box::new(attached));
+    Ok((Source { teller, announced, processes, refusals: Vec::new() }, files))
+}

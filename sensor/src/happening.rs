@@ -1,0 +1,133 @@
+//! Listeners between two looks: read from the kernel and described while their process is still there, else by what
+//! the event itself tells.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use inventory::{Holder, Holders, Listener, NetNs, NetNsId, ProcessId, Unattributed};
+
+use crate::Sensor;
+use crate::assemble;
+use crate::bpf::{EventRecord, FileKind, FileRecord, SocketRecord};
+use crate::holders::Hold;
+use crate::namespaces::{Descriptor, NamespaceView};
+use crate::pass::Surroundings;
+use crate::process::Unreadable;
+use crate::protocols::Protocols;
+
+/// /proc/PID/stat counts the start of a process in these: `nsec_to_clock_t` of kernel/time/time.c.
+const NANOS_PER_TICK: u64 = 10_000_000;
+/// Namespaces that are visited between two looks; more wait for the next.
+const MOST_NEW: usize = 10_000;
+
+/// What a process holds, as the kernel has just told.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// Its sockets that wait for others.
+    pub(crate) files: Vec<FileRecord>,
+    pub(crate) holds: Vec<Hold>,
+    /// `None` where it holds none, or has ended.
+    pub(crate) holder: Option<Arc<Holder>>,
+}
+
+impl Sensor {
+    /// What a process holds now. Nothing where it has ended.
+    pub(crate) fn held_by(&mut self, pid: u32) -> Held {
+        let read = self.files.as_ref().map(|files| files.of_process(pid));
+        let files = read.and_then(Result::ok).unwrap_or_default();
+        let mut holds = self.holders.holds_in(&files, |_| true);
+        let holds = holds.remove(&pid).unwrap_or_default();
+        let holder = match holds.is_empty() {
+            true => None,
+            false => self.holders.hold_told(pid, holds.clone(), Instant::now(), &mut 0).ok(),
+        };
+        let files =
+            files.into_iter().filter(|file| file.kind == FileKind::Socket && file.pid == pid).collect();
+        Held { files, holds, holder }
+    }
+
+    /// A listener as its socket and its holder are now.
+    pub(crate) fn listener(
+        &mut self,
+        record: &SocketRecord,
+        descriptor: Option<Descriptor>,
+        holders: Holders,
+        since: SystemTime,
+    ) -> Option<Listener> {
+        let socket = record.as_socket()?;
+        self.surround(record.netns_cookie, descriptor);
+        let unknown;
+        let around = match self.surroundings.get(&record.netns_cookie) {
+            Some(around) => around,
+            None => {
+                unknown = Surroundings::unknown(record);
+                &unknown
+            }
+        };
+        let mut listener = assemble::listener(&around.view, &around.netns, &socket, holders, &self.public);
+        listener.since = Some(since);
+        Some(listener)
+    }
+
+    /// Sees to it that the namespace is known, through the process or its socket.
+    fn surround(&mut self, netns: u64, descriptor: Option<Descriptor>) {
+        let Some(descriptor) = descriptor else { return };
+        if self.surroundings.contains_key(&netns) || self.surroundings.len() >= MOST_NEW {
+            return;
+        }
+        let (protocols, _) = Protocols::read(Path::new("/proc"));
+        let found = self.namespaces.visit_new(&protocols, netns, descriptor.pid, Some(descriptor));
+        if let Some(view) = found {
+            let netns_named = crate::naming::Names::of_one(&view, &mut self.holders);
+            let view = NamespaceView { sockets: Vec::new(), ..view };
+            self.surroundings.insert(netns, Surroundings { view, netns: netns_named });
+        }
+    }
+
+    /// Whoever caused an event, by what is left of it.
+    pub(crate) fn holder_of(&mut self, record: &EventRecord) -> Holders {
+        let Some(pid) = record.pid else { return Holders::Unattributed(Unattributed::Exited) };
+        let id = ProcessId { pid, start_ticks: record.start_nanos / NANOS_PER_TICK };
+        match self.holders.describe_now(id) {
+            Ok(holder) => Holders::Known(vec![holder]),
+            Err(Unreadable::Gone | Unreadable::Denied | Unreadable::Failed { .. }) => {
+                Holders::Known(vec![Arc::new(self.holders.as_told(id, record))])
+            }
+        }
+    }
+
+    /// Describes sockets that came and went. A process that caused many is described once.
+    pub(crate) fn passing(
+        &mut self,
+        record: &EventRecord,
+        since: SystemTime,
+        described: &mut HashMap<(Option<u32>, u64), Holders>,
+    ) -> Option<Listener> {
+        let process = (record.pid, record.start_nanos);
+        let holders = match described.get(&process) {
+            Some(holders) => holders.clone(),
+            None => {
+                let holders = self.holder_of(record);
+                described.insert(process, holders.clone());
+                holders
+            }
+        };
+        let descriptor = record.pid.map(|pid| Descriptor { pid, tid: None, fd: u32::MAX });
+        self.listener(&record.socket, descriptor, holders, since)
+    }
+
+    /// Whether an event is of a namespace that we look into, or of a process that we see.
+    pub(crate) fn concerns_us(&self, record: &EventRecord) -> bool {
+        record.pid.is_some() || self.surroundings.contains_key(&record.socket.netns_cookie)
+    }
+}
+
+impl Surroundings {
+    /// Of a namespace that was gone before it could be looked into: its wildcards may reach anything.
+    fn unknown(record: &SocketRecord) -> Self {
+        let netns = NetNs::anonymous(NetNsId::Cookie(record.netns_cookie));
+        Surroundings { view: NamespaceView::unknown(netns.clone(), record.netns_inode.into()), netns }
+    }
+}

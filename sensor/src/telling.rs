@@ -1,0 +1,135 @@
+//! What is seen, told in frames to whoever reads them.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use inventory::frame::{
+    self, Closing, Message, messages_of_changes, messages_of_events, messages_of_inventory,
+};
+use inventory::{Changes, Event, Gap, Inventory, RawText, Scope};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
+
+/// How long a reader that takes nothing holds up the next look.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long one that takes a little now and then does.
+const MOST_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The sensor's end of a packet socket. A reader that hangs delays nothing but what it reads: what it does not take is
+/// left out, and when it takes frames again it is told everything.
+#[derive(Debug)]
+pub(crate) struct Telling<F> {
+    output: F,
+    /// The reader has all that was told.
+    in_step: bool,
+}
+
+/// What became of what was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    Whole,
+    /// The reader took only a part of it, or has to be told everything before.
+    Torn,
+    NobodyReads,
+}
+
+impl<F: AsFd> Telling<F> {
+    /// To a reader who knows nothing yet.
+    pub(crate) fn new(output: F) -> Self {
+        Telling { output, in_step: false }
+    }
+
+    /// The socket, which is readable only when its other end is closed.
+    pub(crate) fn output(&self) -> &F {
+        &self.output
+    }
+
+    /// A look: what differs from `before`, or everything.
+    pub(crate) fn look(
+        &mut self,
+        before: Option<&Inventory>,
+        now: &Inventory,
+        closing: Closing,
+    ) -> Result<Told, Errno> {
+        let told = match before.filter(|_| self.in_step) {
+            Some(before) => {
+                let changes = Changes::between(&before.listeners, &now.listeners);
+                self.send(messages_of_changes(&changes, now, closing))?
+            }
+            None => self.send(messages_of_inventory(now, closing))?,
+        };
+        self.in_step = told == Told::Whole;
+        Ok(told)
+    }
+
+    /// What happened since; `now` is what it arrives at.
+    pub(crate) fn events(
+        &mut self,
+        events: &[Event],
+        now: &Inventory,
+        closing: Closing,
+    ) -> Result<Told, Errno> {
+        if !self.in_step {
+            return Ok(Told::Torn);
+        }
+        let told = self.send(messages_of_events(events, now, closing))?;
+        self.in_step = told == Told::Whole;
+        Ok(told)
+    }
+
+    fn send(&self, messages: impl Iterator<Item = Message>) -> Result<Told, Errno> {
+        let end = Instant::now() + MOST_PATIENCE;
+        for message in messages {
+            let frame = match frame::encode(&message) {
+                Ok(frame) => frame,
+                Err(error) => match smaller(message, &error) {
+                    Some(frame) => frame,
+                    None => return Ok(Told::Torn),
+                },
+            };
+            match self.send_packet(&frame, end.min(Instant::now() + PATIENCE))? {
+                Told::Whole => {}
+                other => return Ok(other),
+            }
+        }
+        Ok(Told::Whole)
+    }
+
+    fn send_packet(&self, packet: &[u8], deadline: Instant) -> Result<Told, Errno> {
+        loop {
+            match send(&self.output, packet, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(_) => return Ok(Told::Whole),
+                Err(Errno::PIPE | Errno::CONNRESET) => return Ok(Told::NobodyReads),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Ok(Told::Torn);
+                    }
+                    self.wait_for_room(left)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn wait_for_room(&self, at_most: Duration) -> Result<(), Errno> {
+        let mut polled = [PollFd::new(&self.output, PollFlags::OUT)];
+        let at_most = Timespec::try_from(at_most).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
+        match poll(&mut polled, Some(&at_most)) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A message that no frame holds is said to be missing, where it is one that may be.
+fn smaller(message: Message, error: &frame::BrokenFrame) -> Option<Vec<u8>> {
+    let Message::Gap(gap) = message else {
+        tracing::error!("what does not fit a frame cannot be told: {error}");
+        return None;
+    };
+    let reason = RawText::from("a gap whose reason does not fit a frame");
+    frame::encode(&Message::Gap(Gap { scope: Scope::Sockets, reason, ..gap })).ok()
+}

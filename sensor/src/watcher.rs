@@ -1,0 +1,274 @@
+//! What listens, kept true by events between two looks, and held against each look.
+
+mod due;
+mod reconcile;
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use inventory::{Event, Holder, Holders, Inventory, Listener, NetNsId, NetNsKind, SocketId, Unattributed};
+
+use crate::Sensor;
+use crate::bpf::{EventKind, EventRecord, FileRecord};
+use crate::events::clock::Clock;
+use crate::happening::Held;
+use crate::namespaces::Descriptor;
+use crate::published;
+use crate::workload::published_by;
+pub(crate) use due::Due;
+pub(crate) use reconcile::{Announced, Reconciled};
+
+/// A socket as the kernel names it between two looks: the cookies of its namespace and its own.
+type Key = (u64, u64);
+
+/// After so long a socket that opened and is not found with its process is looked for everywhere.
+const UNFOUND: Duration = Duration::from_millis(200);
+/// How long until it is looked for with its process again.
+const AGAIN: Duration = Duration::from_millis(10);
+/// More openings than these wait for no socket: they are left to a look.
+const MOST_OPENINGS: usize = 100_000;
+
+/// What listens now, and what is on its way to be known.
+#[derive(Debug)]
+pub(crate) struct Watcher {
+    pub(crate) sensor: Sensor,
+    pub(crate) now: Inventory,
+    /// Opened, and their sockets were not read yet.
+    openings: HashMap<Key, EventRecord>,
+    /// Opened, not found with their process, and not told to be closed: the next look tells.
+    unfound: HashMap<Key, EventRecord>,
+    pub(crate) due: Due,
+    /// Why somebody should look at everything soon.
+    look_wanted: bool,
+}
+
+impl Watcher {
+    /// Starts from a look.
+    pub(crate) fn new(sensor: Sensor, now: Inventory) -> Self {
+        let (openings, unfound, due) = Default::default();
+        Watcher { sensor, now, openings, unfound, due, look_wanted: false }
+    }
+
+    /// Takes what the kernel told, in its order, and gives what came of it.
+    pub(crate) fn take(&mut self, records: Vec<EventRecord>) -> Vec<Event> {
+        let clock = Clock::now();
+        let mut events = Vec::new();
+        let mut described = HashMap::new();
+        for record in records {
+            if !self.sensor.concerns_us(&record) {
+                continue;
+            }
+            match (record.kind, record.pid) {
+                (EventKind::Opened, _) => self.open(record),
+                (EventKind::Closed, _) => self.close(&record, &clock, &mut described, &mut events),
+                (EventKind::Forked, Some(pid)) => self.due.forked(pid),
+                (EventKind::Executed, Some(pid)) => self.due.executed(pid),
+                (EventKind::Exited, Some(pid)) => self.due.exited(pid),
+                (EventKind::Forked | EventKind::Executed | EventKind::Exited, None) => {}
+            }
+        }
+        self.settle(&clock, &mut events);
+        events
+    }
+
+    /// Does what has come due meanwhile.
+    pub(crate) fn catch_up(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        self.settle(&Clock::now(), &mut events);
+        let pids = self.due.take(Instant::now());
+        if !pids.is_empty() {
+            self.refresh(&pids, &mut events);
+        }
+        events
+    }
+
+    /// When there is something to catch up with.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        let again = (!self.openings.is_empty()).then(|| Instant::now() + AGAIN);
+        again.into_iter().chain(self.due.next()).min()
+    }
+
+    /// Whether something was seen that only a look at everything explains; asked once.
+    pub(crate) fn wants_look(&mut self) -> bool {
+        std::mem::take(&mut self.look_wanted)
+    }
+
+    fn open(&mut self, record: EventRecord) {
+        let crowded = self.openings.len() >= MOST_OPENINGS;
+        match self.openings.entry(key_of(&record)) {
+            // The parent of MPTCP subflows is told twice; at first it had no port yet.
+            Entry::Occupied(mut known) => known.get_mut().socket = record.socket,
+            Entry::Vacant(_) if crowded => self.look_wanted = true,
+            Entry::Vacant(new) => drop(new.insert(record)),
+        }
+    }
+
+    fn close(
+        &mut self,
+        record: &EventRecord,
+        clock: &Clock,
+        described: &mut HashMap<(Option<u32>, u64), Holders>,
+        events: &mut Vec<Event>,
+    ) {
+        let key = key_of(record);
+        let at = clock.wall(record.boot_nanos);
+        let opening = self.openings.remove(&key);
+        if let Some(place) = self.place_of(key) {
+            let id = self.now.listeners.remove(place).id;
+            events.push(Event::Closed(id, at));
+        } else if let Some(mut opening) = opening.or_else(|| self.unfound.remove(&key)) {
+            if opening.socket.port == 0 {
+                opening.socket.port = record.socket.port;
+            }
+            let since = clock.wall(opening.boot_nanos);
+            let Some(listener) = self.sensor.passing(&opening, since, described) else { return };
+            let id = listener.id;
+            events.extend([Event::Opened(listener), Event::Closed(id, at)]);
+        }
+    }
+
+    /// Reads the sockets that opened, with the processes that opened them.
+    fn settle(&mut self, clock: &Clock, events: &mut Vec<Event>) {
+        let mut read: BTreeMap<u32, Held> = BTreeMap::new();
+        let mut openings: Vec<EventRecord> = std::mem::take(&mut self.openings).into_values().collect();
+        openings.sort_by_key(|record| record.boot_nanos);
+        for record in openings {
+            let held = record.pid.map(|pid| &*read.entry(pid).or_insert_with(|| self.sensor.held_by(pid)));
+            let found = held.and_then(|held| Some((file_of(held, &record)?, held)));
+            match found {
+                Some((file, held)) => {
+                    let since = clock.wall(record.boot_nanos);
+                    let (file, holder, shared) = (file.clone(), held.holder.clone(), is_shared(file, held));
+                    self.look_wanted |= shared;
+                    self.opened(&record, &file, holder, since, events);
+                }
+                None if clock.age(record.boot_nanos) < UNFOUND => {
+                    self.openings.insert(key_of(&record), record);
+                }
+                None => {
+                    self.look_wanted = true;
+                    self.unfound.insert(key_of(&record), record);
+                }
+            }
+        }
+    }
+
+    fn opened(
+        &mut self,
+        record: &EventRecord,
+        file: &FileRecord,
+        holder: Option<Arc<Holder>>,
+        since: SystemTime,
+        events: &mut Vec<Event>,
+    ) {
+        let mut socket = file.socket.clone();
+        if file.socket.cookie != record.socket.cookie {
+            // A subflow of MPTCP has the file of its parent.
+            socket = record.socket.clone();
+            socket.inode = file.socket.inode;
+        }
+        let holders =
+            holder.map_or(Holders::Unattributed(Unattributed::Exited), |holder| Holders::Known(vec![holder]));
+        let descriptor = Descriptor { pid: file.pid, tid: file.tid, fd: file.fd };
+        let known = self.place_of(key_of(record)).map(|place| self.now.listeners[place].clone());
+        let since = known.as_ref().map_or(Some(since), |known| known.since).unwrap_or(since);
+        let Some(mut listener) = self.sensor.listener(&socket, Some(descriptor), holders, since) else {
+            return;
+        };
+        match known {
+            Some(known) => {
+                listener.since = known.since;
+                listener.holders = known.holders.clone();
+                if listener != known {
+                    self.put(listener.clone());
+                    events.push(Event::Changed(listener));
+                }
+            }
+            None => {
+                self.publish(&mut listener);
+                self.put(listener.clone());
+                events.push(Event::Opened(listener));
+            }
+        }
+    }
+
+    /// Ties it to what a proxy on the host forwards. A new proxy may forward to any that is there.
+    fn publish(&mut self, listener: &mut Listener) {
+        self.look_wanted |= listener.holders.known().iter().any(|holder| published_by(holder).is_some());
+        if listener.netns.kind != NetNsKind::Host {
+            let views = self.sensor.surroundings.values().map(|around| &around.view);
+            published::tie_one(listener, &self.now.listeners, views);
+        }
+    }
+
+    /// Looks again at what some processes hold, after they forked, executed another program or ended.
+    fn refresh(&mut self, pids: &BTreeSet<u32>, events: &mut Vec<Event>) {
+        let held: BTreeMap<u32, Held> = pids.iter().map(|pid| (*pid, self.sensor.held_by(*pid))).collect();
+        let mut changed = Vec::new();
+        for (place, listener) in self.now.listeners.iter().enumerate() {
+            let holders = held_now(listener, &held);
+            if holders != listener.holders {
+                changed.push((place, holders));
+            }
+        }
+        for (place, holders) in changed {
+            self.look_wanted |= matches!(holders, Holders::Unattributed(_));
+            let listener = &mut self.now.listeners[place];
+            listener.holders = holders;
+            self.sensor.remember(listener);
+            events.push(Event::Changed(listener.clone()));
+        }
+    }
+
+    fn put(&mut self, listener: Listener) {
+        self.sensor.remember(&listener);
+        match self.now.listeners.binary_search_by_key(&listener.id, |known| known.id) {
+            Ok(place) => self.now.listeners[place] = listener,
+            Err(place) => self.now.listeners.insert(place, listener),
+        }
+    }
+
+    /// Ids are ordered by namespace, then cookie.
+    fn place_of(&self, (netns, cookie): Key) -> Option<usize> {
+        let first = SocketId { netns: NetNsId::Cookie(netns), cookie, inode: 0 };
+        let place = self.now.listeners.partition_point(|listener| listener.id < first);
+        let id = self.now.listeners.get(place)?.id;
+        ((id.netns, id.cookie) == (first.netns, cookie)).then_some(place)
+    }
+}
+
+fn key_of(record: &EventRecord) -> Key {
+    (record.socket.netns_cookie, record.socket.cookie)
+}
+
+fn file_of<'a>(held: &'a Held, record: &EventRecord) -> Option<&'a FileRecord> {
+    let same = |file: &&FileRecord| {
+        (file.socket.netns_cookie, file.socket.cookie) == key_of(record)
+            || record.socket.inode != 0 && file.socket.inode == record.socket.inode
+    };
+    held.files.iter().find(same)
+}
+
+/// Others may have it open too: the file is referred to more often than this process has it.
+fn is_shared(file: &FileRecord, held: &Held) -> bool {
+    let own = held.files.iter().filter(|other| other.socket.inode == file.socket.inode).count();
+    file.references > u64::try_from(own).unwrap_or(u64::MAX)
+}
+
+fn held_now(listener: &Listener, held: &BTreeMap<u32, Held>) -> Holders {
+    let mut holders: Vec<Arc<Holder>> = listener.holders.known().to_vec();
+    holders.retain(|holder| !held.contains_key(&holder.id.pid));
+    for held in held.values() {
+        if held.holds.iter().any(|hold| hold.inode == listener.id.inode) {
+            holders.extend(held.holder.clone());
+        }
+    }
+    holders.sort_by_key(|holder| holder.id);
+    match (holders.is_empty(), &listener.holders) {
+        (false, _) => Holders::Known(holders),
+        (true, Holders::Known(_)) => Holders::Unattributed(Unattributed::Exited),
+        (true, Holders::Unattributed(reason)) => Holders::Unattributed(*reason),
+    }
+}

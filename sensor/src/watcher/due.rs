@@ -1,0 +1,54 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// A child may close what it was born with, or execute something that lacks it: it is looked at when it may have done
+/// so, and when it had time to.
+const AFTER_FORK: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_secs(2), Duration::from_secs(15)];
+/// The kernel tells that a program is executed before it is.
+const AFTER_EXEC: [Duration; 2] = [Duration::from_millis(5), Duration::from_secs(2)];
+/// The kernel tells that a process ends before it closes what the process had.
+const AFTER_EXIT: [Duration; 1] = [Duration::from_millis(20)];
+/// More wait for the next look at everything.
+const MOST: usize = 65_536;
+
+/// Processes to be looked at again, and when.
+#[derive(Debug, Default)]
+pub(crate) struct Due {
+    at: BTreeMap<Instant, BTreeSet<u32>>,
+    count: usize,
+}
+
+impl Due {
+    pub(super) fn forked(&mut self, child: u32) {
+        self.add(child, &AFTER_FORK);
+    }
+
+    pub(super) fn executed(&mut self, pid: u32) {
+        self.add(pid, &AFTER_EXEC);
+    }
+
+    pub(super) fn exited(&mut self, pid: u32) {
+        self.add(pid, &AFTER_EXIT);
+    }
+
+    /// Those whose time has come, each once.
+    pub(super) fn take(&mut self, now: Instant) -> BTreeSet<u32> {
+        let later = self.at.split_off(&(now + Duration::from_nanos(1)));
+        let due = std::mem::replace(&mut self.at, later);
+        self.count = self.at.values().map(BTreeSet::len).sum();
+        due.into_values().flatten().collect()
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.at.keys().next().copied()
+    }
+
+    fn add(&mut self, pid: u32, after: &[Duration]) {
+        let now = Instant::now();
+        for after in after.iter().filter(|_| self.count < MOST) {
+            self.at.entry(now + *after).or_default().insert(pid);
+        }
+        self.count += after.len();
+    }
+}

@@ -1,0 +1,127 @@
+//! A look held against what events had told.
+
+use std::collections::HashSet;
+
+use inventory::{Discrepancies, Event, Inventory, Listener, NetNsId, PortChoice, Protocol};
+
+use super::{Key, Watcher, key_of};
+use crate::bpf::EventRecord;
+use crate::events::clock::Clock;
+
+/// What a look found.
+#[derive(Debug)]
+pub(crate) struct Reconciled {
+    /// What had been known.
+    pub(crate) before: Inventory,
+    /// In what the look differs from it although events should have told.
+    pub(crate) discrepancies: Discrepancies,
+    /// What came and went without an end being told.
+    pub(crate) passed: Vec<Event>,
+    /// What happened during the look, to be taken next.
+    pub(crate) records: Vec<EventRecord>,
+}
+
+/// Of which sockets the kernel tells opens and closes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Announced {
+    /// Those with connections.
+    pub(crate) streams: bool,
+    /// UDP, where the program bound it.
+    pub(crate) datagrams: bool,
+    pub(crate) raw: bool,
+}
+
+impl Announced {
+    fn has(self, listener: &Listener) -> bool {
+        match listener.endpoint.protocol {
+            Protocol::Tcp | Protocol::Mptcp | Protocol::Sctp | Protocol::Dccp => self.streams,
+            Protocol::Udp | Protocol::Udplite => {
+                self.datagrams && listener.port_choice == PortChoice::Explicit && listener.peer.is_none()
+            }
+            Protocol::Raw => self.raw,
+        }
+    }
+}
+
+impl Watcher {
+    /// Looks at everything. `during` gives what the kernel told while the look was under way.
+    pub(crate) fn reconcile(
+        &mut self,
+        announced: Announced,
+        during: impl FnOnce() -> Vec<EventRecord>,
+    ) -> Reconciled {
+        let look = self.sensor.pass();
+        let records = during();
+        let told: HashSet<Key> = records.iter().map(key_of).chain(self.openings.keys().copied()).collect();
+        let before = std::mem::replace(&mut self.now, look);
+        let discrepancies = self.differences(&before, announced, &told);
+        let clock = Clock::now();
+        let mut passed = Vec::new();
+        for (key, record) in std::mem::take(&mut self.unfound) {
+            if self.place_of(key).is_none() {
+                let since = clock.wall(record.boot_nanos);
+                let passing = self.sensor.passing(&record, since, &mut Default::default());
+                if let Some(listener) = passing {
+                    let id = listener.id;
+                    passed.extend([Event::Opened(listener), Event::Closed(id, self.now.taken_at)]);
+                }
+            }
+        }
+        Reconciled { before, discrepancies, passed, records }
+    }
+
+    fn differences(&self, before: &Inventory, announced: Announced, told: &HashSet<Key>) -> Discrepancies {
+        let mut found = Discrepancies::default();
+        let is_told = |listener: &Listener| key(listener).is_some_and(|key| told.contains(&key));
+        let expected = |listener: &&Listener| announced.has(listener) && !is_told(listener);
+        let known: HashSet<_> = before.listeners.iter().map(|listener| listener.id).collect();
+        let there: HashSet<_> = self.now.listeners.iter().map(|listener| listener.id).collect();
+        for listener in self.now.listeners.iter().filter(expected) {
+            let is_unfound = key(listener).is_some_and(|key| self.unfound.contains_key(&key));
+            if !known.contains(&listener.id) && !is_unfound {
+                found.unannounced += 1;
+                log("listens, and no event told that it opened", listener);
+            }
+        }
+        for listener in before.listeners.iter().filter(expected) {
+            if !there.contains(&listener.id) {
+                found.lingering += 1;
+                log("is gone, and no event told that it closed", listener);
+            }
+        }
+        let (mut old, mut new) = (before.listeners.iter().peekable(), self.now.listeners.iter().peekable());
+        while let (Some(one), Some(other)) = (old.peek(), new.peek()) {
+            match one.id.cmp(&other.id) {
+                std::cmp::Ordering::Less => drop(old.next()),
+                std::cmp::Ordering::Greater => drop(new.next()),
+                std::cmp::Ordering::Equal => {
+                    if announced.has(other) && !is_told(other) && differ(one, other) {
+                        found.altered += 1;
+                        log("has other holders, or another peer, than events told", other);
+                    }
+                    old.next();
+                    new.next();
+                }
+            }
+        }
+        found
+    }
+}
+
+/// In what events tell.
+fn differ(one: &Listener, other: &Listener) -> bool {
+    let holders =
+        |listener: &Listener| -> Vec<_> { listener.holders.known().iter().map(|holder| holder.id).collect() };
+    holders(one) != holders(other) || one.peer != other.peer || one.port_choice != other.port_choice
+}
+
+fn key(listener: &Listener) -> Option<Key> {
+    match listener.id.netns {
+        NetNsId::Cookie(netns) => Some((netns, listener.id.cookie)),
+        NetNsId::Inode { .. } => None,
+    }
+}
+
+fn log(what: &str, listener: &Listener) {
+    tracing::warn!("{} {what} (socket cookie {})", listener.endpoint, listener.id.cookie);
+}
