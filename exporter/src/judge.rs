@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use baseline::{Accounts, Assessment, ClosedBecause, DriftEvent, Register, assess};
 use inventory::frame::{Assembler, Pass, decode};
-use inventory::{Holders, Inventory, Listener, Protocol, SocketId};
+use inventory::{Holders, Inventory, Listener};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
@@ -86,26 +86,19 @@ impl Judge {
         self.publish.send_modify(|snapshot| snapshot.last_frame = Some(now));
         match self.assembler.take(message) {
             Ok(None) => {}
-            Ok(Some(pass)) => self.take_pass(pass, now),
+            Ok(Some(pass)) => self.take_pass(&pass, now),
             Err(broken) => self
                 .broken
                 .say(|| format!("a pass of the sensor is dropped, the inventory before it stays: {broken}")),
         }
     }
 
-    fn take_pass(&mut self, pass: Pass, now: SystemTime) {
+    fn take_pass(&mut self, pass: &Pass, now: SystemTime) {
+        let Some(inventory) = self.assembler.inventory() else { return };
         let mut snapshot = self.publish.borrow().clone();
-        if !pass.first {
-            let before = snapshot.judged.as_ref().map(|before| &*before.inventory);
-            for listener in &pass.changes.opened {
-                *snapshot.counts.opened.entry(listener.endpoint.protocol).or_default() += 1;
-            }
-            for protocol in pass.changes.closed.iter().filter_map(|id| protocol_of(before?, id)) {
-                *snapshot.counts.closed.entry(protocol).or_default() += 1;
-            }
-        }
-        snapshot.best = self.raise_coverage(snapshot.best, &pass.inventory);
-        self.judge(snapshot, Arc::new(pass.inventory), pass.closing.took, Moment { now, looked: now });
+        snapshot.counts.count(&pass.happened);
+        snapshot.best = self.raise_coverage(snapshot.best, &inventory);
+        self.judge(snapshot, Arc::new(inventory), pass.closing.took, Moment { now, looked: now });
         if pass.first {
             self.warn_of_unknown_accounts();
         }
@@ -215,11 +208,6 @@ impl Judge {
             self.unkept.say(|| format!("what is known now will not survive a restart: {error}"));
         }
     }
-}
-
-fn protocol_of(inventory: &Inventory, id: &SocketId) -> Option<Protocol> {
-    let place = inventory.listeners.binary_search_by_key(id, |listener| listener.id).ok()?;
-    inventory.listeners.get(place).map(|listener| listener.endpoint.protocol)
 }
 
 /// What cannot be read is told and begun anew: a damaged file must not keep the host unwatched.

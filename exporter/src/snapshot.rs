@@ -3,7 +3,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use baseline::{Accounts, Assessment, DriftKind, Register, Severity};
-use inventory::{Inventory, Protocol, Scope};
+use inventory::{Happening, Inventory, Protocol, Scope};
 use serde::{Deserialize, Serialize};
 
 use crate::document::{drift_document, listeners_document};
@@ -72,6 +72,19 @@ pub(crate) struct Counts {
     pub(crate) opened: BTreeMap<Protocol, u64>,
     pub(crate) closed: BTreeMap<Protocol, u64>,
     pub(crate) drift_events: BTreeMap<(DriftKind, Severity), u64>,
+}
+
+impl Counts {
+    pub(crate) fn count(&mut self, happened: &[Happening]) {
+        for happening in happened {
+            let (counts, listener) = match happening {
+                Happening::Opened(listener) => (&mut self.opened, listener),
+                Happening::Closed { listener, .. } => (&mut self.closed, listener),
+                Happening::Changed { .. } => continue,
+            };
+            *counts.entry(listener.endpoint.protocol).or_default() += 1;
+        }
+    }
 }
 
 /// The widest coverage ever held on this host, from 0 to 1: what there is less of now was lost.

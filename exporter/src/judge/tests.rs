@@ -1,8 +1,10 @@
 use std::path::Path;
 
 use super::*;
-use crate::LoadOutcome;
+use inventory::Protocol;
 use inventory::frame::Closing;
+
+use crate::LoadOutcome;
 
 use crate::fixtures::{self, TOOK, now};
 use crate::rules::tests::{good_baseline, no_baseline, rules};

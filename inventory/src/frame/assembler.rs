@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::{Closing, Message, Tells};
 use crate::{
-    Changes, Coverage, Event, EventSource, Gap, Holder, Inventory, Listener, RawText, Shares, SocketId,
+    Coverage, Event, EventSource, Gap, Happening, Holder, Inventory, Listener, RawText, Shares, SocketId,
 };
 
 /// Bounds on what a sensor that lies can make the other end keep.
@@ -29,33 +29,39 @@ pub enum BrokenPass {
     Count { told: u32, have: usize },
 }
 
-/// A pass that arrived whole.
+/// A pass that arrived whole. What listens now is to be had of [`Assembler::inventory`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pass {
-    /// What listens now.
-    pub inventory: Inventory,
-    /// What differs from the pass before; all of it after the first.
-    pub changes: Changes,
-    /// It was the first since this end began to read.
-    pub first: bool,
     /// What it was told as. Only a look tells gaps; of events those of the look before hold.
     pub tells: Tells,
-    /// Of a batch of events: what happened, in its order, what opened and closed within it too.
-    pub events: Vec<Event>,
+    /// It was the first since this end began to read: nothing is known to have happened.
+    pub first: bool,
+    /// What it did to the inventory, in its order; of events what opened and closed within it too.
+    pub happened: Vec<Happening>,
+    /// Something else is seen or not seen than before.
+    pub covers_otherwise: bool,
     /// How long the sensor took, what it lost, in what the look differs from what events had told.
     pub closing: Closing,
 }
 
-/// Puts messages together to passes.
+type Listeners = BTreeMap<SocketId, Arc<Listener>>;
+
+/// Puts messages together to passes. What a pass costs follows what it tells, not what listens.
 #[derive(Default)]
 pub struct Assembler {
-    /// What listened at the end of the pass before.
-    base: Option<BTreeMap<SocketId, Listener>>,
-    /// False after a break: `base` is kept to compare with, changes to it are refused.
+    /// Of the last pass that was whole.
+    now: Option<Now>,
+    /// False after a break: what was there is kept to compare with, changes to it are refused.
     in_step: bool,
     open: Option<Open>,
-    /// Of the look before.
-    gaps: Vec<Gap>,
+}
+
+/// What is known at the end of a pass.
+struct Now {
+    host: RawText,
+    taken_at: SystemTime,
+    listeners: Listeners,
+    coverage: Coverage,
 }
 
 /// A pass of which the end has not come.
@@ -78,6 +84,18 @@ impl Assembler {
             self.in_step = false;
         }
         taken
+    }
+
+    /// What the last pass that was whole arrived at; `None` until there was one. A copy of everything: ask for it when
+    /// it is needed, not for each pass.
+    pub fn inventory(&self) -> Option<Inventory> {
+        let now = self.now.as_ref()?;
+        Some(Inventory {
+            host: now.host.clone(),
+            taken_at: now.taken_at,
+            listeners: now.listeners.values().map(|listener| Listener::clone(listener)).collect(),
+            coverage: now.coverage.clone(),
+        })
     }
 
     fn step(&mut self, message: Message) -> Result<Option<Pass>, BrokenPass> {
@@ -105,41 +123,110 @@ impl Assembler {
         told: u32,
         closing: Closing,
     ) -> Result<Pass, BrokenPass> {
-        let first = self.base.is_none();
-        let before = self.base.take().unwrap_or_default();
-        let mut after = if open.tells == Tells::Everything { BTreeMap::new() } else { before.clone() };
-        for event in &open.events {
-            match event {
-                Event::Opened(listener) | Event::Changed(listener) => {
-                    after.insert(listener.id, listener.clone());
+        let first = self.now.is_none();
+        let Open { host, taken_at, tells, events, gaps, .. } = open;
+        let before = self.now.as_mut().map(|now| std::mem::take(&mut now.listeners)).unwrap_or_default();
+        let arrived = match tells {
+            Tells::Everything => replace(before, events, told, taken_at),
+            Tells::Differences | Tells::Events => apply(before, events, told),
+        };
+        let (listeners, happened) = match arrived {
+            Ok(arrived) => arrived,
+            Err((before, broken)) => {
+                if let Some(now) = &mut self.now {
+                    now.listeners = before;
                 }
-                Event::Closed(id, _) => drop(after.remove(id)),
+                return Err(broken);
+            }
+        };
+        let known = self.now.take().map(|now| now.coverage);
+        let gaps = match &known {
+            Some(known) if tells == Tells::Events => known.gaps.clone(),
+            _ => gaps,
+        };
+        let coverage = Coverage { gaps, shares, events: source };
+        let covers_otherwise = known.as_ref() != Some(&coverage);
+        self.now = Some(Now { host, taken_at, listeners, coverage });
+        self.in_step = true;
+        let happened = if first { Vec::new() } else { happened };
+        Ok(Pass { tells, first, happened, covers_otherwise, closing })
+    }
+}
+
+/// What a pass arrives at and how, or all as it was and what is wrong.
+type Arrival = Result<(Listeners, Vec<Happening>), (Listeners, BrokenPass)>;
+
+fn count(told: u32, have: usize) -> Result<(), BrokenPass> {
+    if have != told as usize {
+        Err(BrokenPass::Count { told, have })
+    } else if have > MAX_LISTENERS {
+        Err(BrokenPass::TooMany(MAX_LISTENERS, "listeners"))
+    } else {
+        Ok(())
+    }
+}
+
+fn apply(mut listeners: Listeners, events: Vec<Event>, told: u32) -> Arrival {
+    let happened: Vec<Happening> =
+        events.into_iter().filter_map(|event| happen(&mut listeners, event)).collect();
+    match count(told, listeners.len()) {
+        Ok(()) => Ok((listeners, happened)),
+        Err(broken) => {
+            happened.into_iter().rev().for_each(|happening| undo(&mut listeners, happening));
+            Err((listeners, broken))
+        }
+    }
+}
+
+/// What an event makes of what is known: a socket that is known already cannot open, and none closes twice.
+fn happen(listeners: &mut Listeners, event: Event) -> Option<Happening> {
+    match event {
+        Event::Opened(listener) | Event::Changed(listener) => {
+            let after = Arc::new(listener);
+            match listeners.insert(after.id, after.clone()) {
+                None => Some(Happening::Opened(after)),
+                Some(before) if before == after => None,
+                Some(before) => Some(Happening::Changed { before, after }),
             }
         }
-        let have = after.len();
-        let broken = if have != told as usize {
-            Some(BrokenPass::Count { told, have })
-        } else {
-            (have > MAX_LISTENERS).then_some(BrokenPass::TooMany(MAX_LISTENERS, "listeners"))
-        };
-        if let Some(broken) = broken {
-            self.base = (!first).then_some(before);
-            return Err(broken);
-        }
-        let changes = Changes::between(before.values(), after.values());
-        let listeners = after.values().cloned().collect();
-        self.base = Some(after);
-        self.in_step = true;
-        let events = if open.tells == Tells::Events {
-            open.events
-        } else {
-            self.gaps = open.gaps;
-            Vec::new()
-        };
-        let coverage = Coverage { gaps: self.gaps.clone(), shares, events: source };
-        let inventory = Inventory { host: open.host, taken_at: open.taken_at, listeners, coverage };
-        Ok(Pass { inventory, changes, first, tells: open.tells, events, closing })
+        Event::Closed(id, at) => Some(Happening::Closed { listener: listeners.remove(&id)?, at }),
     }
+}
+
+fn undo(listeners: &mut Listeners, happening: Happening) {
+    match happening {
+        Happening::Opened(listener) => drop(listeners.remove(&listener.id)),
+        Happening::Changed { before: listener, .. } | Happening::Closed { listener, .. } => {
+            listeners.insert(listener.id, listener);
+        }
+    }
+}
+
+/// A look that tells everything: what differs from before it happened at some time until then.
+fn replace(before: Listeners, events: Vec<Event>, told: u32, at: SystemTime) -> Arrival {
+    let mut listeners = Listeners::new();
+    for event in events {
+        happen(&mut listeners, event);
+    }
+    if let Err(broken) = count(told, listeners.len()) {
+        return Err((before, broken));
+    }
+    let mut happened = Vec::new();
+    for (id, listener) in &before {
+        if !listeners.contains_key(id) {
+            happened.push(Happening::Closed { listener: listener.clone(), at });
+        }
+    }
+    for (id, after) in &mut listeners {
+        match before.get(id) {
+            None => happened.push(Happening::Opened(after.clone())),
+            Some(same) if same == after => *after = same.clone(),
+            Some(other) => {
+                happened.push(Happening::Changed { before: other.clone(), after: after.clone() });
+            }
+        }
+    }
+    Ok((listeners, happened))
 }
 
 impl Open {

@@ -2,7 +2,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use proptest::prelude::{any, proptest};
+use proptest::prelude::{Strategy, any, proptest};
 
 use super::*;
 use crate::*;
@@ -72,14 +72,25 @@ fn deliver(
     last
 }
 
+fn told(pass: &Pass) -> Vec<String> {
+    let word = |happening: &Happening| match happening {
+        Happening::Opened(listener) => format!("opened {}", listener.id.cookie),
+        Happening::Changed { after, .. } => format!("changed {}", after.id.cookie),
+        Happening::Closed { listener, .. } => format!("closed {}", listener.id.cookie),
+    };
+    pass.happened.iter().map(word).collect()
+}
+
 #[test]
 fn an_inventory_arrives_as_it_was_sent_and_holders_stay_shared() {
     let shared = holder(5);
     let sent = inventory(vec![listener(1, &[shared.clone(), holder(6)]), listener(2, &[shared])]);
-    let pass = deliver(&mut Assembler::default(), messages_of_inventory(&sent, CLOSING)).unwrap().unwrap();
-    assert_eq!(pass.inventory, sent);
-    assert!(pass.first);
-    let [first, second] = &pass.inventory.listeners[..] else { panic!("two listeners") };
+    let mut assembler = Assembler::default();
+    let pass = deliver(&mut assembler, messages_of_inventory(&sent, CLOSING)).unwrap().unwrap();
+    let arrived = assembler.inventory().unwrap();
+    assert_eq!(arrived, sent);
+    assert!(pass.first && pass.happened.is_empty());
+    let [first, second] = &arrived.listeners[..] else { panic!("two listeners") };
     assert!(Arc::ptr_eq(&first.holders.known()[0], &second.holders.known()[0]));
 }
 
@@ -91,9 +102,9 @@ fn changes_arrive_at_the_same_inventory() {
     let mut assembler = Assembler::default();
     deliver(&mut assembler, messages_of_inventory(&before, CLOSING)).unwrap();
     let pass = deliver(&mut assembler, messages_of_changes(&changes, &after, CLOSING)).unwrap().unwrap();
-    assert_eq!(pass.inventory, after);
-    assert_eq!(pass.changes, changes);
-    assert!(!pass.first);
+    assert_eq!(assembler.inventory().unwrap(), after);
+    assert_eq!(told(&pass), ["closed 1", "opened 3", "changed 2"]);
+    assert!(!pass.first && !pass.covers_otherwise);
 }
 
 #[test]
@@ -105,7 +116,7 @@ fn a_sensor_that_died_in_the_middle_leaves_the_last_pass_in_force() {
     let torn = messages_of_inventory(&after, CLOSING).take(2);
     assert_eq!(deliver(&mut assembler, torn), Ok(None));
     let pass = deliver(&mut assembler, messages_of_inventory(&after, CLOSING)).unwrap().unwrap();
-    assert_eq!(pass.changes, Changes::between(&before.listeners, &after.listeners));
+    assert_eq!(told(&pass), ["closed 1", "opened 4"]);
 }
 
 #[test]
@@ -159,7 +170,100 @@ fn each_broken_frame_is_named() {
     assert_eq!(decode(&vec![0; MAX_FRAME + 1]), Err(BrokenFrame::TooLarge(MAX_FRAME + 1)));
 }
 
+#[test]
+fn what_opens_and_closes_in_one_batch_is_told_once_each() {
+    let now = inventory(vec![listener(1, &[holder(5)])]);
+    let mut assembler = Assembler::default();
+    deliver(&mut assembler, messages_of_inventory(&now, CLOSING)).unwrap();
+    let short = listener(2, &[holder(6)]);
+    let at = SystemTime::UNIX_EPOCH;
+    let events = [
+        Event::Opened(short.clone()),
+        Event::Opened(short.clone()),
+        Event::Changed(listener(2, &[holder(7)])),
+        Event::Closed(short.id, at),
+        Event::Closed(short.id, at),
+    ];
+    let pass = deliver(&mut assembler, messages_of_events(&events, &now, CLOSING)).unwrap().unwrap();
+    assert_eq!(told(&pass), ["opened 2", "changed 2", "closed 2"]);
+    let Some(Happening::Closed { listener: last, .. }) = pass.happened.last() else { panic!("closed") };
+    assert_eq!(last.holders.known()[0].id.pid, 7, "as it was last known");
+    assert_eq!(assembler.inventory().unwrap(), now);
+}
+
+#[test]
+fn a_batch_that_does_not_arrive_where_it_should_changes_nothing() {
+    let now = inventory(vec![listener(1, &[holder(5)]), listener(2, &[holder(5)])]);
+    let mut assembler = Assembler::default();
+    deliver(&mut assembler, messages_of_inventory(&now, CLOSING)).unwrap();
+    let events = [
+        Event::Opened(listener(3, &[holder(6)])),
+        Event::Changed(listener(1, &[holder(7)])),
+        Event::Closed(listener(2, &[]).id, SystemTime::UNIX_EPOCH),
+        Event::Closed(listener(3, &[]).id, SystemTime::UNIX_EPOCH),
+    ];
+    let broken = deliver(&mut assembler, messages_of_events(&events, &now, CLOSING));
+    assert_eq!(broken, Err(BrokenPass::Count { told: 2, have: 1 }));
+    assert_eq!(assembler.inventory().unwrap(), now);
+    let pass = deliver(&mut assembler, messages_of_inventory(&now, CLOSING)).unwrap().unwrap();
+    assert_eq!(told(&pass), [""; 0], "the whole look finds all as it was");
+}
+
+#[test]
+fn events_leave_the_gaps_of_the_look_in_force() {
+    let mut now = inventory(vec![]);
+    let (collector, reason) = ("procfs".to_owned(), RawText::from("no"));
+    now.coverage.gaps.push(Gap { collector, scope: Scope::Holders, protocol: None, netns: None, reason });
+    let mut assembler = Assembler::default();
+    deliver(&mut assembler, messages_of_inventory(&now, CLOSING)).unwrap();
+    let heartbeat = deliver(&mut assembler, messages_of_events(&[], &now, CLOSING)).unwrap().unwrap();
+    assert!(!heartbeat.covers_otherwise && heartbeat.happened.is_empty());
+    assert_eq!(assembler.inventory().unwrap(), now);
+    now.coverage.events = EventSource::Bpf;
+    assert!(
+        deliver(&mut assembler, messages_of_events(&[], &now, CLOSING)).unwrap().unwrap().covers_otherwise
+    );
+}
+
+/// Opens, closes and changes of a few sockets, in any order, also such as make no sense.
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let event = (1_u64..6, 1_u32..4, 0_u8..3).prop_map(|(cookie, pid, what)| match what {
+        0 => Event::Opened(listener(cookie, &[holder(pid)])),
+        1 => Event::Changed(listener(cookie, &[holder(pid)])),
+        _ => Event::Closed(listener(cookie, &[]).id, SystemTime::UNIX_EPOCH),
+    });
+    proptest::collection::vec(event, 0..24)
+}
+
 proptest! {
+    #[test]
+    fn it_matters_not_in_which_batches_events_come(events in events(), cuts in proptest::collection::vec(0_usize..24, 0..6)) {
+        let start = inventory(vec![listener(1, &[holder(1)])]);
+        let mut expected: std::collections::BTreeMap<SocketId, Listener> =
+            start.listeners.iter().map(|listener| (listener.id, listener.clone())).collect();
+        let mut assembler = Assembler::default();
+        deliver(&mut assembler, messages_of_inventory(&start, CLOSING)).unwrap();
+        let mut happened = Vec::new();
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(events.len())).collect();
+        cuts.extend([0, events.len()]);
+        cuts.sort_unstable();
+        for (from, to) in cuts.iter().zip(&cuts[1..]) {
+            for event in &events[*from..*to] {
+                match event {
+                    Event::Opened(listener) | Event::Changed(listener) => drop(expected.insert(listener.id, listener.clone())),
+                    Event::Closed(id, _) => drop(expected.remove(id)),
+                }
+            }
+            let now = inventory(expected.values().cloned().collect());
+            let messages = messages_of_events(&events[*from..*to], &now, CLOSING);
+            happened.extend(deliver(&mut assembler, messages).unwrap().unwrap().happened);
+            proptest::prop_assert_eq!(assembler.inventory().unwrap(), now);
+        }
+        let opened = happened.iter().filter(|happening| matches!(happening, Happening::Opened(_))).count();
+        let closed = happened.iter().filter(|happening| matches!(happening, Happening::Closed { .. })).count();
+        proptest::prop_assert_eq!(start.listeners.len() + opened - closed, expected.len(), "each once");
+    }
+
     #[test]
     fn no_bytes_make_the_reader_panic(content in any::<Vec<u8>>()) {
         let mut frame = b"PLGR\x01\0\0\0".to_vec();
