@@ -63,7 +63,9 @@ fn only(rows: &[Row<'_>], inventory: &Inventory, assessment: &Assessment) -> (In
         .collect();
     let chosen = rows.iter().filter_map(|row| Some((row.listener.clone(), *place_of.get(&row.listener.id)?)));
     let (listeners, service_of) = chosen.unzip();
-    (Inventory { listeners, ..inventory.clone() }, Assessment { service_of, ..assessment.clone() })
+    let mut assessment = assessment.clone();
+    assessment.service_of = service_of;
+    (Inventory { listeners, ..inventory.clone() }, assessment)
 }
 
 fn sort(rows: &mut [Row<'_>], key: SortKey) {

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use inventory::{Coverage, Gap, NetNs, NetNsKind, Protocol, RawText, Scope};
 
 use crate::assess::Judge;
@@ -6,13 +8,14 @@ use crate::{
     PortWord, ProgramPattern, Severity, Subject,
 };
 
-/// Required approvals that nothing was found for, where nothing could hide it.
-pub(crate) fn absent(judge: &Judge<'_>, coverage: &Coverage) -> Vec<Finding> {
+/// Required approvals that nothing was found for, where nothing could hide it. `present` are the places of those that
+/// something was found for.
+pub(crate) fn absent(judge: &Judge<'_>, present: &BTreeSet<usize>, coverage: &Coverage) -> Vec<Finding> {
     let approvals = judge.policy.baseline.approvals().iter().enumerate();
     let wanted = approvals.filter(|(place, approval)| {
         approval.required
             && judge.is_for_host[*place]
-            && !judge.present.contains(place)
+            && !present.contains(place)
             && !approval.is_expired(judge.around.now, judge.around.zone)
             && !may_hide(coverage, approval)
     });

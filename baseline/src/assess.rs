@@ -1,40 +1,30 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashSet};
 use std::mem::discriminant;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use inventory::{Inventory, ProgramFile, Reach, Unattributed};
 
 use crate::absent::absent;
 use crate::difference::{Circumstances, Difference, differences, is_bound_within, speaks_of};
-use crate::group::group;
+use crate::group::{group, service};
 use crate::index::Wanted;
-use crate::view::{ServiceView, view_holders};
+use crate::view::{HolderViews, ServiceView, view_holders};
 use crate::when::timestamp;
 use crate::{
-    Accounts, Approval, Assessment, DriftId, DriftKind, Finding, Judged, Mode, Policy, Severity, Subject,
-    Verdict,
+    Accounts, Approval, Assessment, DriftId, DriftKind, Finding, Judged, Mode, Policy, ServiceKey, Severity,
+    Subject, Verdict,
 };
 
 /// Holds an inventory against a baseline.
 pub fn assess(inventory: &Inventory, policy: &Policy, accounts: &Accounts, now: SystemTime) -> Assessment {
-    let (services, service_of) = group(inventory, accounts);
-    let around = Circumstances { accounts, zone: &policy.time_zone, now: timestamp(now) };
-    let mut judge = Judge::new(inventory, policy, around);
-    let holders = view_holders(inventory);
-    let mut udp_clients = 0;
-    let mut verdicts = Vec::with_capacity(services.len());
-    for service in &services {
-        let view = ServiceView::of(service, inventory, &holders);
-        if view.is_udp_client() {
-            udp_clients += service.listeners.len();
-        }
-        verdicts.push(judge.verdict(&view));
-    }
-    let absent = absent(&judge, &inventory.coverage);
-    let judged = services.into_iter().zip(verdicts);
-    let services = judged.map(|(service, verdict)| Judged { service, verdict }).collect();
-    Assessment { services, absent, service_of, udp_clients, mode: policy.mode }
+    let judge = Judge::new(inventory, policy, accounts, now);
+    let groups = group(0..inventory.listeners.len(), inventory, accounts);
+    let holders = view_holders(&inventory.listeners);
+    let judged = groups.into_iter().map(|(key, members)| judge.judge(key.named(), members, &holders));
+    let services = judged.collect();
+    judge.assessment(services)
 }
 
 /// What is common to the judgement of all services.
@@ -44,25 +34,70 @@ pub(crate) struct Judge<'a> {
     pub(crate) around: Circumstances<'a>,
     /// By place: whether the approval is for this host.
     pub(crate) is_for_host: Vec<bool>,
-    /// Places of approvals that something was held against and found to be what they are about.
-    pub(crate) present: BTreeSet<usize>,
+    /// Places of approvals that are expired.
+    pub(crate) expired: Vec<usize>,
 }
 
 impl<'a> Judge<'a> {
-    fn new(inventory: &'a Inventory, policy: &'a Policy, around: Circumstances<'a>) -> Self {
+    pub(crate) fn new(
+        inventory: &'a Inventory,
+        policy: &'a Policy,
+        accounts: &'a Accounts,
+        now: SystemTime,
+    ) -> Self {
+        let around = Circumstances { accounts, zone: &policy.time_zone, now: timestamp(now) };
         let approvals = policy.baseline.approvals();
         let is_for_host = approvals.iter().map(|approval| policy.host.is_among(&approval.hosts)).collect();
-        Judge { inventory, policy, around, is_for_host, present: BTreeSet::new() }
+        let expired = approvals.iter().enumerate();
+        let expired = expired.filter(|(_, approval)| approval.is_expired(around.now, around.zone));
+        let expired = expired.map(|(place, _)| place).collect();
+        Judge { inventory, policy, around, is_for_host, expired }
     }
 
-    fn verdict(&mut self, view: &ServiceView<'_>) -> Verdict {
+    /// These listeners, which have this key.
+    pub(crate) fn judge(
+        &self,
+        key: Arc<ServiceKey>,
+        members: Vec<usize>,
+        holders: &HolderViews<'_>,
+    ) -> Judged {
+        let service = service(key, members, self.inventory);
+        let view = ServiceView::of(&service, self.inventory, holders);
+        let is_udp_client = view.is_udp_client();
+        let mut present = Vec::new();
+        let verdict = self.verdict(&view, &mut present);
+        Judged { service, verdict, present, is_udp_client }
+    }
+
+    /// What these services, in their order, make together.
+    pub(crate) fn assessment(self, services: Vec<Judged>) -> Assessment {
+        let mut service_of = vec![0; self.inventory.listeners.len()];
+        let mut udp_clients = 0;
+        for (at, judged) in services.iter().enumerate() {
+            judged.service.listeners.iter().for_each(|place| service_of[*place] = at);
+            udp_clients += if judged.is_udp_client { judged.service.listeners.len() } else { 0 };
+        }
+        let present = services.iter().flat_map(|judged| &judged.present).copied().collect();
+        let absent = absent(&self, &present, &self.inventory.coverage);
+        Assessment {
+            services,
+            absent,
+            service_of,
+            udp_clients,
+            mode: self.policy.mode,
+            expired: self.expired,
+        }
+    }
+
+    /// Adds to `present` the places of approvals that were held against it and found to be what they are about.
+    fn verdict(&self, view: &ServiceView<'_>, present: &mut Vec<usize>) -> Verdict {
         let held: Vec<Held<'_, '_>> = self.hold_against_all(view);
         let nearest = held.iter().min_by_key(|held| held.distance());
-        self.present.extend(held.iter().filter(|held| held.may_cover()).map(|held| held.place));
-        if view.is_udp_client() || !self.is_judged(view) {
+        present.extend(held.iter().filter(|held| held.may_cover()).map(|held| held.place));
+        if view.is_udp_client() || view.is_connected() || !self.is_judged(view) {
             return Verdict::Unjudged;
         }
-        self.present.extend(nearest.map(|held| held.place));
+        present.extend(nearest.map(|held| held.place));
         let of_file = kinds_of_files(view);
         let covers = held.iter().filter(|held| held.differences.is_empty());
         if let Some(covering) = covers.min_by_key(|held| (held.approval.is_learned(), held.place))
@@ -75,7 +110,7 @@ impl<'a> Judge<'a> {
             Some(nearest) if nearest.may_cover() && !nearest.differences.is_empty() && of_file.is_empty() => {
                 Verdict::Unjudged
             }
-            _ => Verdict::Drift(Box::new(self.finding(view, nearest, of_file))),
+            _ => Verdict::Drift(Arc::new(self.finding(view, nearest, of_file))),
         }
     }
 

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use crate::{Finding, Service};
 
 /// Whether all is counted as drift.
@@ -17,9 +19,9 @@ pub enum Verdict {
     /// This approval covers it, which `learn` wrote and nobody has approved.
     Learned(String),
     /// It drifts.
-    Drift(Box<Finding>),
-    /// A scope of the baseline, or the default one, leaves it unjudged; or it is a UDP client; or an approval would
-    /// cover it, but looking for its holders was refused, which the coverage tells.
+    Drift(Arc<Finding>),
+    /// A scope of the baseline, or the default one, leaves it unjudged; or it is a UDP client, or connected to one peer;
+    /// or an approval would cover it, but looking for its holders was refused, which the coverage tells.
     Unjudged,
 }
 
@@ -46,6 +48,10 @@ pub struct Judged {
     /// What the baseline says of it. An approved service whose program was replaced on disk has
     /// [`Verdict::Drift`] of kind `outdated`.
     pub verdict: Verdict,
+    /// Places of approvals for which it is there, so that they are not missing.
+    pub(crate) present: Vec<usize>,
+    /// Its listeners count as UDP clients.
+    pub(crate) is_udp_client: bool,
 }
 
 /// An inventory held against a baseline at one instant.
@@ -62,6 +68,8 @@ pub struct Assessment {
     pub udp_clients: usize,
     /// How drift was weighed.
     pub mode: Mode,
+    /// Places of approvals that were expired by then.
+    pub(crate) expired: Vec<usize>,
 }
 
 impl Assessment {

@@ -1,14 +1,15 @@
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use inventory::{Holders, Inventory, Listener, NetNsKind, PortChoice, Protocol, RawText, Unattributed};
 use sha2::{Digest, Sha256};
 
 use crate::baseline::hex;
-use crate::{Accounts, AddressWord, PortWord, Service, ServiceId};
+use crate::{Accounts, AddressWord, PortWord, Service, ServiceId, ServiceKey};
 
-/// What makes listeners one service.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
+/// What makes listeners one service: a [`ServiceKey`] whose id is not made yet.
+pub(crate) struct Key {
     protocol: Protocol,
     address: AddressWord,
     port: PortWord,
@@ -18,27 +19,65 @@ struct Key {
     programs: BTreeSet<RawText>,
     users: BTreeSet<String>,
     workloads: BTreeSet<RawText>,
+    connected: bool,
 }
 
-/// Puts listeners together: the services in the order of protocol, address, port, and for each listener the place
-/// of its service.
-pub(crate) fn group(inventory: &Inventory, accounts: &Accounts) -> (Vec<Service>, Vec<usize>) {
+/// The order of services.
+type Rank<'a> = (
+    (Protocol, AddressWord, PortWord, &'a Option<RawText>, NetNsKind, &'a RawText),
+    (&'a BTreeSet<RawText>, &'a BTreeSet<String>, &'a BTreeSet<RawText>, bool),
+);
+
+impl ServiceKey {
+    pub(crate) fn rank(&self) -> Rank<'_> {
+        (
+            (self.protocol, self.address, self.port, &self.device, self.netns_kind, &self.netns),
+            (&self.programs, &self.users, &self.workloads, self.connected),
+        )
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.rank() == other.rank()
+    }
+}
+
+impl Eq for Key {}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.rank().cmp(&other.rank())
+    }
+}
+
+/// Puts these listeners together, each a place in the inventory, in the order of services.
+pub(crate) fn group(
+    places: impl IntoIterator<Item = usize>,
+    inventory: &Inventory,
+    accounts: &Accounts,
+) -> BTreeMap<Key, Vec<usize>> {
     let mut groups: BTreeMap<Key, Vec<usize>> = BTreeMap::new();
-    for (place, listener) in inventory.listeners.iter().enumerate() {
-        groups.entry(Key::of(listener, accounts)).or_default().push(place);
+    for place in places {
+        groups.entry(Key::of(&inventory.listeners[place], accounts)).or_default().push(place);
     }
-    let mut service_of = vec![0; inventory.listeners.len()];
-    let mut services = Vec::with_capacity(groups.len());
-    for (key, members) in groups {
-        for place in &members {
-            service_of[*place] = services.len();
-        }
-        services.push(service(key, members, inventory));
-    }
-    (services, service_of)
+    groups
 }
 
 impl Key {
+    pub(crate) fn rank(&self) -> Rank<'_> {
+        (
+            (self.protocol, self.address, self.port, &self.device, self.netns_kind, &self.netns),
+            (&self.programs, &self.users, &self.workloads, self.connected),
+        )
+    }
+
     fn of(listener: &Listener, accounts: &Accounts) -> Self {
         let endpoint = &listener.endpoint;
         let address = match endpoint.is_wildcard() {
@@ -65,10 +104,27 @@ impl Key {
             programs,
             users: holders.iter().map(|holder| accounts.word(holder.uid)).collect(),
             workloads: holders.iter().filter_map(|holder| holder.workload.stable_name()).collect(),
+            connected: listener.peer.is_some(),
         }
     }
 
-    /// Every field with its length before it, so that no two keys are written alike.
+    pub(crate) fn named(self) -> Arc<ServiceKey> {
+        Arc::new(ServiceKey {
+            id: self.id(),
+            protocol: self.protocol,
+            address: self.address,
+            port: self.port,
+            device: self.device,
+            netns_kind: self.netns_kind,
+            netns: self.netns,
+            programs: self.programs,
+            users: self.users,
+            workloads: self.workloads,
+            connected: self.connected,
+        })
+    }
+
+    /// Every field but the last with its length before it, so that no two keys are written alike.
     fn id(&self) -> ServiceId {
         let mut hash = Sha256::new();
         let mut put = |bytes: &[u8]| {
@@ -97,27 +153,19 @@ impl Key {
     }
 }
 
-fn service(key: Key, members: Vec<usize>, inventory: &Inventory) -> Service {
+/// The service that these listeners are.
+pub(crate) fn service(key: Arc<ServiceKey>, members: Vec<usize>, inventory: &Inventory) -> Service {
     let listeners = || members.iter().map(|place| &inventory.listeners[*place]);
     let reason = |listener: &Listener| match listener.holders {
         Holders::Unattributed(reason) if reason != Unattributed::Kernel => Some(reason),
         _ => None,
     };
     Service {
-        id: key.id(),
         reach: listeners().map(|listener| listener.reach).max().unwrap_or(inventory::Reach::Public),
         wildcard: listeners().any(|listener| listener.endpoint.is_wildcard()),
         // Of several reasons the one that excuses least.
         unattributed: listeners().filter_map(reason).max(),
-        protocol: key.protocol,
-        address: key.address,
-        port: key.port,
-        device: key.device,
-        netns_kind: key.netns_kind,
-        netns: key.netns,
-        programs: key.programs,
-        users: key.users,
-        workloads: key.workloads,
+        key,
         listeners: members,
     }
 }

@@ -45,11 +45,13 @@ pub struct Host {
 impl Host {
     /// Whether a list of hosts takes this one in; an empty list takes in all.
     pub(crate) fn is_among(&self, hosts: &[HostPattern]) -> bool {
+        if hosts.is_empty() {
+            return true;
+        }
         let name = self.name.escaped();
-        hosts.is_empty()
-            || hosts.iter().any(|host| match host {
-                HostPattern::Group(group) => self.groups.contains(group),
-                HostPattern::Name(pattern) => pattern.matches(&name),
-            })
+        hosts.iter().any(|host| match host {
+            HostPattern::Group(group) => self.groups.contains(group),
+            HostPattern::Name(pattern) => pattern.matches(&name),
+        })
     }
 }

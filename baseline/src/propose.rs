@@ -75,7 +75,7 @@ pub(crate) fn draft(
 ) -> Result<Approval, CannotApprove> {
     let listeners = service.listeners.iter().map(|place| inventory.listeners[*place].clone()).collect();
     let part = Inventory { listeners, ..inventory_without_listeners(inventory) };
-    let holders = view_holders(&part);
+    let holders = view_holders(&part.listeners);
     let own = Service { listeners: (0..part.listeners.len()).collect(), ..service.clone() };
     let view = ServiceView::of(&own, &part, &holders);
     if let Some(reason) = view.unattributed.iter().find(|reason| **reason != Unattributed::Kernel) {

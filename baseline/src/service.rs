@@ -1,6 +1,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use inventory::{NetNsKind, Protocol, RawText, Reach, Unattributed};
 use serde::{Deserialize, Serialize};
@@ -66,9 +68,9 @@ impl fmt::Display for PortWord {
     }
 }
 
-/// The listeners that are one thing to people.
+/// What makes listeners one thing to people. Shared by all judgements in which the service is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Service {
+pub struct ServiceKey {
     /// A hash of the nine fields below it.
     pub id: ServiceId,
     /// Their protocol.
@@ -89,6 +91,16 @@ pub struct Service {
     pub users: BTreeSet<String>,
     /// The stable names of all their holders' workloads.
     pub workloads: BTreeSet<RawText>,
+    /// They have a peer, and take packets from nobody else. Kept apart from those that have none under the same id:
+    /// they are not judged.
+    pub connected: bool,
+}
+
+/// The listeners that are one thing to people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// What they have in common; its fields can be had of the service itself.
+    pub key: Arc<ServiceKey>,
     /// Places in the inventory's list of listeners; at least one.
     pub listeners: Vec<usize>,
     /// The widest reach among them.
@@ -97,4 +109,12 @@ pub struct Service {
     pub wildcard: bool,
     /// Why the holders of one of them are not known, where that is so; never `Kernel`.
     pub unattributed: Option<Unattributed>,
+}
+
+impl Deref for Service {
+    type Target = ServiceKey;
+
+    fn deref(&self) -> &ServiceKey {
+        &self.key
+    }
 }

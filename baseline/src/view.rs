@@ -54,9 +54,9 @@ impl<'a> HolderView<'a> {
 /// All holders of an inventory; many listeners share one.
 pub(crate) type HolderViews<'a> = HashMap<*const Holder, HolderView<'a>>;
 
-pub(crate) fn view_holders(inventory: &Inventory) -> HolderViews<'_> {
+pub(crate) fn view_holders<'a>(listeners: impl IntoIterator<Item = &'a Listener>) -> HolderViews<'a> {
     let mut views = HashMap::new();
-    for holder in inventory.listeners.iter().flat_map(|listener| listener.holders.known()) {
+    for holder in listeners.into_iter().flat_map(|listener| listener.holders.known()) {
         views.entry(Arc::as_ptr(holder)).or_insert_with(|| HolderView::of(holder));
     }
     views
@@ -168,6 +168,11 @@ impl<'a> ServiceView<'a> {
     pub(crate) fn is_udp_client(&self) -> bool {
         matches!(self.service.protocol, Protocol::Udp | Protocol::Udplite)
             && self.spots.iter().all(|spot| spot.port_choice == PortChoice::Kernel)
+    }
+
+    /// A socket that takes packets of one peer alone; only what it was before it had one is judged.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.service.connected
     }
 
     pub(crate) fn is_published(&self, inventory: &Inventory) -> bool {

@@ -39,7 +39,8 @@ impl Rejudge<'_> {
         if lost.is_empty() {
             return Vec::new();
         }
-        let services = self.assessment.services.iter();
+        // A socket that was given a peer is not judged any more, and no reason to close what it was told for before.
+        let services = self.assessment.services.iter().filter(|judged| !judged.service.connected);
         let present: HashMap<&str, &Verdict> =
             services.map(|judged| (judged.service.id.as_str(), &judged.verdict)).collect();
         let unattributed = self.unattributed_sockets();

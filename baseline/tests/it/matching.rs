@@ -91,7 +91,7 @@ fn java_on_a_port_that_the_kernel_chose() {
     assert_eq!(world.verdict(), "approved app", "unknown choice, in the range");
     world.listeners[0].kernel_chose();
     assert_eq!(world.verdict(), "approved app", "known choice");
-    let before = world.judged().service.id;
+    let before = world.judged().service.id.clone();
     world.listeners[0].endpoint.port = 50000;
     assert_eq!(world.judged().service.id, before, "the number says nothing");
 
@@ -397,7 +397,7 @@ fn three_hundred_hosts_give_one_id() {
         let process =
             program("/usr/bin/redis-server").pid(1000 + number).uid(200 + number).unit("redis.service");
         world.listen("tcp/0.0.0.0:6379").reach(reach).by(process);
-        world.judged().service.id
+        world.judged().service.id.clone()
     };
     let first = on_host(0);
     assert_eq!(
@@ -583,4 +583,17 @@ fn ten_thousand_listeners_against_ten_thousand_approvals_take_no_age() {
     assert_eq!(assessment.findings().count(), 0);
     // Without an index it is 100,000,000 comparisons, minutes in a debug build.
     assert!(took.as_secs() < 20, "{took:?}");
+}
+
+#[test]
+fn a_peer_is_no_part_of_what_a_service_is_called() {
+    let mut world = World::new();
+    world.baseline("");
+    world.listen("udp/0.0.0.0:53").by(program("/dns"));
+    world.listen("udp/0.0.0.0:53").by(program("/dns")).connected("192.0.2.1:4000");
+    world.listen("udp/0.0.0.0:53").by(program("/dns")).connected("192.0.2.2:4000");
+    assert_eq!(world.verdicts(), ["unapproved critical", "unjudged"]);
+    let assessment = world.assess();
+    assert_eq!(assessment.services[0].service.id, assessment.services[1].service.id);
+    assert_eq!(assessment.service_of, [0, 1, 1]);
 }

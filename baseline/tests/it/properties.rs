@@ -2,8 +2,8 @@
 
 use baseline::edit::{add, remove, render};
 use baseline::{
-    AddressPattern, Approval, Baseline, HostPattern, Listen, NetNsPattern, Pattern, PortPattern,
-    ProgramPattern, User, Verdict, When, learn, propose,
+    AddressPattern, Approval, Baseline, Before, HostPattern, Listen, NetNsPattern, Pattern, PortPattern,
+    ProgramPattern, User, Verdict, When, assess, learn, propose, reassess,
 };
 use inventory::{NetNsKind, ProgramFile, Protocol, RawText, Reach, Unattributed};
 use proptest::collection::vec;
@@ -121,6 +121,20 @@ fn socket() -> impl Strategy<Value = Socket> {
                 holders,
             }
         })
+}
+
+/// Which of a few kinds, how far it reaches, whether it has a peer.
+type Twin = (usize, Reach, bool);
+
+fn twin() -> impl Strategy<Value = Twin> {
+    (0_usize..3, select(&Reach::ALL[..]), any::<bool>())
+}
+
+fn listening_as(world: &mut World, kinds: &[Socket], (kind, reach, connected): Twin) {
+    listening(world, &Socket { reach, ..kinds[kind % kinds.len()].clone() });
+    if connected {
+        world.listeners.last_mut().unwrap().connected("192.0.2.1:53");
+    }
 }
 
 fn listen() -> impl Strategy<Value = Listen> {
@@ -321,5 +335,47 @@ proptest! {
         texts.reverse();
         world.baseline(&texts.concat());
         prop_assert_eq!(world.assess(), before);
+    }
+
+    #[test]
+    fn judging_what_differs_gives_what_judging_all_gives(
+        // Few kinds, so that many sockets are one service.
+        kinds in vec(socket(), 1..4),
+        sockets in vec(twin(), 0..10),
+        later in vec((0_usize..12, twin()), 0..6),
+        closed in vec(0_usize..12, 0..4),
+        approvals in vec(approval(), 0..5),
+        days in 0_u64..800,
+    ) {
+        let mut world = world_of(&[]);
+        sockets.iter().for_each(|twin| listening_as(&mut world, &kinds, *twin));
+        let mut text = String::new();
+        for (place, mut approval) in approvals.into_iter().enumerate() {
+            approval.id = format!("a{place}");
+            text.push_str(&render(&approval));
+        }
+        world.baseline(&text);
+        let (policy, inventory) = (world.policy(), world.inventory());
+        let accounts = world.accounts.clone();
+        let assessment = assess(&inventory, &policy, &accounts, world.now);
+        for (place, twin) in later {
+            // A socket of its own, or one that was there and differs.
+            let before = world.listeners.len();
+            listening_as(&mut world, &kinds, twin);
+            if place < before {
+                let new = world.listeners.remove(before);
+                world.listeners[place].become_like(new);
+            }
+        }
+        for place in closed {
+            if place < world.listeners.len() {
+                world.listeners.remove(place);
+            }
+        }
+        world.later(days * 24 * 3600);
+        let after = world.inventory();
+        let known = Before { inventory: &inventory, assessment: &assessment, accounts: &accounts };
+        let expected = assess(&after, &policy, &accounts, world.now);
+        prop_assert_eq!(reassess(known, &after, &policy, &accounts, world.now), expected);
     }
 }

@@ -80,6 +80,31 @@ fn closes_when_it_is_approved_after_it_was_gone() {
     assert_eq!(watched.after(60), ["approved unapproved"]);
 }
 
+/// Whoever could close it so would be rid of the alert by one system call.
+#[test]
+fn a_socket_that_is_given_a_peer_stays_open_as_gone() {
+    let mut watched = Watched::new();
+    watched.world.baseline("").listen("udp/0.0.0.0:5555").by(program("/usr/bin/nc"));
+    assert_eq!(watched.look(), ["opened unapproved"]);
+    watched.world.listeners[0].connected("192.0.2.1:53");
+    assert_eq!(watched.after(1), ["gone unapproved"]);
+    assert_eq!(watched.world.verdicts(), ["unjudged"]);
+    watched.world.listeners[0].peer = None;
+    assert_eq!(watched.after(1), ["returned unapproved"]);
+}
+
+#[test]
+fn what_is_required_and_has_a_peer_is_not_missing() {
+    let mut watched = Watched::new();
+    let text = "[[approval]]\nid = \"ntp\"\nlisten = \"udp/*:123\"\nprogram = \"/ntp\"\nrequired = true\n";
+    watched.world.baseline(text).listen("udp/0.0.0.0:123").by(program("/ntp")).connected("192.0.2.1:123");
+    watched.look();
+    assert_eq!(watched.after(301), [""; 0]);
+    watched.world.listeners.clear();
+    watched.look();
+    assert_eq!(watched.after(300), ["opened missing"]);
+}
+
 #[test]
 fn stays_for_a_day_after_it_was_gone() {
     let mut watched = netcat();

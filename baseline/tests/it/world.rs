@@ -1,6 +1,6 @@
 //! A small vocabulary: `world.listen("tcp/0.0.0.0:22").by(program("/usr/sbin/sshd").unit("ssh.service"))`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -147,6 +147,7 @@ pub(crate) struct Listening {
     pub(crate) reach: Reach,
     pub(crate) port_choice: PortChoice,
     pub(crate) published: Vec<Endpoint>,
+    pub(crate) peer: Option<SocketAddr>,
     holders: Vec<Process>,
     unattributed: Unattributed,
     socket: u64,
@@ -163,6 +164,7 @@ impl Listening {
             reach,
             port_choice: PortChoice::Unknown { ephemeral: (32768..=60999).contains(&endpoint.port) },
             published: Vec::new(),
+            peer: None,
             holders: Vec::new(),
             unattributed: Unattributed::Unknown,
             endpoint,
@@ -195,6 +197,11 @@ impl Listening {
         self
     }
 
+    pub(crate) fn connected(&mut self, peer: &str) -> &mut Self {
+        self.peer = Some(peer.parse().expect("an address and a port"));
+        self
+    }
+
     pub(crate) fn in_container(&mut self, name: &str) -> &mut Self {
         let id = NetNsId::Cookie(7);
         self.netns = NetNs { id, kind: NetNsKind::Container, name: RawText::from(name) };
@@ -209,6 +216,11 @@ impl Listening {
     pub(crate) fn published_as(&mut self, text: &str) -> &mut Self {
         self.published.push(endpoint(text));
         self
+    }
+
+    /// The same socket with everything else of another.
+    pub(crate) fn become_like(&mut self, other: Listening) {
+        *self = Listening { socket: self.socket, ..other };
     }
 
     fn listener(&self) -> Listener {
@@ -229,7 +241,7 @@ impl Listening {
             },
             reach: self.reach,
             port_choice: self.port_choice,
-            peer: None,
+            peer: self.peer,
             published: self.published.clone(),
             since: None,
         }
