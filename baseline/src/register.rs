@@ -24,7 +24,21 @@ pub struct Drift {
     /// When it was last there, where it is not any more.
     pub gone_since: Option<SystemTime>,
     pub(crate) evidence: Evidence,
+    found_as: FoundAs,
 }
+
+/// The very finding that it was last taken from: while an assessment has the same, nothing about it is new.
+#[derive(Clone, Debug, Default)]
+struct FoundAs(Option<Arc<Finding>>);
+
+/// It says nothing of the drift.
+impl PartialEq for FoundAs {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for FoundAs {}
 
 /// What a drift was found on, kept to judge it again when it is gone.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -39,7 +53,7 @@ const EVIDENCE: usize = 4;
 /// The open drifts of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Register {
-    pub(crate) open: BTreeMap<DriftId, Drift>,
+    pub(crate) open: BTreeMap<DriftId, Arc<Drift>>,
     /// Findings that wait for their listeners to be attributed.
     waiting: BTreeMap<DriftId, Drift>,
     /// Sockets that were no drift when it was last known who holds them.
@@ -56,15 +70,16 @@ pub struct Register {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DriftEvent {
     /// It is new.
-    Opened(Drift),
+    Opened(Arc<Drift>),
     /// It is not there any more, and stays open.
-    Gone(Drift),
-    /// It was gone and is there again.
-    Returned(Drift),
+    Gone(Arc<Drift>),
+    /// It was gone and came back. Told once an update, however often that happened since the one before; where it went
+    /// again within it, [`DriftEvent::Gone`] follows.
+    Returned(Arc<Drift>),
     /// It is over.
     Closed {
         /// As it was.
-        drift: Drift,
+        drift: Arc<Drift>,
         /// Why.
         why: ClosedBecause,
     },
@@ -81,6 +96,24 @@ pub enum ClosedBecause {
     Aged,
     /// Others needed its place: graver ones, or where it was gone as grave ones that are there.
     Crowded,
+}
+
+/// What listened and was gone again before this update, judged as if it were there.
+#[derive(Clone, Copy)]
+pub struct Passed<'a> {
+    /// The sockets, each as it was while it listened.
+    pub inventory: &'a Inventory,
+    /// What the baseline says of them.
+    pub assessment: &'a Assessment,
+}
+
+/// What an assessment finds to be there.
+#[derive(Default)]
+struct Found<'a> {
+    /// One for each id.
+    drifts: BTreeMap<DriftId, Drift>,
+    /// Those that are open and as they were.
+    same: HashSet<&'a DriftId>,
 }
 
 impl Register {
@@ -101,22 +134,52 @@ impl Register {
         accounts: &Accounts,
         now: SystemTime,
     ) -> Vec<DriftEvent> {
+        self.update_after(None, inventory, assessment, policy, accounts, now)
+    }
+
+    /// Likewise, where some sockets listened and were gone again since the update before: their drifts are told as open
+    /// and gone.
+    pub fn update_after(
+        &mut self,
+        passed: Option<Passed<'_>>,
+        inventory: &Inventory,
+        assessment: &Assessment,
+        policy: &Policy,
+        accounts: &Accounts,
+        now: SystemTime,
+    ) -> Vec<DriftEvent> {
         let mut events = Vec::new();
-        let mut found = self.found(inventory, assessment, policy, now);
-        let known: BTreeSet<DriftId> = found.keys().cloned().collect();
+        let Found { drifts: mut found, same } = self.found(inventory, assessment, policy, now);
+        let mut known: BTreeSet<DriftId> = found.keys().cloned().collect();
+        known.extend(same.into_iter().cloned());
         let rejudge = Rejudge { inventory, assessment, policy, accounts, now };
         let baseline_changed = self.revision != policy.baseline.revision();
         policy.baseline.revision().clone_into(&mut self.revision);
         self.settle(&mut found, inventory, now);
         self.remember_settled(inventory, assessment);
+        let passed = self.passed(passed, &known, now);
         self.let_go(&known, &rejudge, baseline_changed, &mut events);
-        self.take_in(found, &mut events);
+        self.take_in(found, passed, &mut events);
         events
+    }
+
+    /// When the next thing happens that only time brings about: a finding has settled, something has been absent or
+    /// gone for long enough. An update is wanted then, though nothing was told.
+    pub fn due(&self, policy: &Policy) -> Option<SystemTime> {
+        let settled =
+            self.waiting.values().filter_map(|drift| drift.first_seen.checked_add(Register::SETTLING));
+        let waits = |(id, since): (&DriftId, &SystemTime)| {
+            let is_told = self.open.get(id).is_some_and(|drift| drift.is_present());
+            if is_told { None } else { since.checked_add(policy.missing_after) }
+        };
+        let missing = self.absent_since.iter().filter_map(waits);
+        let gone = self.open.values().filter_map(|drift| drift.gone_since?.checked_add(Register::KEPT_GONE));
+        settled.chain(missing).chain(gone).min()
     }
 
     /// The open drifts, gravest and oldest first.
     pub fn drifts(&self) -> impl Iterator<Item = &Drift> {
-        let mut drifts: Vec<&Drift> = self.open.values().collect();
+        let mut drifts: Vec<&Drift> = self.open.values().map(|drift| &**drift).collect();
         drifts.sort_by(|one, other| {
             let gravity = other.finding.severity.cmp(&one.finding.severity);
             gravity.then_with(|| one.age_key().cmp(&other.age_key()))
@@ -126,7 +189,7 @@ impl Register {
 
     /// The open drift of this id.
     pub fn drift(&self, id: &DriftId) -> Option<&Drift> {
-        self.open.get(id)
+        self.open.get(id).map(|drift| &**drift)
     }
 
     /// How many are open.
@@ -150,23 +213,23 @@ impl Register {
     }
 
     /// What is there now: one for each id, `missing` only once it has been so for long enough.
-    fn found(
+    fn found<'a>(
         &mut self,
         inventory: &Inventory,
-        assessment: &Assessment,
+        assessment: &'a Assessment,
         policy: &Policy,
         now: SystemTime,
-    ) -> BTreeMap<DriftId, Drift> {
-        let mut found: BTreeMap<DriftId, Drift> = BTreeMap::new();
+    ) -> Found<'a> {
+        let Found { drifts: mut found, mut same } = Found::default();
         for judged in &assessment.services {
             let crate::Verdict::Drift(finding) = &judged.verdict else { continue };
-            let drift = || Drift {
-                finding: Finding::clone(finding),
-                first_seen: now,
-                gone_since: None,
-                evidence: Evidence::of(&judged.service.listeners, inventory),
-            };
-            let known = found.entry(finding.id.clone()).or_insert_with(drift);
+            if self.has(finding) {
+                same.insert(&finding.id);
+                continue;
+            }
+            let known = found
+                .entry(finding.id.clone())
+                .or_insert_with(|| Drift::of(finding, &judged.service.listeners, inventory, now));
             known.finding.severity = known.finding.severity.max(finding.severity);
         }
         let absent: BTreeSet<&DriftId> = assessment.absent.iter().map(|finding| &finding.id).collect();
@@ -175,15 +238,47 @@ impl Register {
             let since = self.absent_since.entry(finding.id.clone()).or_insert(now);
             *since = (*since).min(now);
             // What is open already need not wait again after a gap.
-            let is_known = self.open.get(&finding.id).is_some_and(Drift::is_present);
+            let is_known = self.open.get(&finding.id).is_some_and(|drift| drift.is_present());
             if is_known || elapsed(*since, now) >= policy.missing_after {
                 let finding = finding.clone();
-                let drift =
-                    Drift { finding, first_seen: *since, gone_since: None, evidence: Evidence::default() };
+                let (evidence, found_as) = Default::default();
+                let drift = Drift { finding, first_seen: *since, gone_since: None, evidence, found_as };
                 found.insert(drift.finding.id.clone(), drift);
             }
         }
-        found
+        Found { drifts: found, same }
+    }
+
+    /// It is open, there, and was taken from this very finding. Several services may be one `expired`.
+    fn has(&self, finding: &Arc<Finding>) -> bool {
+        let is_it = |found_as: &FoundAs| found_as.0.as_ref().is_some_and(|known| Arc::ptr_eq(known, finding));
+        finding.kind != DriftKind::Expired
+            && self.open.get(&finding.id).is_some_and(|open| open.is_present() && is_it(&open.found_as))
+    }
+
+    /// Drifts that came and went, with whether each is open as gone by now. None of what is there.
+    fn passed(
+        &self,
+        passed: Option<Passed<'_>>,
+        known: &BTreeSet<DriftId>,
+        now: SystemTime,
+    ) -> BTreeMap<DriftId, (Drift, bool)> {
+        let mut drifts: BTreeMap<DriftId, (Drift, bool)> = BTreeMap::new();
+        let Some(Passed { inventory, assessment }) = passed else { return drifts };
+        for judged in &assessment.services {
+            let crate::Verdict::Drift(finding) = &judged.verdict else { continue };
+            if known.contains(&finding.id) {
+                continue;
+            }
+            let drift = || {
+                let drift = Drift::of(finding, &judged.service.listeners, inventory, now);
+                let was_gone = self.open.get(&finding.id).is_some_and(|open| !open.is_present());
+                (Drift { gone_since: Some(now), ..drift }, was_gone)
+            };
+            let (known, _) = drifts.entry(finding.id.clone()).or_insert_with(drift);
+            known.finding.severity = known.finding.severity.max(finding.severity);
+        }
+        drifts
     }
 
     /// Holds back what is not attributed yet, and lets go of what waited: attribution made it another service, or it
@@ -241,25 +336,24 @@ impl Register {
     ) {
         let now = rejudge.now;
         let mut closed = Vec::new();
-        let fates =
-            rejudge.fates(self.open.values().filter(|drift| !known.contains(drift.id())), baseline_changed);
+        let lost = self.open.values().map(|drift| &**drift).filter(|drift| !known.contains(drift.id()));
+        let fates = rejudge.fates(lost, baseline_changed);
         for (id, fate) in fates {
             let Some(drift) = self.open.get_mut(&id) else { continue };
             match fate {
                 Fate::Hidden => {}
                 Fate::Closed(why) => closed.push((id, why)),
-                Fate::Gone => match &mut drift.gone_since {
+                Fate::Gone => match drift.gone_since {
                     None => {
-                        drift.gone_since = Some(now);
+                        Arc::make_mut(drift).gone_since = Some(now);
                         events.push(DriftEvent::Gone(drift.clone()));
                     }
-                    Some(gone) => {
-                        // A clock that was ahead must not keep it open until it is that late again.
-                        *gone = (*gone).min(now);
-                        if elapsed(*gone, now) >= Register::KEPT_GONE {
-                            closed.push((id, ClosedBecause::Aged));
-                        }
+                    // A clock that was ahead must not keep it open until it is that late again.
+                    Some(gone) if gone > now => Arc::make_mut(drift).gone_since = Some(now),
+                    Some(gone) if elapsed(gone, now) >= Register::KEPT_GONE => {
+                        closed.push((id, ClosedBecause::Aged));
                     }
+                    Some(_) => {}
                 },
             }
         }
@@ -268,14 +362,40 @@ impl Register {
         }
     }
 
-    fn take_in(&mut self, found: BTreeMap<DriftId, Drift>, events: &mut Vec<DriftEvent>) {
+    fn take_in(
+        &mut self,
+        found: BTreeMap<DriftId, Drift>,
+        passed: BTreeMap<DriftId, (Drift, bool)>,
+        events: &mut Vec<DriftEvent>,
+    ) {
         let mut new = BTreeSet::new();
         for (id, drift) in found {
             match self.open.entry(id) {
-                Entry::Occupied(mut open) => events.extend(open.get_mut().see_again(drift)),
+                Entry::Occupied(mut open) => {
+                    if Arc::make_mut(open.get_mut()).see_again(drift) {
+                        events.push(DriftEvent::Returned(open.get().clone()));
+                    }
+                }
                 Entry::Vacant(vacant) => {
                     new.insert(vacant.key().clone());
-                    vacant.insert(drift);
+                    vacant.insert(Arc::new(drift));
+                }
+            }
+        }
+        for (id, (drift, was_gone)) in passed {
+            match self.open.entry(id) {
+                // It may be there still: a gap hides that it is not.
+                Entry::Occupied(open) if open.get().is_present() => {}
+                Entry::Occupied(mut open) => {
+                    Arc::make_mut(open.get_mut()).see_again(drift);
+                    if was_gone {
+                        events.push(DriftEvent::Returned(open.get().clone()));
+                        events.push(DriftEvent::Gone(open.get().clone()));
+                    }
+                }
+                Entry::Vacant(vacant) => {
+                    new.insert(vacant.key().clone());
+                    vacant.insert(Arc::new(drift));
                 }
             }
         }
@@ -289,7 +409,7 @@ impl Register {
                 events.push(DriftEvent::Closed { drift, why: ClosedBecause::Crowded });
             }
         }
-        let mut opened: Vec<&Drift> = new.iter().filter_map(|id| self.open.get(id)).collect();
+        let mut opened: Vec<&Arc<Drift>> = new.iter().filter_map(|id| self.open.get(id)).collect();
         opened.sort_by_key(|drift| Reverse(drift.finding.severity));
         for drift in opened {
             events.push(DriftEvent::Opened(drift.clone()));
@@ -300,11 +420,11 @@ impl Register {
     }
 
     /// Takes out what there is no room for: the least grave fall first, of equals those that are gone, then the newest.
-    fn make_room(&mut self, new: &BTreeSet<DriftId>) -> Vec<Drift> {
+    fn make_room(&mut self, new: &BTreeSet<DriftId>) -> Vec<Arc<Drift>> {
         if self.open.len() <= Register::ROOM {
             return Vec::new();
         }
-        let mut ranked: Vec<&Drift> = self.open.values().collect();
+        let mut ranked: Vec<&Arc<Drift>> = self.open.values().collect();
         // A clock that was set back must not make what is new older than what is open.
         ranked.sort_by_cached_key(|drift| {
             let is_new = new.contains(drift.id());
@@ -317,6 +437,25 @@ impl Register {
 }
 
 impl Drift {
+    fn of(finding: &Arc<Finding>, places: &[usize], inventory: &Inventory, now: SystemTime) -> Self {
+        Drift {
+            finding: Finding::clone(finding),
+            first_seen: now,
+            gone_since: None,
+            evidence: Evidence::of(places, inventory),
+            found_as: FoundAs(Some(finding.clone())),
+        }
+    }
+
+    pub(super) fn saved(
+        finding: Finding,
+        first_seen: SystemTime,
+        gone_since: Option<SystemTime>,
+        evidence: Evidence,
+    ) -> Self {
+        Drift { finding, first_seen, gone_since, evidence, found_as: FoundAs(None) }
+    }
+
     /// Its name.
     pub fn id(&self) -> &DriftId {
         &self.finding.id
@@ -339,13 +478,15 @@ impl Drift {
         self.evidence.listeners.iter().any(unattributed)
     }
 
-    fn see_again(&mut self, seen: Drift) -> Option<DriftEvent> {
+    /// Whether it was gone and is not any more.
+    fn see_again(&mut self, seen: Drift) -> bool {
         let severity = self.finding.severity.max(seen.finding.severity);
         let was_gone = self.gone_since.is_some();
         self.finding = Finding { severity, ..seen.finding };
         self.evidence = seen.evidence;
         self.gone_since = seen.gone_since;
-        (was_gone && self.gone_since.is_none()).then(|| DriftEvent::Returned(self.clone()))
+        self.found_as = seen.found_as;
+        was_gone && self.gone_since.is_none()
     }
 }
 

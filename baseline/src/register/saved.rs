@@ -71,7 +71,8 @@ impl Register {
         for drift in saved.drifts.into_iter().take(Register::ROOM) {
             let SavedDrift { finding, first_seen, gone_since, listeners } = drift;
             let evidence = Evidence { listeners };
-            register.open.insert(finding.id.clone(), Drift { finding, first_seen, gone_since, evidence });
+            let id = finding.id.clone();
+            register.open.insert(id, Drift::saved(finding, first_seen, gone_since, evidence).into());
         }
         Ok(register)
     }

@@ -1,6 +1,6 @@
 //! Drift over time.
 
-use baseline::{ClosedBecause, DriftEvent, DriftId, DriftKind, Register, Severity};
+use baseline::{ClosedBecause, DriftEvent, DriftId, DriftKind, Passed, Register, Severity};
 use inventory::{ProgramFile, Scope, Unattributed};
 
 use crate::world::{World, program};
@@ -27,6 +27,18 @@ impl Watched {
         let assessment = self.world.assess();
         let now = self.world.now;
         let events = self.register.update(&inventory, &assessment, &policy, &self.world.accounts, now);
+        events.iter().map(happened).collect()
+    }
+
+    /// One pass in which these listened and were gone again.
+    fn look_after(&mut self, passed: &World) -> Vec<String> {
+        let (inventory, policy) = (self.world.inventory(), self.world.policy());
+        let (assessment, now) = (self.world.assess(), self.world.now);
+        let (sockets, judged) = (passed.inventory(), passed.assess());
+        let passed = Passed { inventory: &sockets, assessment: &judged };
+        let accounts = &self.world.accounts;
+        let register = &mut self.register;
+        let events = register.update_after(Some(passed), &inventory, &assessment, &policy, accounts, now);
         events.iter().map(happened).collect()
     }
 
@@ -103,6 +115,48 @@ fn what_is_required_and_has_a_peer_is_not_missing() {
     watched.world.listeners.clear();
     watched.look();
     assert_eq!(watched.after(300), ["opened missing"]);
+}
+
+#[test]
+fn what_came_and_went_between_two_looks_is_open_as_gone() {
+    let mut watched = Watched::new();
+    watched.world.baseline(NC);
+    let mut passed = watched.world.clone();
+    passed.listen("tcp/0.0.0.0:4444").by(program("/usr/bin/nc"));
+    assert_eq!(watched.look_after(&passed), [""; 0], "it was approved");
+    passed.listen("tcp/0.0.0.0:5555").by(program("/usr/bin/nc"));
+    assert_eq!(watched.look_after(&passed), ["opened unapproved", "gone unapproved"]);
+    assert_eq!(watched.after(1), [""; 0]);
+    passed.listen("tcp/0.0.0.0:5555").by(program("/usr/bin/nc"));
+    watched.world.later(60);
+    assert_eq!(watched.look_after(&passed), ["returned unapproved", "gone unapproved"], "once an update");
+    let gone = watched.register.drifts().next().unwrap().gone_since;
+    assert_eq!(gone, Some(watched.world.now), "its day begins anew");
+    watched.world.listen("tcp/0.0.0.0:5555").by(program("/usr/bin/nc"));
+    assert_eq!(watched.look_after(&passed), ["returned unapproved"], "it is there");
+    assert_eq!(watched.look_after(&passed), [""; 0], "it is there still");
+    watched.world.listeners.clear();
+    assert_eq!(watched.look_after(&passed), ["gone unapproved"], "a restart that failed");
+    assert_eq!(watched.after(DAY), ["aged unapproved"]);
+}
+
+#[test]
+fn says_when_time_alone_changes_something() {
+    let mut watched = Watched::new();
+    let due = |watched: &Watched| {
+        let due = watched.register.due(&watched.world.policy());
+        due.map(|due| due.duration_since(watched.world.now).unwrap().as_secs())
+    };
+    watched.world.baseline(REQUIRED).listen("tcp/0.0.0.0:4444").unattributed(Unattributed::Unknown);
+    watched.look();
+    assert_eq!(due(&watched), Some(2), "its holder may be found");
+    watched.after(2);
+    assert_eq!(due(&watched), Some(298), "something required may be missing");
+    watched.after(298);
+    assert_eq!(due(&watched), None);
+    watched.world.listeners.clear();
+    watched.look();
+    assert_eq!(due(&watched), Some(DAY));
 }
 
 #[test]
