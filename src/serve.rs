@@ -17,21 +17,20 @@ use crate::paths::Paths;
 pub(crate) fn run(shared: &Shared, options: ServeOptions) -> anyhow::Result<Outcome> {
     log_to_stderr();
     let paths = Paths::of(shared)?;
-    let config = Config::load(&paths)?;
+    // A mistake is told before anything is started.
+    Config::load(&paths)?;
     // Held until the process ends.
     let _lock = exporter::lock_state(&paths.state)?;
     let identity = Identity::find(&paths.state)?;
     exporter::prepare_state(&paths.state, &identity)?;
     let frames = start_keeper(shared)?;
     exporter::drop_to(&identity)?;
-    let interval = config.sensor.interval;
     exporter::run(exporter::Options {
         listen: options.listen,
         telemetry_path: options.telemetry_path,
         listener_info: options.listener_info,
         state: paths.state.clone(),
         frames,
-        interval,
         load: Box::new(move || judge::load(&paths)),
     })?;
     Ok(Outcome::Clean)

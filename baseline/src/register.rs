@@ -85,6 +85,18 @@ pub enum DriftEvent {
     },
 }
 
+impl DriftEvent {
+    /// What it happened to.
+    pub fn drift(&self) -> &Drift {
+        match self {
+            DriftEvent::Opened(drift)
+            | DriftEvent::Gone(drift)
+            | DriftEvent::Returned(drift)
+            | DriftEvent::Closed { drift, .. } => drift,
+        }
+    }
+}
+
 /// Why a drift is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClosedBecause {

@@ -10,12 +10,13 @@ use serde::{Serialize, Serializer};
 
 pub use drift::drift_document;
 pub use listeners::listeners_document;
+pub(crate) use listeners::{NetNsEntry, WorkloadEntry};
 
 /// Raised when a field changes its meaning or goes; new fields do not raise it.
 const SCHEMA: u32 = 1;
 
 /// RFC 3339 in UTC, to the millisecond.
-fn time(time: SystemTime) -> String {
+pub(crate) fn time(time: SystemTime) -> String {
     match jiff::Timestamp::try_from(time) {
         Ok(time) => format!("{time:.3}"),
         // Beyond the year 9999: a clock that lies.
@@ -24,7 +25,7 @@ fn time(time: SystemTime) -> String {
 }
 
 /// Bytes of somebody else's choice, written so that no others give the same text.
-struct Escaped<'a>(&'a RawText);
+pub(crate) struct Escaped<'a>(pub(crate) &'a RawText);
 
 impl Serialize for Escaped<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,24 +1,21 @@
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use baseline::{Accounts, Assessment, ClosedBecause, DriftEvent, Register, assess};
-use inventory::frame::{Assembler, Pass, decode};
-use inventory::{Holders, Inventory, Listener};
+use baseline::{Accounts, Assessment, ClosedBecause, DriftEvent, Passed, Register, assess, reassess};
+use inventory::frame::{Assembler, Pass, Tells, decode};
+use inventory::{Happening, Inventory};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::AccountBook;
+use crate::event_log::Entry;
 use crate::muffler::Muffler;
+use crate::passing::passing;
 use crate::rules::Rules;
-use crate::snapshot::{BestCoverage, Documents, JudgedPass, Snapshot};
-use crate::state;
-
-pub(crate) const REGISTER: &str = "register.json";
-/// As many drifts as a register has room for, each with what it was found on.
-pub(crate) const MAX_REGISTER: u64 = 256 << 20;
-const COVERAGE: &str = "coverage.json";
-const MAX_COVERAGE: u64 = 4096;
+use crate::scribe::{Scribe, restore_coverage, restore_register};
+use crate::silence::PATIENCE;
+use crate::snapshot::{Documents, JudgedPass, SensorStatus, Snapshot};
 
 /// What the judge is asked to do.
 pub(crate) enum Work {
@@ -26,19 +23,18 @@ pub(crate) enum Work {
     Frame(Vec<u8>),
     /// Read configuration and baseline again.
     Reload,
-    /// Look whether what had to settle has settled.
-    Settle,
+    /// Look whether time alone has changed something.
+    Tick,
+    /// Write down what is not written yet, and end.
+    End,
 }
 
-/// How long after a look that look may still tell what has settled.
-const SETTLE_WITHIN: Duration = Duration::from_secs(4);
-
-/// When an inventory is judged, and when it came in.
-#[derive(Clone, Copy)]
-struct Moment {
-    now: SystemTime,
-    looked: SystemTime,
-}
+/// How long news that keep pouring in are gathered before they are judged together.
+const GATHER: Duration = Duration::from_millis(5);
+/// How many of them at most.
+const MAX_GATHERED: usize = 8_192;
+/// How often an inventory that stays the same is judged again: approvals expire, accounts change.
+const JUDGED_FOR: Duration = Duration::from_secs(60);
 
 /// Takes what the sensor tells, holds it against the rules and publishes what comes of it. It runs on a thread of its
 /// own, so that a long judgement keeps nobody waiting who asks by HTTP.
@@ -46,35 +42,65 @@ pub(crate) struct Judge {
     rules: Rules,
     accounts: AccountBook,
     assembler: Assembler,
-    state: PathBuf,
+    scribe: Scribe,
     publish: watch::Sender<Snapshot>,
+    sensor: SensorStatus,
+    news: News,
+    /// When time alone changes something.
+    due: Option<SystemTime>,
     broken: Muffler,
-    unkept: Muffler,
+    crowded: Muffler,
+}
+
+/// What came in and is not judged yet.
+#[derive(Default)]
+struct News {
+    happened: Vec<Happening>,
+    looked: bool,
+    covers_otherwise: bool,
+    first: bool,
+}
+
+/// Sockets that are gone, or are not any more as they were, with what the baseline says of how they were.
+struct Past {
+    inventory: Inventory,
+    assessment: Assessment,
+    accounts: Accounts,
 }
 
 impl Judge {
     /// Picks up what an earlier process left in the state folder.
-    pub(crate) fn new(rules: Rules, state: PathBuf) -> (Self, watch::Receiver<Snapshot>) {
+    pub(crate) fn new(rules: Rules, state: PathBuf) -> std::io::Result<(Self, watch::Receiver<Snapshot>)> {
         let snapshot = Snapshot {
             register: Arc::new(restore_register(&state)),
             best: restore_coverage(&state),
             rules: rules.status(),
             ..Snapshot::default()
         };
+        let scribe = Scribe::start(state, snapshot.unlogged.clone())?;
         let (publish, snapshots) = watch::channel(snapshot);
-        let (accounts, assembler) = Default::default();
-        let (broken, unkept) = Default::default();
-        (Judge { rules, accounts, assembler, state, publish, broken, unkept }, snapshots)
+        let (accounts, assembler, sensor, news, due) = Default::default();
+        let (broken, crowded) = Default::default();
+        let judge = Judge { rules, accounts, assembler, scribe, publish, sensor, news, due, broken, crowded };
+        Ok((judge, snapshots))
     }
 
-    /// Works until nobody is left who could ask.
+    /// Works until it is told to end, or nobody is left who could. What came while it judged is judged together.
     pub(crate) fn work(mut self, mut inbox: mpsc::Receiver<Work>) {
-        while let Some(work) = inbox.blocking_recv() {
-            match work {
-                Work::Frame(packet) => self.take(&packet, SystemTime::now()),
-                Work::Reload => self.reload(SystemTime::now()),
-                Work::Settle => self.settle(SystemTime::now()),
+        while let Some(first) = inbox.blocking_recv() {
+            let began = Instant::now();
+            let mut next = Some(first);
+            while let Some(work) = next {
+                match work {
+                    Work::Frame(packet) => self.take(&packet, SystemTime::now()),
+                    Work::Reload => self.reload(SystemTime::now()),
+                    Work::Tick => self.tick(SystemTime::now()),
+                    Work::End => return self.catch_up(SystemTime::now()),
+                }
+                let enough = began.elapsed() >= GATHER || self.news.happened.len() >= MAX_GATHERED;
+                next = if enough { None } else { inbox.try_recv().ok() };
             }
+            self.catch_up(SystemTime::now());
         }
     }
 
@@ -83,100 +109,150 @@ impl Judge {
             Ok(message) => message,
             Err(broken) => return self.broken.say(|| format!("a frame of the sensor is dropped: {broken}")),
         };
-        self.publish.send_modify(|snapshot| snapshot.last_frame = Some(now));
+        self.sensor.last_frame = Some(now);
         match self.assembler.take(message) {
             Ok(None) => {}
-            Ok(Some(pass)) => self.take_pass(&pass, now),
+            Ok(Some(pass)) => {
+                self.sensor.note(&pass);
+                self.news.add(pass);
+            }
             Err(broken) => self
                 .broken
                 .say(|| format!("a pass of the sensor is dropped, the inventory before it stays: {broken}")),
         }
     }
 
-    fn take_pass(&mut self, pass: &Pass, now: SystemTime) {
+    /// Judges and publishes what came in since the last time. A sensor that only says that it lives costs nothing here.
+    fn catch_up(&mut self, now: SystemTime) {
+        let news = std::mem::take(&mut self.news);
+        let sensor = self.sensor;
+        if !news.is_any() {
+            self.publish.send_if_modified(|snapshot| {
+                let before = std::mem::replace(&mut snapshot.sensor, sensor);
+                before != sensor
+            });
+            return;
+        }
         let Some(inventory) = self.assembler.inventory() else { return };
         let mut snapshot = self.publish.borrow().clone();
-        snapshot.counts.count(&pass.happened);
-        snapshot.best = self.raise_coverage(snapshot.best, &inventory);
-        self.judge(snapshot, Arc::new(inventory), pass.closing.took, Moment { now, looked: now });
-        if pass.first {
+        snapshot.sensor = sensor;
+        snapshot.counts.count(&news.happened);
+        let best = snapshot.best.raised_by(&inventory);
+        if best != std::mem::replace(&mut snapshot.best, best) {
+            self.scribe.keep_coverage(best);
+        }
+        match snapshot.judged.clone() {
+            Some(pass) if !news.is_to_be_judged() && !self.is_due(&pass, now) => {
+                let (inventory, documents) = (Arc::new(inventory), Documents::default());
+                let pass = JudgedPass { inventory, documents, ..JudgedPass::clone(&pass) };
+                self.publish(Snapshot { judged: Some(Arc::new(pass)), ..snapshot });
+            }
+            before => self.judge(snapshot, before.as_deref(), Arc::new(inventory), &news.happened, now),
+        }
+        if news.first {
             self.warn_of_unknown_accounts();
         }
     }
 
     fn reload(&mut self, now: SystemTime) {
+        self.catch_up(now);
         self.rules.reload(now);
         let mut snapshot = self.publish.borrow().clone();
         snapshot.rules = self.rules.status();
+        self.scribe.log([Entry::Reload { at: now, status: snapshot.rules.clone() }]);
         match snapshot.judged.clone() {
             Some(pass) => {
-                self.judge(snapshot, pass.inventory.clone(), pass.took, Moment { now, looked: pass.looked });
+                // As of what was last heard: how long something is gone is not known of a sensor that has been silent
+                // since.
+                let heard = snapshot.sensor.last_frame.map_or(now, |heard| heard.min(now));
+                self.judge(snapshot, None, pass.inventory.clone(), &[], heard);
             }
             None => self.publish(snapshot),
         }
         self.warn_of_unknown_accounts();
     }
 
-    /// A drift that waits for its holder to be found is told without waiting for the next pass.
-    fn settle(&mut self, now: SystemTime) {
-        let mut snapshot = self.publish.borrow().clone();
-        let Some(pass) = snapshot.judged.clone() else { return };
-        let fresh = now.duration_since(pass.looked).is_ok_and(|age| age <= SETTLE_WITHIN);
-        let unattributed = |listener: &Listener| matches!(listener.holders, Holders::Unattributed(_));
-        if fresh && pass.inventory.listeners.iter().any(unattributed) {
-            self.register(&mut snapshot, &pass.inventory, &pass.assessment, &pass.accounts, now);
-            if !Arc::ptr_eq(&snapshot.register, &pass.register) {
-                let documents = Documents::default();
-                let register = snapshot.register.clone();
-                snapshot.judged =
-                    Some(Arc::new(JudgedPass { register, documents, ..JudgedPass::clone(&pass) }));
-                self.publish(snapshot);
-            }
+    /// What has settled, is missing or gone for long enough, or expired is told without waiting for the sensor to tell
+    /// anything, as long as it lives.
+    fn tick(&mut self, now: SystemTime) {
+        let lives = |heard: SystemTime| now.duration_since(heard).unwrap_or_default() <= PATIENCE;
+        if self.news.is_any() || !self.sensor.last_frame.is_some_and(lives) {
+            return;
+        }
+        let Some(pass) = self.publish.borrow().judged.clone() else { return };
+        if self.is_due(&pass, now) {
+            let snapshot = self.publish.borrow().clone();
+            self.judge(snapshot, Some(&pass), pass.inventory.clone(), &[], now);
         }
     }
 
-    fn judge(&mut self, mut snapshot: Snapshot, inventory: Arc<Inventory>, took: Duration, at: Moment) {
-        let policy = self.rules.policy();
-        let accounts = self.accounts.resolve(&inventory, &policy.baseline);
-        let assessment = Arc::new(assess(&inventory, policy, &accounts, at.now));
-        // As of the look: how long something is gone is not known of a sensor that has been silent since.
-        self.register(&mut snapshot, &inventory, &assessment, &accounts, at.looked);
-        let register = snapshot.register.clone();
-        let documents = Documents::default();
-        let pass =
-            JudgedPass { inventory, assessment, accounts, register, took, looked: at.looked, documents };
-        snapshot.judged = Some(Arc::new(pass));
-        self.publish(snapshot);
+    fn is_due(&self, pass: &JudgedPass, now: SystemTime) -> bool {
+        // A clock that was set back makes it long ago.
+        let is_old = now.duration_since(pass.judged_at).map_or(true, |age| age >= JUDGED_FOR);
+        is_old || self.due.is_some_and(|due| due <= now)
     }
 
-    /// Writes drift into the register, and the register into the state folder where it changed.
-    fn register(
+    /// Publishes what the rules say of an inventory at this moment, and only then writes it down. `before` was judged by
+    /// the same rules.
+    fn judge(
         &mut self,
-        snapshot: &mut Snapshot,
-        inventory: &Inventory,
-        assessment: &Assessment,
-        accounts: &Accounts,
+        mut snapshot: Snapshot,
+        before: Option<&JudgedPass>,
+        inventory: Arc<Inventory>,
+        happened: &[Happening],
         now: SystemTime,
     ) {
+        let policy = self.rules.policy();
+        let accounts = self.accounts.resolve(&inventory, &policy.baseline);
+        let assessment = match before {
+            Some(before) => reassess(before.known(), &inventory, policy, &accounts, now),
+            None => assess(&inventory, policy, &accounts, now),
+        };
+        let past = self.judge_past(&inventory, happened, now);
         let mut register = Register::clone(&snapshot.register);
-        for event in register.update(inventory, assessment, self.rules.policy(), accounts, now) {
-            tell(&event);
-            if let DriftEvent::Opened(drift) | DriftEvent::Returned(drift) = event {
-                let of = (drift.finding.kind, drift.finding.severity);
-                *snapshot.counts.drift_events.entry(of).or_default() += 1;
-            }
-        }
+        let passed =
+            past.as_ref().map(|past| Passed { inventory: &past.inventory, assessment: &past.assessment });
+        let policy = self.rules.policy();
+        let events = register.update_after(passed, &inventory, &assessment, policy, &accounts, now);
+        self.due = register.due(policy);
+        snapshot.counts.count_drifts(&events);
         if register.left_out() > 0 {
-            self.unkept
-                .say(|| format!("{} drifts found no room among those that are open", register.left_out()));
+            let left_out = register.left_out();
+            self.crowded.say(|| format!("{left_out} drifts found no room among those that are open"));
         }
         if register != *snapshot.register {
-            match register.to_json() {
-                Ok(json) => self.keep(REGISTER, json.as_bytes()),
-                Err(error) => self.unkept.say(|| error.to_string()),
-            }
             snapshot.register = Arc::new(register);
+            self.scribe.keep_register(snapshot.register.clone());
         }
+        let (register, documents) = (snapshot.register.clone(), Documents::default());
+        let (assessment, accounts) = (Arc::new(assessment), Arc::new(accounts));
+        let pass = JudgedPass { inventory, assessment, accounts, register, judged_at: now, documents };
+        let pass = Arc::new(pass);
+        snapshot.judged = Some(pass.clone());
+        self.publish(snapshot);
+        let sockets = happened.iter().map(|happening| entry(happening, &pass, past.as_ref(), now));
+        let drifts = events.iter().map(|event| Entry::Drift { at: now, event: event.clone() });
+        self.scribe.log(sockets.flatten().chain(drifts));
+        events.iter().for_each(tell);
+    }
+
+    /// Judges what no inventory has any more, as if it were there.
+    fn judge_past(&mut self, inventory: &Inventory, happened: &[Happening], now: SystemTime) -> Option<Past> {
+        let listeners = passing(happened);
+        if listeners.is_empty() {
+            return None;
+        }
+        let inventory = Inventory {
+            host: inventory.host.clone(),
+            taken_at: inventory.taken_at,
+            listeners,
+            coverage: inventory.coverage.clone(),
+        };
+        let policy = self.rules.policy();
+        // Accounts of their own: with others, all that listens would have to be judged again.
+        let accounts = self.accounts.resolve(&inventory, &policy.baseline);
+        let assessment = assess(&inventory, policy, &accounts, now);
+        Some(Past { inventory, assessment, accounts })
     }
 
     fn warn_of_unknown_accounts(&self) {
@@ -191,66 +267,55 @@ impl Judge {
     fn publish(&self, snapshot: Snapshot) {
         self.publish.send_replace(snapshot);
     }
+}
 
-    fn raise_coverage(&mut self, before: BestCoverage, inventory: &Inventory) -> BestCoverage {
-        let best = before.raised_by(inventory);
-        if best != before {
-            match serde_json::to_vec(&best) {
-                Ok(json) => self.keep(COVERAGE, &json),
-                Err(error) => self.unkept.say(|| format!("{COVERAGE} cannot be written: {error}")),
-            }
-        }
-        best
+impl News {
+    fn add(&mut self, pass: Pass) {
+        self.looked |= pass.tells != Tells::Events;
+        self.covers_otherwise |= pass.covers_otherwise;
+        self.first |= pass.first;
+        self.happened.extend(pass.happened);
     }
 
-    fn keep(&mut self, name: &str, content: &[u8]) {
-        if let Err(error) = state::write(&self.state, name, content) {
-            self.unkept.say(|| format!("what is known now will not survive a restart: {error}"));
-        }
+    fn is_any(&self) -> bool {
+        self.looked || self.is_to_be_judged()
+    }
+
+    fn is_to_be_judged(&self) -> bool {
+        self.first || self.covers_otherwise || !self.happened.is_empty()
     }
 }
 
-/// What cannot be read is told and begun anew: a damaged file must not keep the host unwatched.
-fn restore_register(folder: &std::path::Path) -> Register {
-    let content = match state::read(folder, REGISTER, MAX_REGISTER) {
-        Ok(Some(content)) => content,
-        Ok(None) => return Register::default(),
-        Err(error) => {
-            warn!("which drifts were open is not known: {error}");
-            return Register::default();
+/// What the log of events says of it; nothing of a socket that only changed.
+fn entry(happening: &Happening, pass: &JudgedPass, past: Option<&Past>, now: SystemTime) -> Option<Entry> {
+    match happening {
+        Happening::Changed { .. } => None,
+        Happening::Closed { listener, at } => Some(Entry::Closed { listener: listener.clone(), at: *at }),
+        Happening::Opened(listener) => {
+            let of_past = past.and_then(|past| {
+                // As it was when it opened, or when it was first known who holds it.
+                let at = past.inventory.listeners.binary_search_by_key(&listener.id, |past| past.id).ok()?;
+                Some((past.assessment.services.get(*past.assessment.service_of.get(at)?)?, &past.accounts))
+            });
+            let judged = || {
+                let listeners = &pass.inventory.listeners;
+                let at = listeners.binary_search_by_key(&listener.id, |other| other.id).ok()?;
+                Some((pass.assessment.services.get(*pass.assessment.service_of.get(at)?)?, &*pass.accounts))
+            };
+            let judged = of_past.or_else(judged);
+            Some(Entry::opened(listener.clone(), judged, now))
         }
-    };
-    let text = String::from_utf8_lossy(&content);
-    Register::from_json(&text).unwrap_or_else(|error| {
-        warn!("which drifts were open is not known, {REGISTER} is damaged: {error}");
-        Register::default()
-    })
-}
-
-fn restore_coverage(folder: &std::path::Path) -> BestCoverage {
-    let read = state::read(folder, COVERAGE, MAX_COVERAGE).map_err(|error| error.to_string());
-    let parsed = read.and_then(|content| match content {
-        Some(content) => serde_json::from_slice(&content).map_err(|error| format!("{COVERAGE}: {error}")),
-        None => Ok(BestCoverage::default()),
-    });
-    parsed.unwrap_or_else(|error| {
-        warn!("what coverage was once held is not known: {error}");
-        BestCoverage::default()
-    })
+    }
 }
 
 fn tell(event: &DriftEvent) {
-    let (what, drift) = match event {
-        DriftEvent::Opened(drift) => ("opened", drift),
-        DriftEvent::Returned(drift) => ("is back", drift),
-        DriftEvent::Gone(drift) => ("is gone", drift),
-        DriftEvent::Closed { drift, why } => (reason(*why), drift),
-    };
+    let drift = event.drift();
     let finding = &drift.finding;
     let subject = &finding.subject;
     info!(
-        "drift {} {what}: {} {} at {} {}, port {} in {}",
+        "drift {} {}: {} {} at {} {}, port {} in {}",
         finding.id,
+        what_happened(event),
         finding.severity,
         finding.kind,
         subject.protocol,
@@ -260,12 +325,17 @@ fn tell(event: &DriftEvent) {
     );
 }
 
-fn reason(why: ClosedBecause) -> &'static str {
-    match why {
-        ClosedBecause::Approved => "is closed: it is as approved",
-        ClosedBecause::Unjudged => "is closed: a scope leaves it unjudged",
-        ClosedBecause::Aged => "is closed: it has been gone for a day",
-        ClosedBecause::Crowded => "is closed: others needed its place",
+fn what_happened(event: &DriftEvent) -> &'static str {
+    match event {
+        DriftEvent::Opened(_) => "opened",
+        DriftEvent::Returned(_) => "is back",
+        DriftEvent::Gone(_) => "is gone",
+        DriftEvent::Closed { why, .. } => match why {
+            ClosedBecause::Approved => "is closed: it is as approved",
+            ClosedBecause::Unjudged => "is closed: a scope leaves it unjudged",
+            ClosedBecause::Aged => "is closed: it has been gone for a day",
+            ClosedBecause::Crowded => "is closed: others needed its place",
+        },
     }
 }
 

@@ -4,6 +4,7 @@
 mod accounts;
 pub mod daemon;
 mod document;
+mod event_log;
 #[cfg(test)]
 mod fixtures;
 mod frames;
@@ -13,8 +14,10 @@ mod judge;
 mod metrics;
 mod muffler;
 mod open_drifts;
+mod passing;
 mod rules;
 mod run;
+mod scribe;
 mod silence;
 mod snapshot;
 mod state;

@@ -105,7 +105,7 @@ fn events(snapshot: &Snapshot) -> [MetricFamily; 4] {
         families::OPENED.of(by_protocol(&counts.opened)),
         families::CLOSED.of(by_protocol(&counts.closed)),
         families::DRIFT_EVENTS.of(drift),
-        families::EVENTS_LOST.single(0.0),
+        families::EVENTS_LOST.single(total(snapshot.sensor.lost)),
     ]
 }
 
@@ -118,9 +118,9 @@ fn sensor(snapshot: &Snapshot) -> [MetricFamily; 7] {
         families::COVERAGE.of(Scope::ALL.map(|scope| Sample::new([scope.as_str()], now(scope)))),
         families::COVERAGE_EXPECTED
             .of(Scope::ALL.map(|scope| Sample::new([scope.as_str()], snapshot.best.of(scope)))),
-        families::RECONCILE_DURATION.single(pass.map_or(0.0, |pass| pass.took.as_secs_f64())),
-        families::RECONCILE_SUCCESS.single(timestamp(pass.map(|pass| pass.inventory.taken_at))),
-        families::LAST_FRAME.single(timestamp(snapshot.last_frame)),
+        families::RECONCILE_DURATION.single(snapshot.sensor.took.as_secs_f64()),
+        families::RECONCILE_SUCCESS.single(timestamp(snapshot.sensor.looked_at)),
+        families::LAST_FRAME.single(timestamp(snapshot.sensor.last_frame)),
     ]
 }
 

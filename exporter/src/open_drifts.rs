@@ -2,7 +2,7 @@ use std::path::Path;
 
 use baseline::Register;
 
-use crate::judge::{MAX_REGISTER, REGISTER};
+use crate::scribe::{MAX_REGISTER, REGISTER};
 use crate::state;
 
 /// The drifts that `serve` has open, as it last wrote them down; `None` where it wrote nothing that can be read. The

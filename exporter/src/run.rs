@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::http::{self, Board};
 use crate::judge::{Judge, Work};
@@ -17,7 +17,7 @@ use crate::state::StateError;
 use crate::{daemon, frames};
 
 /// How many frames wait for the judge before no more are read.
-const INBOX: usize = 64;
+const INBOX: usize = 256;
 /// How long answers under way may take once it is over.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -33,8 +33,6 @@ pub struct Options {
     pub state: PathBuf,
     /// The sensor's end: a `SOCK_SEQPACKET` socket, one frame a packet.
     pub frames: OwnedFd,
-    /// How often the sensor looks.
-    pub interval: Duration,
     /// Reads configuration and baseline.
     pub load: Load,
 }
@@ -97,11 +95,11 @@ async fn serve(options: Options) -> Result<(), Error> {
     let mut signals = Signals::catch().map_err(Error::Runtime)?;
     let listeners = http::bind(&options.listen).await?;
     let rules = Rules::read(options.load, options.state.clone(), SystemTime::now()).map_err(Error::Config)?;
-    let (judge, snapshots) = Judge::new(rules, options.state.clone());
+    let (judge, snapshots) = Judge::new(rules, options.state.clone()).map_err(Error::Runtime)?;
     let metrics = Metrics::new(snapshots.clone(), options.listener_info)?;
-    let Options { telemetry_path, interval, .. } = options;
+    let telemetry_path = options.telemetry_path;
     let told = snapshots.clone();
-    let router = http::router(Board { snapshots, metrics, telemetry_path, interval })?;
+    let router = http::router(Board { snapshots, metrics, telemetry_path })?;
     daemon::announce(&options.state)?;
     for listener in &listeners {
         if let Ok(address) = listener.local_addr() {
@@ -109,29 +107,41 @@ async fn serve(options: Options) -> Result<(), Error> {
         }
     }
     let (inbox, work) = mpsc::channel(INBOX);
-    let judge_gone = start(judge, work)?;
+    let mut judge_gone = start(judge, work)?;
     let frames_ended = frames::forward(options.frames, inbox.clone()).map_err(Error::Frames)?;
-    tokio::select! {
+    let ended = tokio::select! {
         () = http::serve(listeners, router) => Err(Error::Fault("accepting connections")),
         ended = frames_ended => match ended {
             Ok(Err(error)) => Err(Error::Frames(error)),
             Ok(Ok(())) | Err(_) => Err(Error::SensorGone),
         },
-        _ = judge_gone => Err(Error::Fault("judging")),
-        () = tick(inbox.clone(), told, Silence::new(interval, Instant::now())) => Err(Error::Fault("judging")),
-        () = signals.reload_until_told_to_end(inbox) => Ok(()),
+        _ = &mut judge_gone => Err(Error::Fault("judging")),
+        () = tick(inbox.clone(), told, Silence::new(Instant::now())) => Err(Error::Fault("judging")),
+        () = signals.reload_until_told_to_end(inbox.clone()) => Ok(()),
+    };
+    if tokio::time::timeout(FAREWELL, finish(inbox, judge_gone)).await.is_err() {
+        warn!("what came in during the last moments may not be written down: the disk is slow");
+    }
+    ended
+}
+
+/// Waits until the judge has written down what it knows.
+async fn finish(judge: mpsc::Sender<Work>, gone: oneshot::Receiver<()>) {
+    if judge.send(Work::End).await.is_ok() {
+        // It ends by being dropped, whether it sent something or not.
+        gone.await.unwrap_or_default();
     }
 }
 
-/// Looks every second whether the sensor is silent, and has the judge look whether something has settled, unless it is
-/// busy. Returns when the judge is gone.
+/// Looks every second whether the sensor is silent, and has the judge look whether time has changed something, unless it
+/// is busy. Returns when the judge is gone.
 async fn tick(judge: mpsc::Sender<Work>, snapshots: watch::Receiver<Snapshot>, mut silence: Silence) {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     loop {
         seconds.tick().await;
-        let last_frame = snapshots.borrow().last_frame;
+        let last_frame = snapshots.borrow().sensor.last_frame;
         silence.watch(last_frame, Instant::now());
-        if let Err(mpsc::error::TrySendError::Closed(_)) = judge.try_send(Work::Settle) {
+        if let Err(mpsc::error::TrySendError::Closed(_)) = judge.try_send(Work::Tick) {
             return;
         }
     }

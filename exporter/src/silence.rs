@@ -2,17 +2,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{error, info};
 
-/// Frames may be late by so much at least.
-const MIN_PATIENCE: Duration = Duration::from_secs(30);
-
-/// How long no frame may come of a sensor that looks at this interval.
-pub(crate) fn patience(interval: Duration) -> Duration {
-    MIN_PATIENCE.max(interval.saturating_mul(3))
-}
+/// How long no frame may come: a sensor says every ten seconds that it lives.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Sees whether the sensor has fallen silent. It goes by when a frame was noticed, so no clock that is set misleads it.
 pub(crate) struct Silence {
-    patience: Duration,
     last_frame: Option<SystemTime>,
     noticed: Instant,
     silent: bool,
@@ -26,8 +20,8 @@ enum Turn {
 }
 
 impl Silence {
-    pub(crate) fn new(interval: Duration, now: Instant) -> Self {
-        Silence { patience: patience(interval), last_frame: None, noticed: now, silent: false }
+    pub(crate) fn new(now: Instant) -> Self {
+        Silence { last_frame: None, noticed: now, silent: false }
     }
 
     /// Takes when the last frame came, and logs where that means a turn.
@@ -49,7 +43,7 @@ impl Silence {
             (self.last_frame, self.noticed) = (last_frame, now);
             return std::mem::take(&mut self.silent).then_some(Turn::Speaks(lasted));
         }
-        let news = !self.silent && lasted > self.patience;
+        let news = !self.silent && lasted > PATIENCE;
         self.silent |= news;
         news.then_some(Turn::Silent(lasted))
     }
@@ -64,17 +58,10 @@ mod tests {
     }
 
     #[test]
-    fn has_patience_for_three_intervals_and_half_a_minute() {
-        assert_eq!(patience(seconds(1)), seconds(30));
-        assert_eq!(patience(seconds(60)), seconds(180));
-        assert_eq!(patience(Duration::MAX), Duration::MAX);
-    }
-
-    #[test]
     fn tells_each_turn_once() {
         let start = Instant::now();
         let frame = |second| Some(SystemTime::UNIX_EPOCH + seconds(second));
-        let mut silence = Silence::new(seconds(10), start);
+        let mut silence = Silence::new(start);
         let steps = [
             // None ever came.
             (30, None, None),

@@ -1,9 +1,11 @@
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
-use baseline::{Accounts, Assessment, DriftKind, Register, Severity};
-use inventory::{Happening, Inventory, Protocol, Scope};
+use baseline::{Accounts, Assessment, Before, DriftEvent, DriftKind, Register, Severity};
+use inventory::frame::{Closing, Pass, Tells};
+use inventory::{EventSource, Happening, Inventory, Protocol, Scope};
 use serde::{Deserialize, Serialize};
 
 use crate::document::{drift_document, listeners_document};
@@ -18,8 +20,41 @@ pub(crate) struct Snapshot {
     pub(crate) counts: Counts,
     pub(crate) best: BestCoverage,
     pub(crate) rules: RulesStatus,
+    pub(crate) sensor: SensorStatus,
+    /// Events that could not be logged.
+    pub(crate) unlogged: Arc<AtomicU64>,
+}
+
+/// What is known of the sensor besides what it sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SensorStatus {
     /// When the last good frame came in.
     pub(crate) last_frame: Option<SystemTime>,
+    /// When it last looked at the host; events are no look.
+    pub(crate) looked_at: Option<SystemTime>,
+    /// How long that took.
+    pub(crate) took: Duration,
+    /// Events that were lost since this process began.
+    pub(crate) lost: u64,
+    /// How many the sensor told of; it counts from its own start.
+    lost_of_sensor: u64,
+    /// In what looks differed from what events had told, summed by kind.
+    pub(crate) discrepancies: [(&'static str, u64); 3],
+}
+
+impl SensorStatus {
+    pub(crate) fn note(&mut self, pass: &Pass) {
+        let Closing { took, lost, discrepancies } = pass.closing;
+        // A count that falls is that of a sensor that was started again.
+        self.lost += lost.checked_sub(self.lost_of_sensor).unwrap_or(lost);
+        self.lost_of_sensor = lost;
+        if pass.tells != Tells::Events {
+            (self.looked_at, self.took) = (Some(pass.taken_at), took);
+            for (sum, (kind, count)) in self.discrepancies.iter_mut().zip(discrepancies.by_kind()) {
+                *sum = (kind, sum.1 + u64::from(count));
+            }
+        }
+    }
 }
 
 /// A pass of the sensor and what the baseline says of it.
@@ -27,13 +62,10 @@ pub(crate) struct Snapshot {
 pub(crate) struct JudgedPass {
     pub(crate) inventory: Arc<Inventory>,
     pub(crate) assessment: Arc<Assessment>,
-    pub(crate) accounts: Accounts,
+    pub(crate) accounts: Arc<Accounts>,
     /// What was open when it was judged.
     pub(crate) register: Arc<Register>,
-    /// When it came in.
-    pub(crate) looked: SystemTime,
-    /// How long the sensor took.
-    pub(crate) took: Duration,
+    pub(crate) judged_at: SystemTime,
     /// Written once for all who ask: a hundred thousand listeners are tens of megabytes.
     pub(crate) documents: Documents,
 }
@@ -46,6 +78,11 @@ pub(crate) struct Documents {
 }
 
 impl JudgedPass {
+    /// What the next judgement begins with.
+    pub(crate) fn known(&self) -> Before<'_> {
+        Before { inventory: &self.inventory, assessment: &self.assessment, accounts: &self.accounts }
+    }
+
     /// The body of `/api/v1/listeners`.
     pub(crate) fn listeners_json(&self) -> Result<Arc<[u8]>, String> {
         let document = || {
@@ -85,6 +122,15 @@ impl Counts {
             *counts.entry(listener.endpoint.protocol).or_default() += 1;
         }
     }
+
+    pub(crate) fn count_drifts(&mut self, events: &[DriftEvent]) {
+        for event in events {
+            if let DriftEvent::Opened(drift) | DriftEvent::Returned(drift) = event {
+                let of = (drift.finding.kind, drift.finding.severity);
+                *self.drift_events.entry(of).or_default() += 1;
+            }
+        }
+    }
 }
 
 /// The widest coverage ever held on this host, from 0 to 1: what there is less of now was lost.
@@ -95,6 +141,9 @@ pub(crate) struct BestCoverage {
     namespaces: f64,
     addresses: f64,
     events: f64,
+    /// The best source of events.
+    #[serde(default)]
+    pub(crate) source: EventSource,
 }
 
 impl BestCoverage {
@@ -117,6 +166,7 @@ impl BestCoverage {
             namespaces: higher(Scope::Namespaces),
             addresses: higher(Scope::Addresses),
             events: higher(Scope::Events),
+            source: self.source.min(inventory.coverage.events),
         }
     }
 }

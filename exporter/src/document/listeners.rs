@@ -62,7 +62,7 @@ struct ListenerEntry<'a> {
 }
 
 #[derive(Serialize)]
-struct NetNsEntry<'a> {
+pub(crate) struct NetNsEntry<'a> {
     kind: &'static str,
     name: Escaped<'a>,
     cookie: Option<u64>,
@@ -83,7 +83,7 @@ struct HolderEntry<'a> {
 }
 
 #[derive(Serialize)]
-struct WorkloadEntry<'a> {
+pub(crate) struct WorkloadEntry<'a> {
     kind: &'static str,
     name: Option<String>,
     image: Option<Escaped<'a>>,
@@ -116,7 +116,7 @@ impl<'a> Page<'a> {
             address: listener.endpoint.address.to_string(),
             port: listener.endpoint.port,
             device: listener.endpoint.device.as_ref().map(Escaped),
-            netns: netns(&listener.netns),
+            netns: NetNsEntry::of(&listener.netns),
             cookie: listener.id.cookie,
             ipv6_only: listener.ipv6_only,
             reuse_port: listener.reuse_port,
@@ -152,7 +152,7 @@ impl<'a> Page<'a> {
             arguments: holder.arguments.iter().map(Escaped).collect(),
             uid: holder.uid,
             user: self.accounts.name(holder.uid),
-            workload: workload(&holder.workload),
+            workload: WorkloadEntry::of(&holder.workload),
         }
     }
 
@@ -171,24 +171,28 @@ impl<'a> Page<'a> {
     }
 }
 
-fn netns(netns: &NetNs) -> NetNsEntry<'_> {
-    let cookie = match netns.id {
-        NetNsId::Cookie(cookie) => Some(cookie),
-        NetNsId::Inode { .. } => None,
-    };
-    NetNsEntry { kind: netns.kind.as_str(), name: Escaped(&netns.name), cookie }
+impl<'a> NetNsEntry<'a> {
+    pub(crate) fn of(netns: &'a NetNs) -> Self {
+        let cookie = match netns.id {
+            NetNsId::Cookie(cookie) => Some(cookie),
+            NetNsId::Inode { .. } => None,
+        };
+        NetNsEntry { kind: netns.kind.as_str(), name: Escaped(&netns.name), cookie }
+    }
 }
 
-fn workload(workload: &Workload) -> WorkloadEntry<'_> {
-    let container = match workload {
-        Workload::Container(container) => Some(container),
-        _ => None,
-    };
-    WorkloadEntry {
-        kind: workload.kind(),
-        name: workload.stable_name().map(|name| name.escaped()),
-        image: container.and_then(|container| container.image.as_ref()).map(Escaped),
-        service: container.and_then(|container| container.service.as_ref()).map(Escaped),
+impl<'a> WorkloadEntry<'a> {
+    pub(crate) fn of(workload: &'a Workload) -> Self {
+        let container = match workload {
+            Workload::Container(container) => Some(container),
+            _ => None,
+        };
+        WorkloadEntry {
+            kind: workload.kind(),
+            name: workload.stable_name().map(|name| name.escaped()),
+            image: container.and_then(|container| container.image.as_ref()).map(Escaped),
+            service: container.and_then(|container| container.service.as_ref()).map(Escaped),
+        }
     }
 }
 

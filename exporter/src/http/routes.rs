@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -11,9 +11,10 @@ use tokio::sync::watch;
 use tracing::error;
 
 use super::landing;
+use crate::Error;
 use crate::metrics::{Metrics, TEXT_FORMAT};
+use crate::silence::PATIENCE;
 use crate::snapshot::{JudgedPass, Snapshot};
-use crate::{Error, silence};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -25,8 +26,6 @@ pub(crate) struct Board {
     pub(crate) snapshots: watch::Receiver<Snapshot>,
     pub(crate) metrics: Metrics,
     pub(crate) telemetry_path: String,
-    /// How often the sensor looks.
-    pub(crate) interval: Duration,
 }
 
 /// GET and HEAD of the known paths; 404 and 405 for the rest.
@@ -62,22 +61,21 @@ async fn front(State(board): Shared) -> Response {
 }
 
 async fn ready(State(board): Shared) -> Response {
-    let patience = silence::patience(board.interval);
-    match unready(&board.snapshots.borrow(), patience, SystemTime::now()) {
+    match unready(&board.snapshots.borrow(), SystemTime::now()) {
         None => text(StatusCode::OK, "ready"),
         Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, &why),
     }
 }
 
 /// Why what is told may not be what is.
-fn unready(snapshot: &Snapshot, patience: Duration, now: SystemTime) -> Option<String> {
+fn unready(snapshot: &Snapshot, now: SystemTime) -> Option<String> {
     if snapshot.judged.is_none() {
         return Some("no inventory of the sensor was judged yet".to_owned());
     }
-    let last = snapshot.last_frame?;
+    let last = snapshot.sensor.last_frame?;
     // A clock that was set back makes the frame come from the future: it came, then.
     let silent = now.duration_since(last).unwrap_or_default();
-    (silent > patience).then(|| {
+    (silent > PATIENCE).then(|| {
         format!("the sensor was last heard of {} s ago: see the log of `portledger serve`", silent.as_secs())
     })
 }

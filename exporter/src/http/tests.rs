@@ -19,7 +19,7 @@ struct Served {
 fn board(snapshot: Snapshot) -> Board {
     let (_, snapshots) = watch::channel(snapshot);
     let metrics = Metrics::new(snapshots.clone(), true).unwrap();
-    Board { snapshots, metrics, telemetry_path: "/metrics".to_owned(), interval: Duration::from_secs(10) }
+    Board { snapshots, metrics, telemetry_path: "/metrics".to_owned() }
 }
 
 fn served(snapshot: Snapshot) -> Served {

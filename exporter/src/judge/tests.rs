@@ -1,13 +1,14 @@
 use std::path::Path;
 
 use super::*;
-use inventory::Protocol;
-use inventory::frame::Closing;
+use inventory::frame::{Closing, Message, messages_of_events, messages_of_inventory};
+use inventory::{Discrepancies, Event, Holders, Listener, Protocol};
 
 use crate::LoadOutcome;
 
 use crate::fixtures::{self, TOOK, now};
 use crate::rules::tests::{good_baseline, no_baseline, rules};
+use crate::scribe::{COVERAGE, REGISTER};
 
 /// What is published of the fixture's host, where sshd is approved and nothing else.
 pub(crate) fn snapshot_of_the_fixture() -> Snapshot {
@@ -30,7 +31,7 @@ fn judge_by(
     state: &Path,
     load: impl FnMut() -> LoadOutcome + Send + 'static,
 ) -> (Judge, watch::Receiver<Snapshot>) {
-    Judge::new(rules(state, load), state.to_owned())
+    Judge::new(rules(state, load), state.to_owned()).unwrap()
 }
 
 /// Ids, and whether they are there.
@@ -40,17 +41,199 @@ fn open(snapshots: &watch::Receiver<Snapshot>) -> Vec<(String, bool)> {
     drifts.map(|drift| (drift.finding.id.to_string(), drift.gone_since.is_none())).collect()
 }
 
-fn frames(listeners: Vec<inventory::Listener>) -> Vec<Vec<u8>> {
-    let inventory = fixtures::inventory(listeners);
-    let messages =
-        inventory::frame::messages_of_inventory(&inventory, Closing { took: TOOK, ..Closing::default() });
+fn frames(listeners: Vec<Listener>) -> Vec<Vec<u8>> {
+    let closing = Closing { took: TOOK, ..Closing::default() };
+    encoded(messages_of_inventory(&fixtures::inventory(listeners), closing))
+}
+
+fn encoded(messages: impl Iterator<Item = Message>) -> Vec<Vec<u8>> {
     messages.map(|message| inventory::frame::encode(&message).unwrap()).collect()
 }
 
-fn tell(judge: &mut Judge, listeners: Vec<inventory::Listener>, now: SystemTime) {
-    for frame in frames(listeners) {
-        judge.take(&frame, now);
+/// A look.
+fn tell(judge: &mut Judge, listeners: Vec<Listener>, now: SystemTime) {
+    hear(judge, &frames(listeners), now);
+}
+
+/// A batch of events that arrives at these listeners.
+fn tell_events(judge: &mut Judge, events: &[Event], listeners: Vec<Listener>, now: SystemTime) {
+    let inventory = fixtures::inventory(listeners);
+    hear(judge, &encoded(messages_of_events(events, &inventory, Closing::default())), now);
+}
+
+fn hear(judge: &mut Judge, frames: &[Vec<u8>], now: SystemTime) {
+    frames.iter().for_each(|frame| judge.take(frame, now));
+    judge.catch_up(now);
+}
+
+fn seconds(number: u64) -> Duration {
+    Duration::from_secs(number)
+}
+
+/// A socket of a service of its own, held by `/opt/PORT`.
+fn stranger(cookie: u64, port: u16) -> Listener {
+    let holders = Holders::Known(vec![fixtures::holder(format!("/opt/{port}").as_bytes())]);
+    let address = std::net::Ipv4Addr::UNSPECIFIED;
+    fixtures::listener(cookie, Protocol::Tcp, address, port, holders)
+}
+
+fn lived_shortly(listener: &Listener) -> [Event; 2] {
+    [Event::Opened(listener.clone()), Event::Closed(listener.id, now())]
+}
+
+fn sum<K>(counts: &std::collections::BTreeMap<K, u64>) -> u64 {
+    counts.values().sum()
+}
+
+#[test]
+fn what_lived_a_moment_is_counted_and_open_as_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut judge, snapshots) = judge_by(folder.path(), good_baseline);
+    let there: Vec<Listener> = fixtures::listeners().into_iter().take(1).collect();
+    tell(&mut judge, there.clone(), now());
+    assert_eq!(open(&snapshots).len(), 0);
+    tell_events(&mut judge, &lived_shortly(&stranger(70, 7000)), there, now());
+    let snapshot = snapshots.borrow().clone();
+    assert_eq!((sum(&snapshot.counts.opened), sum(&snapshot.counts.closed)), (1, 1));
+    assert_eq!(sum(&snapshot.counts.drift_events), 1);
+    let drift = snapshot.register.drifts().next().unwrap();
+    assert_eq!((drift.finding.subject.port, drift.is_present()), (baseline::PortWord::Number(7000), false));
+    let json = snapshot.judged.unwrap().drift_json().unwrap();
+    assert!(String::from_utf8_lossy(&json).contains("\"state\":\"gone\""));
+    drop(judge);
+    let kept = crate::open_drifts(folder.path()).unwrap();
+    assert_eq!(kept.len(), 1, "it is written down at the end");
+}
+
+#[test]
+fn none_of_ten_thousand_is_missed_or_counted_twice() {
+    for (batch, count) in [(1_usize, 200_u16), (3, 500), (4_000, 10_000)] {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut judge, snapshots) = judge(folder.path());
+        tell(&mut judge, Vec::new(), now());
+        let events: Vec<Event> =
+            (0..count).flat_map(|port| lived_shortly(&stranger(u64::from(port) + 1, port + 1))).collect();
+        // Batches that tear pairs apart leave some open at their end.
+        for events in events.chunks(batch) {
+            let mut there: std::collections::BTreeMap<_, Listener> = judge
+                .assembler
+                .inventory()
+                .unwrap()
+                .listeners
+                .into_iter()
+                .map(|listener| (listener.id, listener))
+                .collect();
+            for event in events {
+                match event {
+                    Event::Opened(listener) => drop(there.insert(listener.id, listener.clone())),
+                    Event::Closed(id, _) => drop(there.remove(id)),
+                    Event::Changed(_) => {}
+                }
+            }
+            tell_events(&mut judge, events, there.into_values().collect(), now());
+        }
+        let snapshot = snapshots.borrow().clone();
+        let count = u64::from(count);
+        assert_eq!(
+            (sum(&snapshot.counts.opened), sum(&snapshot.counts.closed)),
+            (count, count),
+            "by {batch}"
+        );
+        assert_eq!(sum(&snapshot.counts.drift_events), count, "by {batch}");
+        assert_eq!(u64::try_from(snapshot.register.len()).unwrap(), count, "by {batch}");
+        assert!(snapshot.register.drifts().all(|drift| !drift.is_present()));
+        drop(judge);
+        let log = std::fs::read_to_string(folder.path().join("events.jsonl")).unwrap();
+        let unlogged = snapshot.unlogged.load(std::sync::atomic::Ordering::Relaxed);
+        // An opening, a closing, and two turns of the drift each.
+        assert_eq!(u64::try_from(log.lines().count()).unwrap() + unlogged, 4 * count, "by {batch}");
     }
+}
+
+#[test]
+fn a_service_that_flaps_is_one_drift() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut judge, snapshots) = judge(folder.path());
+    tell(&mut judge, Vec::new(), now());
+    let flaps: Vec<Event> = (1..=10_000).flat_map(|cookie| lived_shortly(&stranger(cookie, 7000))).collect();
+    for events in flaps.chunks(5_000) {
+        tell_events(&mut judge, events, Vec::new(), now());
+    }
+    let snapshot = snapshots.borrow().clone();
+    assert_eq!((sum(&snapshot.counts.opened), snapshot.register.len()), (10_000, 1));
+    assert_eq!(sum(&snapshot.counts.drift_events), 4, "opened, and came back once in each batch after it");
+}
+
+#[test]
+fn a_look_finds_what_no_event_told_and_counts_it_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut judge, snapshots) = judge(folder.path());
+    tell(&mut judge, Vec::new(), now());
+    tell_events(&mut judge, &[Event::Opened(stranger(1, 7001))], vec![stranger(1, 7001)], now());
+    tell(&mut judge, vec![stranger(1, 7001), stranger(2, 7002)], now());
+    assert_eq!(sum(&snapshots.borrow().counts.opened), 2);
+    tell(&mut judge, Vec::new(), now());
+    assert_eq!(sum(&snapshots.borrow().counts.closed), 2);
+}
+
+#[test]
+fn a_sign_of_life_changes_nothing_but_when_it_was_heard() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut judge, snapshots) = judge(folder.path());
+    tell(&mut judge, fixtures::listeners(), now());
+    let before = snapshots.borrow().clone();
+    let later = now() + seconds(10);
+    tell_events(&mut judge, &[], fixtures::listeners(), later);
+    judge.tick(later);
+    let after = snapshots.borrow().clone();
+    assert!(
+        Arc::ptr_eq(&before.judged.unwrap(), &after.judged.unwrap()),
+        "nothing was judged or written anew"
+    );
+    assert_eq!(after.sensor.last_frame, Some(later));
+    assert_eq!(after.sensor.looked_at, before.sensor.looked_at, "events are no look");
+}
+
+#[test]
+fn what_is_missing_is_told_between_two_looks_while_the_sensor_lives() {
+    let required = || {
+        let mut loaded = no_baseline();
+        let text = "[[approval]]\nid = \"db\"\nlisten = \"tcp/*:5432\"\nprogram = \"/db\"\nrequired = true\n";
+        let source = baseline::SourceText { path: "b.toml".into(), text: text.to_owned() };
+        let baseline = baseline::parse(&[source]).unwrap();
+        if let Ok(policy) = &mut loaded.policy {
+            policy.mode = baseline::Mode::Enforce;
+            policy.baseline = baseline;
+        }
+        loaded
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (mut judge, snapshots) = judge_by(folder.path(), required);
+    tell(&mut judge, Vec::new(), now());
+    judge.tick(now() + seconds(300));
+    assert_eq!(open(&snapshots).len(), 0, "a sensor that is silent tells nothing");
+    for second in (10..=290).step_by(10) {
+        tell_events(&mut judge, &[], Vec::new(), now() + seconds(second));
+        judge.tick(now() + seconds(second));
+    }
+    assert_eq!(open(&snapshots).len(), 0);
+    judge.tick(now() + seconds(300));
+    assert_eq!(open(&snapshots), [("db".to_owned(), true)]);
+}
+
+#[test]
+fn what_was_lost_never_falls_and_what_looks_find_is_summed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut judge, snapshots) = judge(folder.path());
+    let inventory = fixtures::inventory(Vec::new());
+    for (lost, expected) in [(0, 0), (3, 3), (5, 5), (0, 5), (2, 7)] {
+        let discrepancies = Discrepancies { unannounced: 1, lingering: 0, altered: 2 };
+        let closing = Closing { lost, discrepancies, ..Closing::default() };
+        hear(&mut judge, &encoded(messages_of_inventory(&inventory, closing)), now());
+        assert_eq!(snapshots.borrow().sensor.lost, expected);
+    }
+    let found = snapshots.borrow().sensor.discrepancies;
+    assert_eq!(found, [("unannounced", 5), ("lingering", 0), ("altered", 10)]);
 }
 
 #[test]
@@ -83,8 +266,7 @@ fn keeps_the_last_inventory_when_the_stream_is_torn() {
         snapshots.borrow().judged.as_ref().unwrap().inventory.listeners.len()
     };
     assert_eq!(count(&snapshots), 3);
-    judge.take(&torn[1], now());
-    judge.take(torn.last().unwrap(), now());
+    hear(&mut judge, &[torn[1].clone(), torn.last().unwrap().clone()], now());
     assert_eq!(count(&snapshots), 0, "the pass went on after the noise and is whole");
 }
 
@@ -93,6 +275,7 @@ fn remembers_the_best_coverage_over_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let (mut first, _snapshots) = judge(folder.path());
     tell(&mut first, Vec::new(), now());
+    drop(first);
     let (_, snapshots) = judge(folder.path());
     let best = snapshots.borrow().best;
     assert_eq!((best.of(inventory::Scope::Sockets), best.of(inventory::Scope::Holders)), (1.0, 0.75));
@@ -116,6 +299,7 @@ fn keeps_open_drift_over_a_restart_and_without_a_sensor() {
     tell(&mut first, fixtures::listeners(), now());
     let before = open(&snapshots);
     assert_eq!(before.len(), 2);
+    drop(first);
     let (mut second, snapshots) = judge_by(folder.path(), good_baseline);
     assert_eq!(open(&snapshots), before);
     assert!(snapshots.borrow().judged.is_none());
@@ -123,7 +307,7 @@ fn keeps_open_drift_over_a_restart_and_without_a_sensor() {
     assert!(open(&snapshots).iter().all(|(_, present)| !present));
     let long_after = now() + Register::KEPT_GONE * 3;
     second.reload(long_after);
-    second.settle(long_after);
+    second.tick(long_after);
     assert_eq!(open(&snapshots).len(), 2, "nobody has looked since");
     tell(&mut second, Vec::new(), long_after);
     assert_eq!(open(&snapshots).len(), 0);
@@ -155,9 +339,9 @@ fn tells_what_had_to_settle_within_the_next_seconds() {
     let address = std::net::Ipv4Addr::LOCALHOST;
     tell(&mut judge, vec![fixtures::listener(1, Protocol::Tcp, address, 80, in_flight)], now());
     assert_eq!(open(&snapshots).len(), 0);
-    judge.settle(now() + Duration::from_secs(1));
+    judge.tick(now() + Duration::from_secs(1));
     assert_eq!(open(&snapshots).len(), 0);
-    judge.settle(now() + Duration::from_secs(2));
+    judge.tick(now() + Duration::from_secs(2));
     assert_eq!(open(&snapshots).len(), 1);
     let json = snapshots.borrow().judged.as_ref().unwrap().drift_json().unwrap();
     assert!(String::from_utf8_lossy(&json).contains("unapproved"), "the API says so too");

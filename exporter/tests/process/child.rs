@@ -76,7 +76,6 @@ fn serve(state: PathBuf) {
         listener_info: false,
         state,
         frames,
-        interval: Duration::from_secs(1),
         load,
     });
     if let Err(error) = ended {

@@ -34,6 +34,8 @@ pub enum BrokenPass {
 pub struct Pass {
     /// What it was told as. Only a look tells gaps; of events those of the look before hold.
     pub tells: Tells,
+    /// When it looked, or what it tells ended.
+    pub taken_at: SystemTime,
     /// It was the first since this end began to read: nothing is known to have happened.
     pub first: bool,
     /// What it did to the inventory, in its order; of events what opened and closed within it too.
@@ -149,7 +151,7 @@ impl Assembler {
         self.now = Some(Now { host, taken_at, listeners, coverage });
         self.in_step = true;
         let happened = if first { Vec::new() } else { happened };
-        Ok(Pass { tells, first, happened, covers_otherwise, closing })
+        Ok(Pass { tells, taken_at, first, happened, covers_otherwise, closing })
     }
 }
 

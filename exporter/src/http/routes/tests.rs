@@ -1,18 +1,18 @@
+use std::time::Duration;
+
 use super::*;
 use crate::fixtures::now;
 use crate::judge;
 
-const PATIENCE: Duration = Duration::from_secs(30);
-
 #[test]
 fn is_ready_only_while_the_sensor_speaks() {
     let silent = Snapshot::default();
-    assert!(unready(&silent, PATIENCE, now()).unwrap().contains("judged yet"));
+    assert!(unready(&silent, now()).unwrap().contains("judged yet"));
     let judged = judge::tests::snapshot_of_the_fixture();
-    assert_eq!(unready(&judged, PATIENCE, now() + PATIENCE), None);
+    assert_eq!(unready(&judged, now() + PATIENCE), None);
     assert_eq!(
-        unready(&judged, PATIENCE, now() + Duration::from_secs(31)).unwrap(),
+        unready(&judged, now() + Duration::from_secs(31)).unwrap(),
         "the sensor was last heard of 31 s ago: see the log of `portledger serve`"
     );
-    assert_eq!(unready(&judged, PATIENCE, now() - Duration::from_secs(3600)), None, "a clock set back");
+    assert_eq!(unready(&judged, now() - Duration::from_secs(3600)), None, "a clock set back");
 }

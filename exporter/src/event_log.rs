@@ -1,0 +1,158 @@
+//! `events.jsonl`: one JSON object a line for each socket that opened or closed, each turn of a drift, each reload.
+
+mod line;
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use baseline::{Accounts, DriftEvent, DriftId, Judged, Verdict};
+use inventory::Listener;
+use rustix::fs::OFlags;
+
+use crate::muffler::Muffler;
+use crate::snapshot::RulesStatus;
+use crate::state::StateError;
+
+const FILE: &str = "events.jsonl";
+/// What stood in it before it was begun anew.
+const OLD: &str = "events.jsonl.1";
+/// How long it grows.
+const MAX_FILE: u64 = 16 << 20;
+
+/// What there is to log.
+pub(crate) enum Entry {
+    Opened {
+        listener: Arc<Listener>,
+        /// When it was noticed: it may not be known when it opened.
+        at: SystemTime,
+        verdict: &'static str,
+        drift: Option<DriftId>,
+        /// The names of its holders' users, in their order.
+        users: Vec<Option<String>>,
+    },
+    Closed {
+        listener: Arc<Listener>,
+        at: SystemTime,
+    },
+    Drift {
+        at: SystemTime,
+        event: DriftEvent,
+    },
+    Reload {
+        at: SystemTime,
+        status: RulesStatus,
+    },
+}
+
+impl Entry {
+    pub(crate) fn opened(
+        listener: Arc<Listener>,
+        judged: Option<(&Judged, &Accounts)>,
+        at: SystemTime,
+    ) -> Self {
+        let verdict = judged.map_or(&Verdict::Unjudged, |(judged, _)| &judged.verdict);
+        let drift = match verdict {
+            Verdict::Drift(finding) => Some(finding.id.clone()),
+            _ => None,
+        };
+        let name = |uid| judged.and_then(|(_, accounts)| accounts.name(uid)).map(str::to_owned);
+        let users = listener.holders.known().iter().map(|holder| name(holder.uid)).collect();
+        Entry::Opened { verdict: verdict.as_str(), drift, users, at, listener }
+    }
+}
+
+/// The file. It is opened when there is something to write, and again after a failure.
+pub(crate) struct EventLog {
+    path: PathBuf,
+    old: PathBuf,
+    open: Option<Open>,
+    broken: Muffler,
+}
+
+struct Open {
+    file: File,
+    length: u64,
+}
+
+impl EventLog {
+    pub(crate) fn new(folder: &Path) -> Self {
+        let (open, broken) = Default::default();
+        EventLog { path: folder.join(FILE), old: folder.join(OLD), open, broken }
+    }
+
+    /// Returns how many could not be written: all of them or none.
+    pub(crate) fn write(&mut self, entries: &[Entry]) -> u64 {
+        if entries.is_empty() {
+            return 0;
+        }
+        let mut text = Vec::new();
+        for entry in entries {
+            line::append(&mut text, entry);
+        }
+        match self.append(&text) {
+            Ok(()) => 0,
+            Err(error) => {
+                self.open = None;
+                self.broken.say(|| format!("{} events are not logged: {error}", entries.len()));
+                u64::try_from(entries.len()).unwrap_or(u64::MAX)
+            }
+        }
+    }
+
+    fn append(&mut self, text: &[u8]) -> Result<(), StateError> {
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => Open::at(&self.path)?,
+        };
+        if open.length >= MAX_FILE {
+            std::fs::rename(&self.path, &self.old).map_err(fail(&self.path, "rename"))?;
+            open = Open::at(&self.path)?;
+        }
+        let written = open.file.write_all(text);
+        if let Err(error) = written {
+            // What of it was written would be half a line.
+            open.file.set_len(open.length).map_err(fail(&self.path, "truncate"))?;
+            return Err(fail(&self.path, "write")(error));
+        }
+        open.length += u64::try_from(text.len()).unwrap_or(u64::MAX);
+        self.open = Some(open);
+        Ok(())
+    }
+}
+
+impl Open {
+    /// A kill may have left half a line: it is ended, so that the next begins a line of its own.
+    fn at(path: &Path) -> Result<Self, StateError> {
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC).bits().cast_signed();
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true).mode(0o640).custom_flags(flags);
+        let mut file = options.open(path).map_err(fail(path, "open"))?;
+        let meta = file.metadata().map_err(fail(path, "stat"))?;
+        if !meta.is_file() {
+            return Err(StateError::NoFile(path.to_owned()));
+        }
+        let mut length = meta.len();
+        if length > 0 {
+            let mut last = [0];
+            file.seek(SeekFrom::End(-1))
+                .and_then(|_| file.read_exact(&mut last))
+                .map_err(fail(path, "read"))?;
+            if last != *b"\n" {
+                file.write_all(b"\n").map_err(fail(path, "write"))?;
+                length += 1;
+            }
+        }
+        Ok(Open { file, length })
+    }
+}
+
+fn fail(path: &Path, step: &'static str) -> impl FnOnce(io::Error) -> StateError {
+    move |error| StateError::Io { path: path.to_owned(), step, error }
+}
+
+#[cfg(test)]
+mod tests;

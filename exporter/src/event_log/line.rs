@@ -1,0 +1,161 @@
+use std::time::SystemTime;
+
+use baseline::{ClosedBecause, DriftEvent};
+use inventory::{Holder, Holders, Listener};
+use serde::Serialize;
+
+use super::Entry;
+use crate::document::{Escaped, NetNsEntry, WorkloadEntry, time};
+
+/// Written in the order of the fields, each as it is in the API.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Line<'a> {
+    Opened {
+        time: String,
+        event: &'static str,
+        cookie: u64,
+        protocol: &'static str,
+        address: String,
+        port: u16,
+        port_choice: &'static str,
+        peer: Option<String>,
+        netns: NetNsEntry<'a>,
+        reach: &'static str,
+        holders: Vec<HolderLine<'a>>,
+        unattributed: Option<&'static str>,
+        verdict: &'static str,
+        drift: Option<&'a str>,
+    },
+    Closed {
+        time: String,
+        event: &'static str,
+        cookie: u64,
+        protocol: &'static str,
+        address: String,
+        port: u16,
+        lived: Option<f64>,
+    },
+    Drift {
+        time: String,
+        event: &'static str,
+        drift: &'a str,
+        kind: &'static str,
+        severity: &'static str,
+        why: Option<&'static str>,
+    },
+    Reload {
+        time: String,
+        event: &'static str,
+        baseline_successful: bool,
+        config_successful: bool,
+        revision: Option<&'a str>,
+    },
+}
+
+#[derive(Serialize)]
+struct HolderLine<'a> {
+    pid: u32,
+    started_at: String,
+    program: Option<Escaped<'a>>,
+    name: Escaped<'a>,
+    uid: u32,
+    user: Option<&'a str>,
+    workload: WorkloadEntry<'a>,
+}
+
+pub(super) fn append(text: &mut Vec<u8>, entry: &Entry) {
+    // Writing to memory what has no maps in it cannot fail.
+    if serde_json::to_writer(&mut *text, &line(entry)).is_ok() {
+        text.push(b'\n');
+    }
+}
+
+fn line(entry: &Entry) -> Line<'_> {
+    match entry {
+        Entry::Opened { listener, at, verdict, drift, users } => Line::Opened {
+            time: time(listener.since.unwrap_or(*at)),
+            event: "open",
+            cookie: listener.id.cookie,
+            protocol: listener.endpoint.protocol.as_str(),
+            address: listener.endpoint.address.to_string(),
+            port: listener.endpoint.port,
+            port_choice: listener.port_choice.as_str(),
+            peer: listener.peer.map(|peer| peer.to_string()),
+            netns: NetNsEntry::of(&listener.netns),
+            reach: listener.reach.as_str(),
+            holders: holders(listener, users),
+            unattributed: match &listener.holders {
+                Holders::Known(_) => None,
+                Holders::Unattributed(reason) => Some(reason.as_str()),
+            },
+            verdict,
+            drift: drift.as_ref().map(|id| id.as_str()),
+        },
+        Entry::Closed { listener, at } => Line::Closed {
+            time: time(*at),
+            event: "close",
+            cookie: listener.id.cookie,
+            protocol: listener.endpoint.protocol.as_str(),
+            address: listener.endpoint.address.to_string(),
+            port: listener.endpoint.port,
+            lived: listener.since.map(|since| lived(since, *at)),
+        },
+        Entry::Drift { at, event } => {
+            let finding = &event.drift().finding;
+            let (word, why) = what(event);
+            Line::Drift {
+                time: time(*at),
+                event: word,
+                drift: finding.id.as_str(),
+                kind: finding.kind.as_str(),
+                severity: finding.severity.as_str(),
+                why,
+            }
+        }
+        Entry::Reload { at, status } => Line::Reload {
+            time: time(*at),
+            event: "reload",
+            baseline_successful: status.baseline.successful,
+            config_successful: status.config.successful,
+            revision: status.revision.as_deref(),
+        },
+    }
+}
+
+fn holders<'a>(listener: &'a Listener, users: &'a [Option<String>]) -> Vec<HolderLine<'a>> {
+    let users = users.iter().map(Option::as_deref).chain(std::iter::repeat(None));
+    let line = |(holder, user): (&'a std::sync::Arc<Holder>, Option<&'a str>)| HolderLine {
+        pid: holder.id.pid,
+        started_at: time(holder.started_at),
+        program: holder.program.as_ref().map(|program| Escaped(&program.path)),
+        name: Escaped(&holder.name),
+        uid: holder.uid,
+        user,
+        workload: WorkloadEntry::of(&holder.workload),
+    };
+    listener.holders.known().iter().zip(users).map(line).collect()
+}
+
+/// To the microsecond; nothing where the clock was set back meanwhile.
+fn lived(since: SystemTime, at: SystemTime) -> f64 {
+    let lived = at.duration_since(since).unwrap_or_default();
+    (lived.as_secs_f64() * 1e6).round() / 1e6
+}
+
+fn what(event: &DriftEvent) -> (&'static str, Option<&'static str>) {
+    match event {
+        DriftEvent::Opened(_) => ("drift_opened", None),
+        DriftEvent::Returned(_) => ("drift_returned", None),
+        DriftEvent::Gone(_) => ("drift_gone", None),
+        DriftEvent::Closed { why, .. } => {
+            let why = match why {
+                ClosedBecause::Approved => "approved",
+                ClosedBecause::Unjudged => "unjudged",
+                ClosedBecause::Aged => "aged",
+                ClosedBecause::Crowded => "crowded",
+            };
+            ("drift_closed", Some(why))
+        }
+    }
+}

@@ -1,0 +1,203 @@
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use baseline::Register;
+use tracing::warn;
+
+use crate::event_log::{Entry, EventLog};
+use crate::muffler::Muffler;
+use crate::snapshot::BestCoverage;
+use crate::state;
+
+pub(crate) const REGISTER: &str = "register.json";
+/// As many drifts as a register has room for, each with what it was found on.
+pub(crate) const MAX_REGISTER: u64 = 256 << 20;
+pub(crate) const COVERAGE: &str = "coverage.json";
+const MAX_COVERAGE: u64 = 4096;
+/// How often a file that is replaced whole is written: what came since is lost by a kill.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How many events wait to be logged. Those for which there is no room are counted.
+const MAX_WAITING: usize = 16_384;
+
+/// Writes into the state folder what must outlive this process, on a thread of its own: a slow disk keeps nothing from
+/// being published. Whoever drops it waits until all is written.
+pub(crate) struct Scribe {
+    desk: Arc<Desk>,
+    unlogged: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What lies there to be written.
+#[derive(Default)]
+struct Desk {
+    papers: Mutex<Papers>,
+    more: Condvar,
+}
+
+#[derive(Default)]
+struct Papers {
+    register: Option<Arc<Register>>,
+    coverage: Option<BestCoverage>,
+    entries: Vec<Entry>,
+    ends: bool,
+}
+
+impl Scribe {
+    /// Counts in `unlogged` what cannot be logged.
+    pub(crate) fn start(folder: PathBuf, unlogged: Arc<AtomicU64>) -> std::io::Result<Self> {
+        let desk = Arc::new(Desk::default());
+        let writer = Writer {
+            log: EventLog::new(&folder),
+            folder,
+            desk: desk.clone(),
+            unlogged: unlogged.clone(),
+            written: None,
+            unkept: Muffler::default(),
+        };
+        let thread = std::thread::Builder::new().name("scribe".to_owned()).spawn(move || writer.work())?;
+        Ok(Scribe { desk, unlogged, thread: Some(thread) })
+    }
+
+    pub(crate) fn keep_register(&self, register: Arc<Register>) {
+        self.desk.lock().register = Some(register);
+        self.desk.more.notify_one();
+    }
+
+    pub(crate) fn keep_coverage(&self, best: BestCoverage) {
+        self.desk.lock().coverage = Some(best);
+        self.desk.more.notify_one();
+    }
+
+    pub(crate) fn log(&self, entries: impl IntoIterator<Item = Entry>) {
+        let mut entries = entries.into_iter().peekable();
+        if entries.peek().is_none() {
+            return;
+        }
+        let mut papers = self.desk.lock();
+        let room = MAX_WAITING.saturating_sub(papers.entries.len());
+        papers.entries.extend(entries.by_ref().take(room));
+        drop(papers);
+        self.desk.more.notify_one();
+        let too_many = entries.count();
+        self.unlogged.fetch_add(u64::try_from(too_many).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Scribe {
+    fn drop(&mut self) {
+        self.desk.lock().ends = true;
+        self.desk.more.notify_one();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            warn!("what was not written yet is lost: its thread has failed");
+        }
+    }
+}
+
+impl Desk {
+    fn lock(&self) -> MutexGuard<'_, Papers> {
+        // Nothing that is done under the lock can leave it half done.
+        self.papers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for something to write. Files that are replaced whole stay until they may be written again.
+    fn take(&self, not_before: Option<Instant>) -> Papers {
+        let mut papers = self.lock();
+        loop {
+            let pause = not_before.map(|instant| instant.saturating_duration_since(Instant::now()));
+            let pause = pause.filter(|pause| !pause.is_zero() && !papers.ends);
+            let waits = papers.register.is_some() || papers.coverage.is_some();
+            if papers.ends || !papers.entries.is_empty() || (waits && pause.is_none()) {
+                let entries = std::mem::take(&mut papers.entries);
+                let (register, coverage) = match pause {
+                    Some(_) => (None, None),
+                    None => (papers.register.take(), papers.coverage.take()),
+                };
+                return Papers { register, coverage, entries, ends: papers.ends };
+            }
+            papers = match pause.filter(|_| waits) {
+                Some(pause) => {
+                    self.more.wait_timeout(papers, pause).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.more.wait(papers).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+}
+
+struct Writer {
+    folder: PathBuf,
+    desk: Arc<Desk>,
+    log: EventLog,
+    unlogged: Arc<AtomicU64>,
+    /// When the files that are replaced whole were last written.
+    written: Option<Instant>,
+    unkept: Muffler,
+}
+
+impl Writer {
+    fn work(mut self) {
+        loop {
+            let papers = self.desk.take(self.written.map(|written| written + PAUSE));
+            if papers.register.is_some() || papers.coverage.is_some() {
+                self.written = Some(Instant::now());
+            }
+            if let Some(register) = papers.register {
+                match register.to_json() {
+                    Ok(json) => self.keep(REGISTER, json.as_bytes()),
+                    Err(error) => self.unkept.say(|| error.to_string()),
+                }
+            }
+            if let Some(best) = papers.coverage {
+                match serde_json::to_vec(&best) {
+                    Ok(json) => self.keep(COVERAGE, &json),
+                    Err(error) => self.unkept.say(|| format!("{COVERAGE} cannot be written: {error}")),
+                }
+            }
+            let unlogged = self.log.write(&papers.entries);
+            self.unlogged.fetch_add(unlogged, Ordering::Relaxed);
+            if papers.ends {
+                return;
+            }
+        }
+    }
+
+    fn keep(&mut self, name: &str, content: &[u8]) {
+        if let Err(error) = state::write(&self.folder, name, content) {
+            self.unkept.say(|| format!("what is known now will not survive a restart: {error}"));
+        }
+    }
+}
+
+/// What cannot be read is told and begun anew: a damaged file must not keep the host unwatched.
+pub(crate) fn restore_register(folder: &Path) -> Register {
+    let content = match state::read(folder, REGISTER, MAX_REGISTER) {
+        Ok(Some(content)) => content,
+        Ok(None) => return Register::default(),
+        Err(error) => {
+            warn!("which drifts were open is not known: {error}");
+            return Register::default();
+        }
+    };
+    let text = String::from_utf8_lossy(&content);
+    Register::from_json(&text).unwrap_or_else(|error| {
+        warn!("which drifts were open is not known, {REGISTER} is damaged: {error}");
+        Register::default()
+    })
+}
+
+pub(crate) fn restore_coverage(folder: &Path) -> BestCoverage {
+    let read = state::read(folder, COVERAGE, MAX_COVERAGE).map_err(|error| error.to_string());
+    let parsed = read.and_then(|content| match content {
+        Some(content) => serde_json::from_slice(&content).map_err(|error| format!("{COVERAGE}: {error}")),
+        None => Ok(BestCoverage::default()),
+    });
+    parsed.unwrap_or_else(|error| {
+        warn!("what coverage was once held is not known: {error}");
+        BestCoverage::default()
+    })
+}
