@@ -1,6 +1,6 @@
 use crate::table::Row;
 
-const HEADER: [&str; 16] = [
+const HEADER: [&str; 17] = [
     "service",
     "protocol",
     "address",
@@ -17,6 +17,7 @@ const HEADER: [&str; 16] = [
     "workload",
     "unattributed",
     "published",
+    "peer",
 ];
 
 /// A line for each holder of each listener, and one for a listener without.
@@ -27,6 +28,8 @@ pub(crate) fn print(rows: &[Row<'_>]) -> anyhow::Result<()> {
         let listener = row.listener;
         let endpoint = &listener.endpoint;
         let published: Vec<_> = listener.published.iter().map(ToString::to_string).collect();
+        let peer = listener.peer.map(|peer| peer.to_string()).unwrap_or_default();
+        let after = [published.join(" "), peer];
         let of_listener = [
             row.service.to_string(),
             endpoint.protocol.to_string(),
@@ -38,7 +41,7 @@ pub(crate) fn print(rows: &[Row<'_>]) -> anyhow::Result<()> {
             row.verdict.as_str().to_owned(),
         ];
         for of_holder in holder_cells(row) {
-            writer.write_record(of_listener.iter().chain(&of_holder).chain([&published.join(" ")]))?;
+            writer.write_record(of_listener.iter().chain(&of_holder).chain(&after))?;
         }
     }
     writer.flush()?;

@@ -43,7 +43,7 @@ pub(crate) fn run(shared: &Shared, options: &ListOptions) -> anyhow::Result<Outc
         }
         Format::Json => {
             let (inventory, assessment) = only(&rows, inventory, assessment);
-            let document = listeners_document(&inventory, &assessment, None, accounts);
+            let document = listeners_document(&inventory, &assessment, None, accounts, None);
             let mut output = std::io::stdout().lock();
             serde_json::to_writer_pretty(&mut output, &document)?;
             writeln!(output)?;

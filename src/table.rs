@@ -72,11 +72,13 @@ impl Row<'_> {
         self.listener.endpoint.is_ipv6_wildcard() && self.listener.ipv6_only == Some(false)
     }
 
-    /// `*:22`, `127.0.0.1:80`, `[::1]:53`; `0.0.0.0` and v6-only stay apart from `*`.
+    /// `*:22`, `127.0.0.1:80`, `[::1]:53`; `0.0.0.0` and v6-only stay apart from `*`. A peer has a line of its own: both
+    /// beside each other leave no room for who holds it.
     fn listens_on(&self) -> String {
         let endpoint = &self.listener.endpoint;
         let device = endpoint.device.as_ref().map(|device| format!("%{device}")).unwrap_or_default();
-        format!("{}{device}:{}", self.address(), endpoint.port)
+        let peer = self.listener.peer.map(|peer| format!("\n→ {peer}")).unwrap_or_default();
+        format!("{}{device}:{}{peer}", self.address(), endpoint.port)
     }
 
     fn said(&self) -> String {

@@ -54,7 +54,11 @@ pub(crate) fn listeners() -> Vec<Listener> {
     };
     let kernel =
         listener(3, Protocol::Udp, Ipv4Addr::UNSPECIFIED, 51820, Holders::Unattributed(Unattributed::Kernel));
-    vec![sshd, hostile, kernel]
+    let connected = Listener {
+        peer: Some((Ipv4Addr::new(192, 0, 2, 1), 53).into()),
+        ..listener(4, Protocol::Udp, Ipv4Addr::LOCALHOST, 5353, Holders::Known(vec![holder(b"/usr/bin/dig")]))
+    };
+    vec![sshd, hostile, kernel, connected]
 }
 
 pub(crate) fn listener(

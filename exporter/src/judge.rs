@@ -144,7 +144,8 @@ impl Judge {
         match snapshot.judged.clone() {
             Some(pass) if !news.is_to_be_judged() && !self.is_due(&pass, now) => {
                 let (inventory, documents) = (Arc::new(inventory), Documents::default());
-                let pass = JudgedPass { inventory, documents, ..JudgedPass::clone(&pass) };
+                let lost = sensor.lost;
+                let pass = JudgedPass { inventory, lost, documents, ..JudgedPass::clone(&pass) };
                 self.publish(Snapshot { judged: Some(Arc::new(pass)), ..snapshot });
             }
             before => self.judge(snapshot, before.as_deref(), Arc::new(inventory), &news.happened, now),
@@ -226,7 +227,8 @@ impl Judge {
         }
         let (register, documents) = (snapshot.register.clone(), Documents::default());
         let (assessment, accounts) = (Arc::new(assessment), Arc::new(accounts));
-        let pass = JudgedPass { inventory, assessment, accounts, register, judged_at: now, documents };
+        let lost = snapshot.sensor.lost;
+        let pass = JudgedPass { inventory, assessment, accounts, register, judged_at: now, lost, documents };
         let pass = Arc::new(pass);
         snapshot.judged = Some(pass.clone());
         self.publish(snapshot);

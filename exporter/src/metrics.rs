@@ -7,9 +7,10 @@ mod listeners;
 mod process;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use baseline::{DriftKind, Severity};
-use inventory::{Protocol, RawText, Scope};
+use inventory::{Discrepancies, EventSource, Protocol, RawText, Scope};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Registry, TextEncoder};
@@ -90,7 +91,7 @@ impl Collector for Board {
     }
 }
 
-fn events(snapshot: &Snapshot) -> [MetricFamily; 4] {
+fn events(snapshot: &Snapshot) -> [MetricFamily; 5] {
     let by_protocol = |counts: &BTreeMap<Protocol, u64>| {
         Protocol::ALL.map(|protocol| {
             Sample::new([protocol.as_str()], total(counts.get(&protocol).copied().unwrap_or_default()))
@@ -106,11 +107,20 @@ fn events(snapshot: &Snapshot) -> [MetricFamily; 4] {
         families::CLOSED.of(by_protocol(&counts.closed)),
         families::DRIFT_EVENTS.of(drift),
         families::EVENTS_LOST.single(total(snapshot.sensor.lost)),
+        families::EVENTS_UNLOGGED.single(total(snapshot.unlogged.load(Ordering::Relaxed))),
     ]
 }
 
-fn sensor(snapshot: &Snapshot) -> [MetricFamily; 7] {
+fn sensor(snapshot: &Snapshot) -> [MetricFamily; 10] {
     let pass = snapshot.judged.as_deref();
+    let source = pass.map(|pass| pass.inventory.coverage.events);
+    let sources = |held: Option<EventSource>| {
+        EventSource::ALL.map(|source| Sample::new([source.as_str()], truth(held == Some(source))))
+    };
+    let found = Discrepancies::default().by_kind().map(|(kind, _)| {
+        let known = snapshot.sensor.discrepancies.iter().find(|(known, _)| *known == kind);
+        Sample::new([kind], total(known.map_or(0, |(_, count)| *count)))
+    });
     let now = |scope| pass.map_or(0.0, |pass| pass.inventory.coverage.shares.of(scope).ratio());
     [
         families::UDP_CLIENTS.single(pass.map_or(0.0, |pass| number(pass.assessment.udp_clients))),
@@ -118,6 +128,9 @@ fn sensor(snapshot: &Snapshot) -> [MetricFamily; 7] {
         families::COVERAGE.of(Scope::ALL.map(|scope| Sample::new([scope.as_str()], now(scope)))),
         families::COVERAGE_EXPECTED
             .of(Scope::ALL.map(|scope| Sample::new([scope.as_str()], snapshot.best.of(scope)))),
+        families::EVENT_SOURCE.of(sources(source)),
+        families::EVENT_SOURCE_EXPECTED.of(sources(Some(snapshot.best.source))),
+        families::DISCREPANCIES.of(found),
         families::RECONCILE_DURATION.single(snapshot.sensor.took.as_secs_f64()),
         families::RECONCILE_SUCCESS.single(timestamp(snapshot.sensor.looked_at)),
         families::LAST_FRAME.single(timestamp(snapshot.sensor.last_frame)),

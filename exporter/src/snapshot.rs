@@ -66,6 +66,8 @@ pub(crate) struct JudgedPass {
     /// What was open when it was judged.
     pub(crate) register: Arc<Register>,
     pub(crate) judged_at: SystemTime,
+    /// Events that were lost by then.
+    pub(crate) lost: u64,
     /// Written once for all who ask: a hundred thousand listeners are tens of megabytes.
     pub(crate) documents: Documents,
 }
@@ -87,7 +89,8 @@ impl JudgedPass {
     pub(crate) fn listeners_json(&self) -> Result<Arc<[u8]>, String> {
         let document = || {
             let register = Some(&*self.register);
-            json(&listeners_document(&self.inventory, &self.assessment, register, &self.accounts))
+            let lost = Some(self.lost);
+            json(&listeners_document(&self.inventory, &self.assessment, register, &self.accounts, lost))
         };
         self.documents.listeners.get_or_init(document).clone()
     }

@@ -8,6 +8,7 @@ use super::drift::state_of;
 use super::{Escaped, GapEntry, SCHEMA, gaps, time};
 
 /// What `list --format json` and `/api/v1/listeners` give. Without a register nobody knows since when a drift is open.
+/// `lost` are the events that were lost since the looking began, where it goes on.
 ///
 /// Names are escaped as [`inventory::RawText`] does; times are RFC 3339 in UTC.
 pub fn listeners_document<'a>(
@@ -15,6 +16,7 @@ pub fn listeners_document<'a>(
     assessment: &'a Assessment,
     register: Option<&'a Register>,
     accounts: &'a Accounts,
+    lost: Option<u64>,
 ) -> impl Serialize + 'a {
     let page = Page { accounts, register };
     let judged = assessment.service_of.iter().map(|place| assessment.services.get(*place));
@@ -25,7 +27,14 @@ pub fn listeners_document<'a>(
         taken_at: time(inventory.taken_at),
         listeners: listeners.map(|(listener, judged)| page.listener(listener, judged)).collect(),
         gaps: gaps(&inventory.coverage.gaps),
+        events: EventsEntry { source: inventory.coverage.events.as_str(), lost },
     }
+}
+
+#[derive(Serialize)]
+struct EventsEntry {
+    source: &'static str,
+    lost: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -35,6 +44,7 @@ struct Document<'a> {
     taken_at: String,
     listeners: Vec<ListenerEntry<'a>>,
     gaps: Vec<GapEntry<'a>>,
+    events: EventsEntry,
 }
 
 #[derive(Serialize)]
@@ -53,6 +63,7 @@ struct ListenerEntry<'a> {
     reach: &'static str,
     wildcard: bool,
     port_choice: &'static str,
+    peer: Option<String>,
     published: Vec<String>,
     since: Option<String>,
     holders: Vec<HolderEntry<'a>>,
@@ -125,6 +136,7 @@ impl<'a> Page<'a> {
             reach: listener.reach.as_str(),
             wildcard: listener.endpoint.is_wildcard(),
             port_choice: listener.port_choice.as_str(),
+            peer: listener.peer.map(|peer| peer.to_string()),
             published: listener.published.iter().map(|endpoint| endpoint.to_string()).collect(),
             since: listener.since.map(time),
             holders: listener.holders.known().iter().map(|holder| self.holder(holder)).collect(),

@@ -13,7 +13,8 @@ fn are_the_documents_that_programs_know() {
     let snapshot = judge::tests::snapshot_of_the_fixture();
     let pass = snapshot.judged.unwrap();
     let register = Some(&*pass.register);
-    let listeners = listeners_document(&pass.inventory, &pass.assessment, register, &pass.accounts);
+    let listeners =
+        listeners_document(&pass.inventory, &pass.assessment, register, &pass.accounts, Some(pass.lost));
     assert_golden("listeners.json", &pretty(&listeners));
     assert_golden("drift.json", &pretty(&drift_document(&pass.inventory, &pass.assessment, register)));
 }

@@ -21,8 +21,7 @@ fn escapes_what_others_chose() {
     let folder = tempfile::tempdir().unwrap();
     let hostile = fixtures::listeners().remove(1);
     let users = vec![Some("root".to_owned())];
-    let opened =
-        Entry::Opened { listener: hostile.into(), at: now(), verdict: "drift", drift: None, users };
+    let opened = Entry::Opened { listener: hostile.into(), at: now(), verdict: "drift", drift: None, users };
     assert_eq!(EventLog::new(folder.path()).write(&[opened, closed(1)]), 0);
     let text = std::fs::read_to_string(folder.path().join(FILE)).unwrap();
     fixtures::assert_golden("events.jsonl", &text);
@@ -75,7 +74,9 @@ fn a_full_disk_loses_no_more_than_what_it_has_no_room_for() {
     full.path = PathBuf::from("/dev/full");
     let file = OpenOptions::new().append(true).open(&full.path);
     let Ok(file) = file else {
-        return eprintln!("SKIP a_full_disk_loses_no_more_than_what_it_has_no_room_for: there is no /dev/full");
+        return eprintln!(
+            "SKIP a_full_disk_loses_no_more_than_what_it_has_no_room_for: there is no /dev/full"
+        );
     };
     full.open = Some(Open { file, length: 0 });
     assert_eq!(full.write(&[closed(1)]), 1);

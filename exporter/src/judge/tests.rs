@@ -265,7 +265,7 @@ fn keeps_the_last_inventory_when_the_stream_is_torn() {
     let count = |snapshots: &watch::Receiver<Snapshot>| {
         snapshots.borrow().judged.as_ref().unwrap().inventory.listeners.len()
     };
-    assert_eq!(count(&snapshots), 3);
+    assert_eq!(count(&snapshots), 4);
     hear(&mut judge, &[torn[1].clone(), torn.last().unwrap().clone()], now());
     assert_eq!(count(&snapshots), 0, "the pass went on after the noise and is whole");
 }

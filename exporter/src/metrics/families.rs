@@ -40,7 +40,7 @@ pub(super) const DRIFT_FIRST_SEEN: Family = Family::gauge(
 );
 pub(super) const DRIFT_EVENTS: Family = Family::counter(
     "portledger_drift_events_total",
-    "Drifts that opened or came back.",
+    "Drifts that opened or came back; those that came back more than once between two judgements count once.",
     &["kind", "severity"],
 );
 pub(super) const SERIES_DROPPED: Family = Family::gauge(
@@ -74,8 +74,28 @@ pub(super) const COVERAGE_EXPECTED: Family = Family::gauge(
 );
 pub(super) const EVENTS_LOST: Family = Family::counter(
     "portledger_events_lost_total",
-    "Opens and closes that the kernel told and nobody could take.",
+    "Opens and closes that the kernel told and nobody could take; the next look finds what is still there.",
     &[],
+);
+pub(super) const EVENTS_UNLOGGED: Family = Family::counter(
+    "portledger_events_unlogged_total",
+    "Events that could not be written to the log of events.",
+    &[],
+);
+pub(super) const EVENT_SOURCE: Family = Family::gauge(
+    "portledger_event_source",
+    "How opens and closes are learned between two looks: 1 for the one in force.",
+    &["source"],
+);
+pub(super) const EVENT_SOURCE_EXPECTED: Family = Family::gauge(
+    "portledger_event_source_expected",
+    "The best of them ever held on this host: 1 for it.",
+    &["source"],
+);
+pub(super) const DISCREPANCIES: Family = Family::counter(
+    "portledger_reconcile_discrepancies_total",
+    "Sockets that a look found otherwise than events had told.",
+    &["kind"],
 );
 pub(super) const RECONCILE_DURATION: Family = Family::gauge(
     "portledger_reconcile_duration_seconds",
@@ -122,7 +142,7 @@ pub(super) const CONFIG_SUCCESS: Family = Family::gauge(
 pub(super) const BUILD_INFO: Family =
     Family::gauge("portledger_build_info", "Which Portledger this is, always 1.", &["version"]);
 
-pub(super) const ALL: [&Family; 25] = [
+pub(super) const ALL: [&Family; 29] = [
     &LISTENERS,
     &LISTENER_INFO,
     &DRIFT,
@@ -138,6 +158,10 @@ pub(super) const ALL: [&Family; 25] = [
     &COVERAGE,
     &COVERAGE_EXPECTED,
     &EVENTS_LOST,
+    &EVENTS_UNLOGGED,
+    &EVENT_SOURCE,
+    &EVENT_SOURCE_EXPECTED,
+    &DISCREPANCIES,
     &RECONCILE_DURATION,
     &RECONCILE_SUCCESS,
     &LAST_FRAME,

@@ -43,10 +43,12 @@ pub(super) struct Info {
 /// By service and not by socket: reuse-port twins would be the same series twice.
 pub(super) fn info(snapshot: &Snapshot) -> Info {
     let services = snapshot.judged.as_ref().map_or(&[][..], |pass| &pass.assessment.services);
-    let told = services.iter().take(MAX_SERVICES);
+    // Those that have a peer go by the same id.
+    let services = services.iter().filter(|judged| !judged.service.connected);
+    let told = services.clone().take(MAX_SERVICES);
     Info {
         family: LISTENER_INFO.of(told.map(|judged| Sample::owned(labels(judged), 1.0))),
-        dropped: services.len().saturating_sub(MAX_SERVICES),
+        dropped: services.count().saturating_sub(MAX_SERVICES),
     }
 }
 
