@@ -342,4 +342,6 @@ fn what_happened(event: &DriftEvent) -> &'static str {
 }
 
 #[cfg(test)]
+mod speed;
+#[cfg(test)]
 pub(crate) mod tests;

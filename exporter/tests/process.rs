@@ -4,19 +4,22 @@
 
 mod process {
     pub(super) mod child;
+    pub(super) mod events;
     pub(super) mod identity;
     pub(super) mod serving;
     pub(super) mod signals;
 }
 
-use process::{child, identity, serving, signals};
+use process::{child, events, identity, serving, signals};
 
-const CASES: [(&str, fn()); 9] = [
+const CASES: [(&str, fn()); 11] = [
     ("drops_for_good", identity::drops_for_good),
     ("stays_as_it_is_without_root", identity::stays_as_it_is_without_root),
     ("refuses_to_drop_with_two_threads", identity::refuses_to_drop_with_two_threads),
     ("serves_what_the_sensor_tells", serving::serves_what_the_sensor_tells),
     ("says_that_the_port_is_taken", serving::says_that_the_port_is_taken),
+    ("tells_what_lived_a_moment", events::tells_what_lived_a_moment),
+    ("keeps_what_was_told_a_second_before_a_kill", events::keeps_what_was_told_a_second_before_a_kill),
     ("ends_cleanly_when_told_to", signals::ends_cleanly_when_told_to),
     ("fails_when_the_sensor_is_gone", signals::fails_when_the_sensor_is_gone),
     ("reads_again_when_told_to", signals::reads_again_when_told_to),
@@ -32,6 +35,9 @@ fn main() {
         return CASES.iter().for_each(|(name, _)| println!("{name}: test"));
     }
     let wanted = arguments.iter().skip(1).find(|argument| !argument.starts_with('-'));
+    if wanted.is_some_and(|wanted| wanted == "measures") {
+        return events::measures();
+    }
     for (name, case) in CASES {
         if wanted.is_none_or(|wanted| name.contains(wanted.as_str())) {
             case();

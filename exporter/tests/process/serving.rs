@@ -12,11 +12,11 @@ use super::child;
 use super::signals::Serving;
 
 /// A port that was free a moment ago, for the next `serve`.
-fn choose_port() -> u16 {
+pub(crate) fn choose_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
-fn ask(port: u16, path: &str) -> String {
+pub(crate) fn ask(port: u16, path: &str) -> String {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).unwrap();
