@@ -1,3 +1,4 @@
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,7 +11,7 @@ use tracing::warn;
 use crate::event_log::{Entry, EventLog};
 use crate::muffler::Muffler;
 use crate::snapshot::BestCoverage;
-use crate::state;
+use crate::state::{self, StateError};
 
 pub(crate) const REGISTER: &str = "register.json";
 /// As many drifts as a register has room for, each with what it was found on.
@@ -147,14 +148,19 @@ impl Writer {
                 self.written = Some(Instant::now());
             }
             if let Some(register) = papers.register {
-                match register.to_json() {
-                    Ok(json) => self.keep(REGISTER, json.as_bytes()),
-                    Err(error) => self.unkept.say(|| error.to_string()),
-                }
+                let kept = state::write_by(&self.folder, REGISTER, |file| {
+                    let mut buffered = BufWriter::new(file);
+                    register.write_json(&mut buffered).map_err(io::Error::other)?;
+                    buffered.flush()
+                });
+                self.tell(kept);
             }
             if let Some(best) = papers.coverage {
                 match serde_json::to_vec(&best) {
-                    Ok(json) => self.keep(COVERAGE, &json),
+                    Ok(json) => {
+                        let kept = state::write(&self.folder, COVERAGE, &json);
+                        self.tell(kept);
+                    }
                     Err(error) => self.unkept.say(|| format!("{COVERAGE} cannot be written: {error}")),
                 }
             }
@@ -166,8 +172,8 @@ impl Writer {
         }
     }
 
-    fn keep(&mut self, name: &str, content: &[u8]) {
-        if let Err(error) = state::write(&self.folder, name, content) {
+    fn tell(&mut self, kept: Result<(), StateError>) {
+        if let Err(error) = kept {
             self.unkept.say(|| format!("what is known now will not survive a restart: {error}"));
         }
     }

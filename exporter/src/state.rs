@@ -153,12 +153,21 @@ pub(crate) fn read(folder: &Path, name: &str, bound: u64) -> Result<Option<Vec<u
 
 /// Replaces `folder/name` so that a kill at any instant leaves the old content or the new. One writer at a time.
 pub(crate) fn write(folder: &Path, name: &str, content: &[u8]) -> Result<(), StateError> {
+    write_by(folder, name, |file| file.write_all(content))
+}
+
+/// Likewise, with what `content` writes.
+pub(crate) fn write_by(
+    folder: &Path,
+    name: &str,
+    content: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<(), StateError> {
     let beside = folder.join(format!("{name}.new"));
     let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o640).custom_flags(no_follow);
     let mut file = options.open(&beside).map_err(fail(&beside, "open"))?;
-    file.write_all(content).and_then(|()| file.sync_all()).map_err(fail(&beside, "write"))?;
+    content(&mut file).and_then(|()| file.sync_all()).map_err(fail(&beside, "write"))?;
     let path = folder.join(name);
     std::fs::rename(&beside, &path).map_err(fail(&path, "rename"))?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail(folder, "sync"))

@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::time::SystemTime;
 
 use inventory::Listener;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Drift, Evidence, Register};
 use crate::{DriftId, Finding};
@@ -21,15 +22,44 @@ pub enum BrokenRegister {
     Version(u32),
 }
 
-#[derive(Serialize, Deserialize)]
-struct Saved {
+/// As [`Saved`], of what is at hand: a copy would be as large as the register.
+#[derive(Serialize)]
+struct Saving<'a> {
     version: u32,
+    revision: &'a str,
+    drifts: Drifts<'a>,
+    absent_since: &'a BTreeMap<DriftId, SystemTime>,
+}
+
+struct Drifts<'a>(&'a Register);
+
+impl Serialize for Drifts<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.open.values().map(|drift| SavingDrift {
+            finding: &drift.finding,
+            first_seen: drift.first_seen,
+            gone_since: drift.gone_since,
+            listeners: &drift.evidence.listeners,
+        }))
+    }
+}
+
+#[derive(Serialize)]
+struct SavingDrift<'a> {
+    finding: &'a Finding,
+    first_seen: SystemTime,
+    gone_since: Option<SystemTime>,
+    listeners: &'a [Listener],
+}
+
+#[derive(Deserialize)]
+struct Saved {
     revision: String,
     drifts: Vec<SavedDrift>,
     absent_since: BTreeMap<DriftId, SystemTime>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct SavedDrift {
     finding: Finding,
     first_seen: SystemTime,
@@ -38,24 +68,18 @@ struct SavedDrift {
 }
 
 impl Register {
-    /// Writes what must outlive a restart.
-    pub fn to_json(&self) -> Result<String, BrokenRegister> {
-        let drifts = self.open.values().map(|drift| SavedDrift {
-            finding: drift.finding.clone(),
-            first_seen: drift.first_seen,
-            gone_since: drift.gone_since,
-            listeners: drift.evidence.listeners.clone(),
-        });
-        let saved = Saved {
+    /// Writes what must outlive a restart, bit by bit: put a buffer before a file.
+    pub fn write_json(&self, to: impl Write) -> Result<(), BrokenRegister> {
+        let saving = Saving {
             version: VERSION,
-            revision: self.revision.clone(),
-            drifts: drifts.collect(),
-            absent_since: self.absent_since.clone(),
+            revision: &self.revision,
+            drifts: Drifts(self),
+            absent_since: &self.absent_since,
         };
-        Ok(serde_json::to_string(&saved)?)
+        Ok(serde_json::to_writer(to, &saving)?)
     }
 
-    /// Reads what [`Register::to_json`] wrote.
+    /// Reads what [`Register::write_json`] wrote.
     pub fn from_json(text: &str) -> Result<Self, BrokenRegister> {
         #[derive(Deserialize)]
         struct Version {

@@ -314,7 +314,9 @@ fn outlives_a_restart_of_ours() {
     watched.after(1);
     watched.world.listeners.clear();
     watched.after(1);
-    let json = watched.register.to_json().unwrap();
+    let mut json = Vec::new();
+    watched.register.write_json(&mut json).unwrap();
+    let json = String::from_utf8(json).unwrap();
     let mut restarted =
         Watched { register: Register::from_json(&json).unwrap(), world: watched.world.clone() };
     assert_eq!(restarted.register, watched.register);

@@ -23,6 +23,15 @@ pub(crate) fn snapshot_of(listeners: Vec<Listener>) -> Snapshot {
     snapshots.borrow().clone()
 }
 
+/// Likewise, where first these listened, and as of `later` those.
+pub(crate) fn snapshot_after(first: Vec<Listener>, then: Vec<Listener>, later: SystemTime) -> Snapshot {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut judge, snapshots) = judge_by(folder.path(), good_baseline);
+    tell(&mut judge, first, now());
+    tell(&mut judge, then, later);
+    snapshots.borrow().clone()
+}
+
 fn judge(state: &Path) -> (Judge, watch::Receiver<Snapshot>) {
     judge_by(state, no_baseline)
 }

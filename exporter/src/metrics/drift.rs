@@ -1,4 +1,5 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::time::SystemTime;
 
 use baseline::{Drift, DriftKind, Register, Severity};
@@ -14,9 +15,6 @@ use super::join;
 const MAX_DRIFTS: usize = 200;
 /// How many may differ in port alone before they are told as one.
 const MAX_ALIKE: usize = 20;
-/// The place of `port` among the labels of [`DRIFT_INFO`], without the first.
-const PORT: usize = 4;
-
 /// The series of open drifts.
 pub(super) struct DriftSeries {
     pub(super) families: Vec<MetricFamily>,
@@ -28,34 +26,33 @@ pub(super) struct DriftSeries {
 /// The names of the families that have a sample for each drift told.
 pub(super) const PER_DRIFT: [&str; 3] = [DRIFT_INFO.name, DRIFT_PRESENT.name, DRIFT_FIRST_SEEN.name];
 
-/// One line of `portledger_drift_info`.
-struct Line {
-    id: String,
-    /// Everything but the id.
-    labels: [String; 11],
+/// One line of `portledger_drift_info`: a drift, or many that differ in port alone.
+struct Line<'a> {
+    /// The first of them.
+    drift: &'a Drift,
+    many: bool,
     present: bool,
     first_seen: SystemTime,
 }
 
 pub(super) fn series(register: &Register) -> DriftSeries {
     let drifts: Vec<&Drift> = register.drifts().collect();
-    let told = collapse(drifts.iter().map(|drift| line(drift)).collect());
+    let told = collapse(&drifts);
     let above = told.len().saturating_sub(MAX_DRIFTS);
-    let told = &told[..told.len() - above];
-    let info = |line: &Line| {
-        let mut labels = line.labels.iter().cloned();
-        let labels =
-            std::array::from_fn(
-                |place| if place == 0 { line.id.clone() } else { labels.next().unwrap_or_default() },
-            );
-        Sample::owned(labels, 1.0)
-    };
+    let (mut info, mut present, mut first_seen) = (Vec::new(), Vec::new(), Vec::new());
+    for line in &told[..told.len() - above] {
+        let labels = line.labels();
+        let id = if line.many { group_id(&labels) } else { line.drift.id().to_string() };
+        present.push(Sample::owned([id.clone()], truth(line.present)));
+        first_seen.push(Sample::owned([id.clone()], timestamp(Some(line.first_seen))));
+        let mut labels = std::iter::once(id).chain(labels);
+        info.push(Sample::owned(std::array::from_fn::<_, 12, _>(|_| labels.next().unwrap_or_default()), 1.0));
+    }
     let families = vec![
         aggregate(&drifts, register.left_out_by_kind().clone()),
-        DRIFT_INFO.of::<12>(told.iter().map(info)),
-        DRIFT_PRESENT.of(told.iter().map(|line| Sample::owned([line.id.clone()], truth(line.present)))),
-        DRIFT_FIRST_SEEN
-            .of(told.iter().map(|line| Sample::owned([line.id.clone()], timestamp(Some(line.first_seen))))),
+        DRIFT_INFO.of::<12>(info),
+        DRIFT_PRESENT.of(present),
+        DRIFT_FIRST_SEEN.of(first_seen),
     ];
     DriftSeries { families, dropped: above + register.left_out() }
 }
@@ -71,61 +68,62 @@ fn aggregate(drifts: &[&Drift], mut counts: BTreeMap<(DriftKind, Severity), usiz
     }))
 }
 
-fn line(drift: &Drift) -> Line {
-    let finding = &drift.finding;
-    let subject = &finding.subject;
-    Line {
-        id: finding.id.to_string(),
-        labels: [
+impl Line<'_> {
+    /// Everything but the id.
+    fn labels(&self) -> [String; 11] {
+        let finding = &self.drift.finding;
+        let subject = &finding.subject;
+        [
             finding.kind.as_str().to_owned(),
             finding.severity.as_str().to_owned(),
             subject.protocol.as_str().to_owned(),
             subject.address.to_string(),
-            subject.port.to_string(),
+            if self.many { "many".to_owned() } else { subject.port.to_string() },
             join(&subject.programs),
             join(&subject.users.iter().map(|user| RawText::from(user.as_str())).collect::<Vec<_>>()),
             join(&subject.workloads),
             subject.netns.escaped(),
             subject.reach.map_or("", |reach| reach.as_str()).to_owned(),
             RawText::from(finding.team.as_deref().unwrap_or_default()).escaped(),
-        ],
-        present: drift.gone_since.is_none(),
-        first_seen: drift.first_seen,
+        ]
     }
 }
 
-/// Makes one of those that differ in port alone where they are many, at the place of the first.
-fn collapse(lines: Vec<Line>) -> Vec<Line> {
-    let mut alike: BTreeMap<[String; 11], usize> = BTreeMap::new();
-    for line in &lines {
-        *alike.entry(without_port(line)).or_default() += 1;
-    }
-    let mut places: BTreeMap<[String; 11], usize> = BTreeMap::new();
-    let mut told: Vec<Line> = Vec::new();
-    for line in lines {
-        let key = without_port(&line);
-        if alike.get(&key).is_none_or(|count| *count <= MAX_ALIKE) {
-            told.push(line);
-            continue;
-        }
-        match places.get(&key).and_then(|place| told.get_mut(*place)) {
+/// Makes one of those that differ in port alone where they are many, at the place of the first. Most are never written
+/// as labels, so they are told apart without.
+fn collapse<'a>(drifts: &[&'a Drift]) -> Vec<Line<'a>> {
+    let hasher = RandomState::new();
+    let keys: Vec<u64> = drifts.iter().map(|drift| hasher.hash_one(without_port(drift))).collect();
+    let mut alike: HashMap<u64, usize> = HashMap::new();
+    keys.iter().for_each(|key| *alike.entry(*key).or_default() += 1);
+    let mut places: HashMap<u64, usize> = HashMap::new();
+    let mut told: Vec<Line<'_>> = Vec::new();
+    for (drift, key) in drifts.iter().zip(keys) {
+        let many = alike.get(&key).is_some_and(|count| *count > MAX_ALIKE);
+        let line = Line { drift, many, present: drift.is_present(), first_seen: drift.first_seen };
+        match places.get(&key).and_then(|place| told.get_mut(*place)).filter(|_| many) {
             Some(group) => {
                 group.present |= line.present;
                 group.first_seen = group.first_seen.min(line.first_seen);
             }
             None => {
-                places.insert(key.clone(), told.len());
-                told.push(Line { id: group_id(&key), labels: key, ..line });
+                places.insert(key, told.len());
+                told.push(line);
             }
         }
     }
     told
 }
 
-fn without_port(line: &Line) -> [String; 11] {
-    let mut labels = line.labels.clone();
-    labels[PORT] = "many".to_owned();
-    labels
+/// All that the labels are made of, but the port.
+fn without_port(drift: &Drift) -> impl Hash {
+    let finding = &drift.finding;
+    let subject = &finding.subject;
+    (
+        (finding.kind, finding.severity, &finding.team),
+        (subject.protocol, subject.address, &subject.netns, subject.reach),
+        (&subject.programs, &subject.users, &subject.workloads),
+    )
 }
 
 /// Stays the same while its members come and go.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use exporter::{Identity, LoadOutcome, Options};
+use exporter::{BaselineSet, Identity, LoadOutcome, Options};
 
 /// A folder that whoever a child becomes can pass.
 pub(crate) fn passable_folder() -> tempfile::TempDir {
@@ -34,13 +34,14 @@ pub(crate) fn play(role: &str) {
             let refused = exporter::drop_to(&Identity::find(&state).unwrap());
             println!("{}", refused.unwrap_err());
         }
-        "serve" => serve(state),
+        "serve" => serve(state, || None),
+        "serve_approved" => serve(state, || Some(super::events::approved())),
         "drop_and_serve" => {
             let _lock = exporter::lock_state(&state).unwrap();
             let identity = Identity::find(&state).unwrap();
             exporter::prepare_state(&state, &identity).unwrap();
             exporter::drop_to(&identity).unwrap();
-            serve(state);
+            serve(state, || None);
         }
         other => panic!("no part called {other}"),
     }
@@ -60,13 +61,13 @@ fn drop_and_report(state: &std::path::Path) {
 }
 
 /// Frames come in by standard input; each line of output is a thing that happened.
-fn serve(state: PathBuf) {
+fn serve(state: PathBuf, baseline: fn() -> Option<BaselineSet>) {
     let mut loads = 0;
     let load = Box::new(move || {
         loads += 1;
         println!("load {loads}");
         std::io::stdout().flush().unwrap();
-        LoadOutcome { policy: Ok(super::signals::policy()), baseline: Ok(None) }
+        LoadOutcome { policy: Ok(super::signals::policy()), baseline: Ok(baseline()) }
     });
     let port: u16 = std::env::var("EXPORTER_TEST_PORT").unwrap().parse().unwrap();
     let frames: OwnedFd = rustix::io::dup(std::io::stdin()).unwrap();

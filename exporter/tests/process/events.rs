@@ -3,6 +3,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use baseline::SourceText;
+use exporter::BaselineSet;
 use inventory::frame::{Closing, Message, encode, messages_of_events, messages_of_inventory};
 use inventory::{
     Coverage, Endpoint, Event, EventSource, Holder, Holders, Inventory, Listener, NetNs, NetNsId, PortChoice,
@@ -24,8 +26,12 @@ struct Telling {
 impl Telling {
     /// Tells of this many listeners, and waits until they are served.
     fn start(state: &Path, listeners: u16) -> Self {
+        Telling::start_as("serve", state, listeners)
+    }
+
+    fn start_as(role: &str, state: &Path, listeners: u16) -> Self {
         let port = choose_port();
-        let serving = Serving::start_as("serve", state, port);
+        let serving = Serving::start_as(role, state, port);
         let telling = Telling { serving, port, listeners: (1..=listeners).map(listener).collect() };
         telling.send(messages_of_inventory(&telling.inventory(), Closing::default()));
         telling.wait_for("portledger_event_source{source=\"bpf\"} 1");
@@ -169,9 +175,30 @@ pub(crate) fn keeps_what_was_told_a_second_before_a_kill() {
 
 /// Only where it is asked for by name: `cargo test --release -p exporter --test process measures`.
 pub(crate) fn measures() {
-    const LISTENERS: u16 = 2_000;
+    for role in ["serve_approved", "serve"] {
+        println!("{role}, {LISTENERS} listeners");
+        measure(role);
+    }
+}
+
+const LISTENERS: u16 = 2_000;
+
+/// Each of them.
+pub(crate) fn approved() -> BaselineSet {
+    let approval = |number: u16| {
+        format!(
+            "[[approval]]\nid = \"app{number}\"\nlisten = \"tcp/*:{number}\"\nprogram = \"/opt/app{number}\"\n"
+        )
+    };
+    let text = (1..=LISTENERS).map(approval).collect();
+    let texts = vec![SourceText { path: "/etc/portledger/baseline.toml".into(), text }];
+    let baseline = baseline::parse(&texts).unwrap();
+    BaselineSet { texts, baseline }
+}
+
+fn measure(role: &str) {
     let state = tempfile::tempdir().unwrap();
-    let mut telling = Telling::start(state.path(), LISTENERS);
+    let mut telling = Telling::start_as(role, state.path(), LISTENERS);
     let (mut told, mut scraped) = (Vec::new(), Vec::new());
     for round in 0..200_u16 {
         let new = listener(LISTENERS + 1 + round);
