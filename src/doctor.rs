@@ -1,8 +1,8 @@
 use std::io::Write;
 
 use anyhow::Context;
-use inventory::{Protocol, Scope};
-use sensor::{Bpf, Disagreement, Hashing, Privilege, Sensor};
+use inventory::{EventSource, Protocol, Scope};
+use sensor::{Bpf, Disagreement, EventReport, Hashing, Privilege, Sensor, UNTOLD};
 use serde_json::{Value, json};
 
 use crate::arguments::{DoctorOptions, ReportFormat, Shared};
@@ -19,6 +19,7 @@ struct Examination {
     privileges: Vec<Privilege>,
     protocols: Vec<Protocol>,
     inventory: inventory::Inventory,
+    events: EventReport,
     /// Why there is no second opinion, or what it says.
     second_opinion: Result<Vec<Disagreement>, String>,
 }
@@ -48,16 +49,23 @@ fn examine(config: &Config) -> anyhow::Result<Examination> {
     ))
     .context("cannot look at this host")?;
     let second_opinion = sensor::second_opinion(&mut sensor).map_err(|error| error.to_string());
+    let mut inventory = sensor.pass();
+    let events = sensor::event_report(loader);
+    let coverage = &mut inventory.coverage;
+    coverage.shares.events = events.share;
+    coverage.gaps.retain(|gap| gap.scope != Scope::Events);
+    coverage.gaps.extend(events.gaps.iter().cloned());
     Ok(Examination {
         privileges: sensor::privileges()?,
         protocols: sensor::kernel_protocols(),
-        inventory: sensor.pass(),
+        inventory,
+        events,
         second_opinion,
     })
 }
 
 fn is_whole(examination: &Examination) -> bool {
-    // Nothing of today's sees events; a gap that everybody has is no finding.
+    // What is polled for is seen too, only later.
     examination.inventory.coverage.gaps.iter().all(|gap| gap.scope == Scope::Events)
 }
 
@@ -88,11 +96,8 @@ fn tell(examination: &Examination) -> anyhow::Result<()> {
     if gaps.is_empty() {
         writeln!(out, "  nothing that was looked for")?;
     }
-    writeln!(
-        out,
-        "  packet, vsock and Unix sockets are not looked for by this release, nor UDP sockets with a peer"
-    )?;
-    writeln!(out, "  what opens and closes between two looks of `serve` can be missed")?;
+    writeln!(out, "  packet, vsock and Unix sockets are not looked for by this release")?;
+    tell_events(&mut out, &examination.events)?;
     writeln!(out, "\nSecond opinion (the crate netstat2, this network namespace only)")?;
     match &examination.second_opinion {
         Err(reason) => writeln!(out, "  none: {reason}")?,
@@ -106,13 +111,33 @@ fn tell(examination: &Examination) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn tell_events(out: &mut impl Write, events: &EventReport) -> std::io::Result<()> {
+    writeln!(out, "\nEvents: {}", meaning(events.source))?;
+    for hook in &events.hooks {
+        match &hook.refused {
+            None => writeln!(out, "  ok       {}", hook.name)?,
+            Some(reason) => writeln!(out, "  refused  {}: {reason}", hook.name)?,
+        }
+    }
+    writeln!(out, "  Only a look tells of {UNTOLD}")
+}
+
+fn meaning(source: EventSource) -> &'static str {
+    match source {
+        EventSource::Bpf => "bpf, the kernel tells opens and closes as they happen",
+        EventSource::Tracepoint => "tracepoint, the kernel tells those of TCP; others are polled for",
+        EventSource::Perf => "perf, a TCP socket that opens calls for a look; others are polled for",
+        EventSource::Polls => "polls, what opens and closes between two looks of `serve` can be missed",
+    }
+}
+
 fn unit(scope: Scope) -> &'static str {
     match scope {
         Scope::Sockets => "socket tables",
         Scope::Holders => "processes' descriptors",
         Scope::Namespaces => "network namespaces",
         Scope::Addresses => "namespaces' addresses",
-        Scope::Events => "sources of events; opens and closes are polled for",
+        Scope::Events => "kinds of news that the kernel tells by itself",
     }
 }
 
@@ -135,6 +160,8 @@ fn document(examination: &Examination) -> Value {
             json!({"had": true, "disagreements": told})
         }
     };
+    let hooks = examination.events.hooks.iter();
+    let hooks: Vec<_> = hooks.map(|hook| json!({"name": hook.name, "refused": hook.refused})).collect();
     let gaps =
         serde_json::to_value(exporter::gaps_document(&examination.inventory.coverage)).unwrap_or_default();
     json!({
@@ -143,6 +170,7 @@ fn document(examination: &Examination) -> Value {
         "privileges": privileges,
         "protocols": protocols,
         "coverage": shares,
+        "events": {"source": examination.events.source.as_str(), "hooks": hooks},
         "gaps": gaps,
         "second_opinion": second_opinion,
     })

@@ -33,6 +33,7 @@ mod watcher;
 mod workload;
 
 pub use bpf::{Bpf, LoadError, Loader, Wanted, load};
+pub use events::source::{EventReport, HookState, UNTOLD, event_report};
 pub use pass::{Options, Sensor, kernel_protocols};
 pub use privileges::{Privilege, privileges};
 pub use process::Hashing;

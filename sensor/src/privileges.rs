@@ -13,7 +13,7 @@ pub struct Privilege {
     pub without: &'static str,
 }
 
-const USED: [(CapabilitySet, &str, &str); 4] = [
+const USED: [(CapabilitySet, &str, &str); 6] = [
     (
         CapabilitySet::DAC_READ_SEARCH,
         "CAP_DAC_READ_SEARCH",
@@ -32,8 +32,15 @@ const USED: [(CapabilitySet, &str, &str); 4] = [
     (
         CapabilitySet::NET_ADMIN,
         "CAP_NET_ADMIN",
-        "network namespaces in which no process lives are not found by the sockets that are left of them",
+        "network namespaces in which no process lives are not found by the sockets that are left of them, and opens of UDP \
+         and raw sockets are polled for",
     ),
+    (
+        CapabilitySet::BPF,
+        "CAP_BPF",
+        "opens and closes are polled for, and looking for holders takes longer the more descriptors there are",
+    ),
+    (CapabilitySet::PERFMON, "CAP_PERFMON", "the same"),
 ];
 
 /// What the sensor uses, held or not.

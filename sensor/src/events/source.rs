@@ -18,8 +18,40 @@ pub(crate) struct Source {
     pub(crate) announced: Announced,
     /// Children, programs and ends of processes that hold sockets.
     pub(crate) processes: bool,
-    /// What was refused, a sentence each.
-    refusals: Vec<String>,
+    hooks: Vec<HookState>,
+}
+
+/// A way by which the kernel tells what happens, and whether it lets us use it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookState {
+    /// As documentation of the kernel calls it.
+    pub name: String,
+    /// Why it is not in force; `None` where it is.
+    pub refused: Option<String>,
+}
+
+/// By what `serve` would learn here what happens between two looks.
+#[derive(Clone, Debug)]
+pub struct EventReport {
+    /// The step of the chain that is in force.
+    pub source: EventSource,
+    /// Kinds of news that are told, of those that are wanted.
+    pub share: Share,
+    /// What was tried.
+    pub hooks: Vec<HookState>,
+    /// What is polled for, and why.
+    pub gaps: Vec<Gap>,
+}
+
+/// What no event tells, whatever the kernel allows: it is seen at the next look.
+pub const UNTOLD: &str = "UDP sockets that the kernel binds when they first send, a bound UDP socket that is connected or \
+    disconnected, a descriptor that is sent to another process or closed while others keep it, a holder that changes its user, \
+    addresses in other network namespaces";
+
+/// Tries what the kernel allows. Nothing stays attached.
+pub fn event_report(loader: Loader) -> EventReport {
+    let (source, _) = Source::find(loader);
+    EventReport { source: source.word(), share: source.share(), gaps: source.gaps(), hooks: source.hooks }
 }
 
 /// Who tells.
@@ -59,35 +91,30 @@ pub(crate) struct Detached(Hook);
 impl Source {
     /// The best that there is, and the iterator where there is one.
     pub(crate) fn find(loader: Loader) -> (Self, Option<Files>) {
-        let mut refusals = Vec::new();
-        match with_bpf(loader, &mut refusals) {
-            Ok((source, files)) if source.announced.streams => {
-                return (Source { refusals, ..source }, files);
+        match with_bpf(loader) {
+            Ok((source, files)) if source.announced.streams => (source, files),
+            // Of what was loaded only the iterator is kept.
+            Ok((source, files)) => (Self::without_bpf(source.hooks), files),
+            Err(reason) => {
+                (Self::without_bpf(vec![HookState { name: "BPF".to_owned(), refused: Some(reason) }]), None)
             }
-            Ok((_, files)) => {
-                let (source, refusals) = (Self::without_bpf(&mut refusals), refusals);
-                return (Source { refusals, ..source }, files);
-            }
-            Err(reason) => refusals.push(format!("BPF: {reason}")),
         }
-        let source = Self::without_bpf(&mut refusals);
-        (Source { refusals, ..source }, None)
     }
 
     /// Without any.
     pub(crate) fn none() -> Self {
         let announced = Announced::default();
-        Source { teller: Teller::Nobody, announced, processes: false, refusals: Vec::new() }
+        Source { teller: Teller::Nobody, announced, processes: false, hooks: Vec::new() }
     }
 
-    fn without_bpf(refusals: &mut Vec<String>) -> Self {
-        match Perf::open(PERF_PAGES) {
-            Ok(perf) => Source { teller: Teller::Perf(Box::new(perf)), ..Source::none() },
-            Err(refusal) => {
-                refusals.push(refusal.to_string());
-                Source::none()
-            }
-        }
+    fn without_bpf(mut hooks: Vec<HookState>) -> Self {
+        let name = "perf sock:inet_sock_set_state".to_owned();
+        let (teller, refused) = match Perf::open(PERF_PAGES) {
+            Ok(perf) => (Teller::Perf(Box::new(perf)), None),
+            Err(refusal) => (Teller::Nobody, Some(refusal.to_string())),
+        };
+        hooks.push(HookState { name, refused });
+        Source { teller, hooks, ..Source::none() }
     }
 
     /// Takes what waits, at most so many events.
@@ -157,8 +184,10 @@ impl Source {
         if let Teller::Perf(_) = self.teller {
             reason = format!("a perf event calls for a look when a TCP socket opens; {reason}");
         }
-        for refusal in &self.refusals {
-            reason = format!("{reason}; {refusal}");
+        for HookState { name, refused } in &self.hooks {
+            if let Some(refusal) = refused {
+                reason = format!("{reason}; {name}: {refusal}");
+            }
         }
         vec![events_gap(&reason)]
     }
@@ -190,9 +219,13 @@ pub(crate) fn events_gap(reason: &str) -> Gap {
     }
 }
 
-fn with_bpf(loader: Loader, refusals: &mut Vec<String>) -> Result<(Source, Option<Files>), String> {
+fn with_bpf(loader: Loader) -> Result<(Source, Option<Files>), String> {
     let mut programs = ask(loader(Wanted::Events))?;
-    refusals.extend(programs.refused.iter().map(|(hook, reason)| format!("{hook}: {reason}")));
+    let in_force = programs.links.iter().map(|(hook, _)| HookState { name: hook.to_string(), refused: None });
+    let refused = programs.refused.iter();
+    let refused =
+        refused.map(|(hook, reason)| HookState { name: hook.to_string(), refused: Some(reason.clone()) });
+    let hooks = in_force.chain(refused).collect();
     let files = programs.files().ok();
     let ring = Ring::open(programs.events, &programs.lost)
         .map_err(|error| format!("the ring of events: {error}"))?;
@@ -208,5 +241,5 @@ fn with_bpf(loader: Loader, refusals: &mut Vec<String>) -> Result<(Source, Optio
     let attached =
         Attached { ring, waiting: programs.waiting, holders: programs.holders, links: programs.links };
     let teller = Teller::Bpf(Box::new(attached));
-    Ok((Source { teller, announced, processes, refusals: Vec::new() }, files))
+    Ok((Source { teller, announced, processes, hooks }, files))
 }
