@@ -109,10 +109,8 @@ static __always_inline struct place *take_place(void)
 
 static __always_inline void send(struct place *place, __u32 text)
 {
-	__u64 size = __builtin_offsetof(struct event_record, text) + (text & 2047);
+	__u64 size = __builtin_offsetof(struct event_record, text) + (text & TEXT_MASK);
 
-	if (size > sizeof(struct event_record))
-		size = sizeof(struct event_record);
 	if (bpf_ringbuf_output(&events, &place->event, size, 0))
 		lose();
 	__sync_lock_test_and_set(&place->taken, 0);
@@ -167,7 +165,7 @@ static __always_inline __u8 locks_of(struct sock *sk)
 	return BPF_CORE_READ_BITFIELD_PROBED(sk, sk_userlocks);
 }
 
-static __always_inline void describe_socket(struct socket_record *to, struct sock *sk, __u64 cookie)
+static __noinline void describe_socket(struct socket_record *to, struct sock *sk, __u64 cookie)
 {
 	struct net *net = BPF_CORE_READ(sk, __sk_common.skc_net.net);
 	__u8 locks = locks_of(sk);
@@ -268,7 +266,7 @@ static __always_inline __u32 describe_cgroup(char *text, __u32 at, struct task_s
 	return at;
 }
 
-static __always_inline void describe_task(struct event_record *event, struct task_struct *task)
+static __noinline void describe_task(struct event_record *event, struct task_struct *task)
 {
 	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
 
@@ -486,6 +484,86 @@ int released(struct bpf_sock *sk)
 	describe_task(&place->event, bpf_get_current_task_btf());
 	send(place, 0);
 	return 1;
+}
+
+/* The same by functions of the kernel, where it lets programs be attached to them, for when the root of the cgroups is
+ * out of reach. They tell the whole socket. */
+static __noinline void tell_whole(struct sock *sk, __u32 kind)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	__u64 cookie = bpf_get_socket_cookie(sk);
+	struct place *place;
+	__u8 yes = 1;
+
+	if (kind == CLOSED && bpf_map_delete_elem(&waiting, &cookie))
+		return;
+	place = take_place();
+	if (!place)
+		return;
+	describe_socket(&place->event.socket, sk, cookie);
+	place->event.socket.inode = inode_of(sk);
+	place->event.kind = kind;
+	if (kind == OPENED) {
+		bpf_map_update_elem(&waiting, &cookie, &yes, BPF_ANY);
+		remember_holder(task);
+		send(place, describe_process(&place->event, task));
+	} else {
+		describe_task(&place->event, task);
+		send(place, 0);
+	}
+}
+
+static __always_inline int bound_by_function(struct sock *sk, int failure)
+{
+	__u16 protocol = sk->sk_protocol;
+
+	if (!failure && sk->sk_type == SOCK_DGRAM && (protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE) &&
+	    sk->__sk_common.skc_num)
+		tell_whole(sk, OPENED);
+	return 0;
+}
+
+SEC("fexit/__inet_bind")
+int BPF_PROG(function_bound4, struct sock *sk, const void *address, int length, __u32 flags, int failure)
+{
+	return bound_by_function(sk, failure);
+}
+
+SEC("fexit/__inet6_bind")
+int BPF_PROG(function_bound6, struct sock *sk, const void *address, int length, __u32 flags, int failure)
+{
+	return bound_by_function(sk, failure);
+}
+
+static __always_inline int created_by_function(struct socket *socket, int kernels, int failure)
+{
+	struct sock *sk = socket->sk;
+
+	if (!failure && !kernels && sk && sk->sk_type == SOCK_RAW)
+		tell_whole(sk, OPENED);
+	return 0;
+}
+
+SEC("fexit/inet_create")
+int BPF_PROG(function_made4, struct net *net, struct socket *socket, int protocol, int kernels, int failure)
+{
+	return created_by_function(socket, kernels, failure);
+}
+
+SEC("fexit/inet6_create")
+int BPF_PROG(function_made6, struct net *net, struct socket *socket, int protocol, int kernels, int failure)
+{
+	return created_by_function(socket, kernels, failure);
+}
+
+SEC("fentry/inet_release")
+int BPF_PROG(function_released, struct socket *socket)
+{
+	struct sock *sk = socket->sk;
+
+	if (sk)
+		tell_whole(sk, CLOSED);
+	return 0;
 }
 
 static __always_inline void tell_process(struct task_struct *task, __u32 kind)

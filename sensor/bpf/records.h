@@ -7,6 +7,9 @@
 /* Paths of the program and of the cgroup, each as components from the leaf up, each ended by a zero. */
 #define TEXT_ROOM 1024
 #define COMPONENT 256
+/* Twice as much, so that a masked length is within bounds by itself: compilers move comparisons to where a verifier does
+ * not follow. */
+#define TEXT_MASK 2047
 
 struct socket_record {
 	__u64 cookie;
@@ -73,7 +76,7 @@ struct event_record {
 	__u8 reserved[7];
 	char name[16];
 	struct socket_record socket;
-	char text[TEXT_ROOM + COMPONENT];
+	char text[TEXT_MASK + 1];
 };
 
 enum event_kind {

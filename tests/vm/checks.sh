@@ -113,6 +113,54 @@ opened_differs() {
     metric '^portledger_opened_total{protocol="tcp"} ' >/tmp/after && ! cmp -s /tmp/before /tmp/after
 }
 
+check_doctor_says_that_events_are_told() {
+    portledger doctor --format json | jq -c .events | tee /tmp/events
+    jq -e '.source == "bpf" and all(.hooks[]; .refused == null)' /tmp/events
+}
+
+check_serve_counts_what_lives_for_a_moment() {
+    serve_up
+    counts_moments
+}
+
+# In a cgroup namespace of its own the root of the cgroups is out of reach, and functions of the kernel tell instead.
+check_serve_counts_moments_by_functions() {
+    mkdir -p /sys/fs/cgroup/low
+    in_low unshare_all -C portledger doctor --format json | jq -c .events | tee /tmp/events
+    jq -e '.source == "bpf" and all(.hooks[] | select(.name | test("^f(entry|exit)/")); .refused == null)
+        and any(.hooks[]; .name | test("^fexit/"))' /tmp/events
+    serve_up in_low unshare_all -C
+    counts_moments
+}
+
+in_low() {
+    sh -c 'echo $$ >/sys/fs/cgroup/low/cgroup.procs; exec "$@"' - "$@"
+}
+
+# Each of ten TCP and ten UDP sockets, open for some milliseconds, is counted once.
+counts_moments() {
+    metric '^portledger_event_source{source="bpf"} 1'
+    for kind in tcp udp; do
+        metric "^portledger_opened_total{protocol=\"$kind\"} " | sed 's/.* //' >/tmp/opened.$kind
+        metric "^portledger_closed_total{protocol=\"$kind\"} " | sed 's/.* //' >/tmp/closed.$kind
+    done
+    for moment in 1 2 3 4 5 6 7 8 9 10; do
+        socat -u TCP4-LISTEN:703$((moment % 10)),reuseaddr,accept-timeout=0.02 OPEN:/dev/null 2>/dev/null || true
+        timeout 0.2 socat -u UDP4-RECV:704$((moment % 10)) OPEN:/dev/null 2>/dev/null || true
+    done
+    until_true counted tcp 10
+    until_true counted udp 10
+    metric '^portledger_(opened|closed|events_lost)_total.*[1-9]$' || true
+}
+
+# counted PROTOCOL MORE: so many more opened and closed than before.
+counted() {
+    for what in opened closed; do
+        now=$(metric "^portledger_${what}_total{protocol=\"$1\"} " | sed 's/.* //')
+        [ "$now" -eq $(($(cat /tmp/$what.$1) + $2)) ] || return 1
+    done
+}
+
 # Not to be called where its status is asked for: there a shell lets `set -e` go, in the check as well.
 one() {
     set +e

@@ -91,6 +91,8 @@ put_root() {
     for program in "${PROGRAMS[@]}"; do
         put_program "$root" "$(PATH=$PATH:/usr/sbin:/sbin command -v "$program")" "$program"
     done
+    # That of busybox has no cgroup namespaces.
+    put_program "$root" "$(command -v unshare)" unshare_all
     put_program "$root" "$portledger" portledger
     put_modules "$kernel" "$root" "$release"
     cp "$kernel/boot/config-$release" "$root/boot/config"

@@ -75,9 +75,9 @@ ss_rows() {
     }' | sort -u
 }
 
-# The daemon, in the background until the check ends; returns once its first inventory has arrived.
+# serve_up [THROUGH...]: the daemon, in the background until the check ends; returns once its first inventory has arrived.
 serve_up() {
-    portledger serve >/tmp/serve.log 2>&1 &
+    "$@" portledger serve >/tmp/serve.log 2>&1 &
     serve=$!
     trap serve_down EXIT
     until_true serves_or_is_gone

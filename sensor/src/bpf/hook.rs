@@ -23,6 +23,16 @@ pub(crate) enum Hook {
     RawCreated,
     /// A UDP or raw socket is closed.
     Released,
+    /// UDP: a port was given, over IPv4; by a function of the kernel.
+    FunctionBound4,
+    /// The same over IPv6.
+    FunctionBound6,
+    /// A raw socket was made, over IPv4; by a function of the kernel.
+    FunctionMade4,
+    /// The same over IPv6.
+    FunctionMade6,
+    /// A UDP or raw socket is closed; by a function of the kernel.
+    FunctionReleased,
     /// A process that holds a socket has a child.
     Forked,
     /// One executes another program.
@@ -38,7 +48,18 @@ pub(super) enum Attach {
     Tracepoint(&'static str),
     CgroupSocket(CgroupAttach),
     CgroupAddress(CgroupAttach),
+    FunctionEntry(&'static str),
+    FunctionExit(&'static str),
 }
+
+/// What the hooks of the cgroups tell, told by functions: only where one of those is refused.
+pub(super) const INSTEAD_OF_CGROUPS: [Hook; 5] = [
+    Hook::FunctionReleased,
+    Hook::FunctionBound4,
+    Hook::FunctionBound6,
+    Hook::FunctionMade4,
+    Hook::FunctionMade6,
+];
 
 impl Hook {
     /// In the order in which they are attached: what notes something for another one comes first.
@@ -67,6 +88,11 @@ impl Hook {
             Hook::Bound6 => "bound6",
             Hook::RawCreated => "raw_created",
             Hook::Released => "released",
+            Hook::FunctionBound4 => "function_bound4",
+            Hook::FunctionBound6 => "function_bound6",
+            Hook::FunctionMade4 => "function_made4",
+            Hook::FunctionMade6 => "function_made6",
+            Hook::FunctionReleased => "function_released",
             Hook::Forked => "process_forked",
             Hook::Executed => "process_executed",
             Hook::Exited => "process_exited",
@@ -83,6 +109,11 @@ impl Hook {
             Hook::Bound6 => Attach::CgroupSocket(CgroupAttach::PostBind6),
             Hook::RawCreated => Attach::CgroupSocket(CgroupAttach::SockCreate),
             Hook::Released => Attach::CgroupSocket(CgroupAttach::SockRelease),
+            Hook::FunctionBound4 => Attach::FunctionExit("__inet_bind"),
+            Hook::FunctionBound6 => Attach::FunctionExit("__inet6_bind"),
+            Hook::FunctionMade4 => Attach::FunctionExit("inet_create"),
+            Hook::FunctionMade6 => Attach::FunctionExit("inet6_create"),
+            Hook::FunctionReleased => Attach::FunctionEntry("inet_release"),
             Hook::Forked => Attach::Tracepoint("sched_process_fork"),
             Hook::Executed => Attach::Tracepoint("sched_process_exec"),
             Hook::Exited => Attach::Tracepoint("sched_process_exit"),
@@ -105,6 +136,11 @@ impl Hook {
             Hook::Bound6 => "cgroup/post_bind6",
             Hook::RawCreated => "cgroup/sock_create",
             Hook::Released => "cgroup/sock_release",
+            Hook::FunctionBound4 => "fexit/__inet_bind",
+            Hook::FunctionBound6 => "fexit/__inet6_bind",
+            Hook::FunctionMade4 => "fexit/inet_create",
+            Hook::FunctionMade6 => "fexit/inet6_create",
+            Hook::FunctionReleased => "fentry/inet_release",
             Hook::Forked => "tp_btf/sched_process_fork",
             Hook::Executed => "tp_btf/sched_process_exec",
             Hook::Exited => "tp_btf/sched_process_exit",

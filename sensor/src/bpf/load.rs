@@ -1,7 +1,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use aya::maps::Map;
-use aya::programs::{BtfTracePoint, CgroupSock, CgroupSockAddr, Iter, ProgramError};
+use aya::programs::{BtfTracePoint, CgroupSock, CgroupSockAddr, FEntry, FExit, Iter, ProgramError};
 use aya::{Btf, Ebpf, EbpfLoader};
 use rustix::fs::{Access, AtFlags, accessat, stat};
 use rustix::io::Errno;
@@ -9,7 +9,7 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, 
 
 use super::choice::Wanted;
 use super::handover::{Attached, Loaded, hand_over};
-use super::hook::{Attach, Hook};
+use super::hook::{Attach, Hook, INSTEAD_OF_CGROUPS};
 use crate::sys::bpf::{self, Whose};
 
 /// clang's output for `portledger.bpf.c`, made by `make bpf`.
@@ -40,6 +40,13 @@ pub(super) fn load_all(hooks: &[Hook]) -> Result<Loaded, String> {
     for &hook in hooks {
         let link = attach(&mut ebpf, hook, &btf, cgroup.as_ref());
         attached.push(Attached { hook, link });
+    }
+    let cgroup_is_refused = |attached: &Attached| attached.hook.is_of_cgroup() && attached.link.is_err();
+    if attached.iter().any(cgroup_is_refused) {
+        for hook in INSTEAD_OF_CGROUPS {
+            let link = attach(&mut ebpf, hook, &btf, cgroup.as_ref());
+            attached.push(Attached { hook, link });
+        }
     }
     let program: Option<&Iter> =
         ebpf.program(Hook::Files.program()).and_then(|program| program.try_into().ok());
@@ -97,6 +104,16 @@ fn attach(
             program.load().map_err(refused)?;
             bpf::attach_to_cgroup(program.fd().map_err(wrong)?.as_fd(), cgroup?.as_fd(), place)
         }
+        Attach::FunctionEntry(name) => {
+            let program: &mut FEntry = program.try_into().map_err(wrong)?;
+            program.load(name, btf).map_err(refused)?;
+            bpf::attach_trace(program.fd().map_err(wrong)?.as_fd())
+        }
+        Attach::FunctionExit(name) => {
+            let program: &mut FExit = program.try_into().map_err(wrong)?;
+            program.load(name, btf).map_err(refused)?;
+            bpf::attach_trace(program.fd().map_err(wrong)?.as_fd())
+        }
     };
     link.map_err(|errno| format!("attaching: {errno}"))
 }
@@ -122,22 +139,29 @@ fn mount_unified() -> Result<OwnedFd, Errno> {
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
 }
 
-/// An error with all that caused it, without what a verifier wrote of it beyond its first lines.
+/// An error with all that caused it, each once, and of what a verifier wrote the first lines.
 fn chain(error: &dyn std::error::Error) -> String {
-    let mut told = first_lines(&error.to_string());
-    let mut next = error.source();
+    let mut told: Vec<String> = Vec::new();
+    let mut next = Some(error);
     while let Some(cause) = next {
-        let cause_told = first_lines(&cause.to_string());
-        if !told.ends_with(&cause_told) {
-            told = format!("{told}: {cause_told}");
+        let cause_told = lines_that_tell(&cause.to_string().replace(" Verifier output: ", ""));
+        if !told.iter().any(|before| before.contains(&cause_told)) {
+            told.push(cause_told);
         }
         next = cause.source();
     }
-    told
+    told.join(": ")
 }
 
-fn first_lines(text: &str) -> String {
-    const MOST: usize = 300;
-    let line: String = text.lines().take(3).collect::<Vec<_>>().join("; ");
-    line.chars().take(MOST).collect()
+/// Of a message of many lines, which is what a verifier wrote, the last before its statistics: they tell what is wrong.
+fn lines_that_tell(text: &str) -> String {
+    const MOST: usize = 400;
+    let statistics = ["processed ", "verification time ", "stack depth "];
+    let lines = text.lines().filter(|line| !statistics.iter().any(|start| line.starts_with(start)));
+    let lines: Vec<&str> = lines.filter(|line| !line.trim().is_empty()).collect();
+    let told = match lines[..] {
+        [first, .., before, last] => format!("{first} … {before}; {last}"),
+        _ => lines.join("; "),
+    };
+    told.chars().take(MOST).collect()
 }

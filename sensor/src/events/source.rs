@@ -184,12 +184,23 @@ impl Source {
         if let Teller::Perf(_) = self.teller {
             reason = format!("a perf event calls for a look when a TCP socket opens; {reason}");
         }
-        for HookState { name, refused } in &self.hooks {
-            if let Some(refusal) = refused {
-                reason = format!("{reason}; {name}: {refusal}");
-            }
+        for (refusal, hooks) in self.refusals() {
+            reason = format!("{reason}; {}: {refusal}", hooks.join(", "));
         }
         vec![events_gap(&reason)]
+    }
+
+    /// Why something was refused, and what for the same reason.
+    fn refusals(&self) -> Vec<(&str, Vec<&str>)> {
+        let mut refusals: Vec<(&str, Vec<&str>)> = Vec::new();
+        for HookState { name, refused } in &self.hooks {
+            let Some(refusal) = refused else { continue };
+            match refusals.iter_mut().find(|(known, _)| known == refusal) {
+                Some((_, hooks)) => hooks.push(name),
+                None => refusals.push((refusal, vec![name])),
+            }
+        }
+        refusals
     }
 
     /// Whether all that was attached still is.
@@ -233,9 +244,12 @@ fn with_bpf(loader: Loader) -> Result<(Source, Option<Files>), String> {
     let announced = Announced {
         // What opened is read from its process: without the iterator nothing can be told of it.
         streams: has(&[Hook::StreamState]) && files.is_some(),
-        datagrams: has(&[Hook::AskedPort4, Hook::AskedPort6, Hook::Bound4, Hook::Bound6, Hook::Released])
-            && files.is_some(),
-        raw: has(&[Hook::RawCreated, Hook::Released]) && files.is_some(),
+        datagrams: files.is_some()
+            && (has(&[Hook::AskedPort4, Hook::AskedPort6, Hook::Bound4, Hook::Bound6, Hook::Released])
+                || has(&[Hook::FunctionBound4, Hook::FunctionBound6, Hook::FunctionReleased])),
+        raw: files.is_some()
+            && (has(&[Hook::RawCreated, Hook::Released])
+                || has(&[Hook::FunctionMade4, Hook::FunctionMade6, Hook::FunctionReleased])),
     };
     let processes = has(&[Hook::Forked, Hook::Executed, Hook::Exited]);
     let attached =
