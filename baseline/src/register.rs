@@ -1,7 +1,7 @@
 mod rejudge;
 mod saved;
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -191,12 +191,14 @@ impl Register {
 
     /// The open drifts, gravest and oldest first.
     pub fn drifts(&self) -> impl Iterator<Item = &Drift> {
-        let mut drifts: Vec<&Drift> = self.open.values().map(|drift| &**drift).collect();
-        drifts.sort_by(|one, other| {
-            let gravity = other.finding.severity.cmp(&one.finding.severity);
-            gravity.then_with(|| one.age_key().cmp(&other.age_key()))
-        });
+        let mut drifts: Vec<&Drift> = self.unordered().collect();
+        drifts.sort_unstable_by(|one, other| one.by_gravity(other));
         drifts.into_iter()
+    }
+
+    /// The open drifts in no order: for whoever counts them, or wants only the first few.
+    pub fn unordered(&self) -> impl Iterator<Item = &Drift> {
+        self.open.values().map(|drift| &**drift)
     }
 
     /// The open drift of this id.
@@ -476,6 +478,12 @@ impl Drift {
     /// It is there now, as far as the last update saw.
     pub fn is_present(&self) -> bool {
         self.gone_since.is_none()
+    }
+
+    /// The gravest and oldest come first; none is equal to another of a register.
+    pub fn by_gravity(&self, other: &Drift) -> Ordering {
+        let gravity = other.finding.severity.cmp(&self.finding.severity);
+        gravity.then_with(|| self.age_key().cmp(&other.age_key()))
     }
 
     fn age_key(&self) -> (DriftKind, SystemTime, &DriftId) {

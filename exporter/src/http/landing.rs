@@ -50,7 +50,8 @@ fn glance(page: &mut String, pass: &JudgedPass) {
 }
 
 fn drifts(snapshot: &Snapshot) -> String {
-    let of = |severity| snapshot.register.drifts().filter(|drift| drift.finding.severity == severity).count();
+    let of =
+        |severity| snapshot.register.unordered().filter(|drift| drift.finding.severity == severity).count();
     let counts = Severity::ALL.into_iter().rev().map(|severity| format!("{} {severity}", of(severity)));
     counts.collect::<Vec<_>>().join(", ")
 }

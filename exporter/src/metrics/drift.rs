@@ -1,3 +1,4 @@
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::time::SystemTime;
@@ -28,7 +29,7 @@ pub(super) const PER_DRIFT: [&str; 3] = [DRIFT_INFO.name, DRIFT_PRESENT.name, DR
 
 /// One line of `portledger_drift_info`: a drift, or many that differ in port alone.
 struct Line<'a> {
-    /// The first of them.
+    /// The gravest and oldest of them.
     drift: &'a Drift,
     many: bool,
     present: bool,
@@ -36,11 +37,16 @@ struct Line<'a> {
 }
 
 pub(super) fn series(register: &Register) -> DriftSeries {
-    let drifts: Vec<&Drift> = register.drifts().collect();
-    let told = collapse(&drifts);
+    let drifts: Vec<&Drift> = register.unordered().collect();
+    let mut told = collapse(&drifts);
     let above = told.len().saturating_sub(MAX_DRIFTS);
+    if above > 0 {
+        told.select_nth_unstable_by(MAX_DRIFTS, Line::by_gravity);
+        told.truncate(MAX_DRIFTS);
+    }
+    told.sort_unstable_by(Line::by_gravity);
     let (mut info, mut present, mut first_seen) = (Vec::new(), Vec::new(), Vec::new());
-    for line in &told[..told.len() - above] {
+    for line in &told {
         let labels = line.labels();
         let id = if line.many { group_id(&labels) } else { line.drift.id().to_string() };
         present.push(Sample::owned([id.clone()], truth(line.present)));
@@ -69,6 +75,10 @@ fn aggregate(drifts: &[&Drift], mut counts: BTreeMap<(DriftKind, Severity), usiz
 }
 
 impl Line<'_> {
+    fn by_gravity(&self, other: &Self) -> Ordering {
+        self.drift.by_gravity(other.drift)
+    }
+
     /// Everything but the id.
     fn labels(&self) -> [String; 11] {
         let finding = &self.drift.finding;
@@ -89,8 +99,8 @@ impl Line<'_> {
     }
 }
 
-/// Makes one of those that differ in port alone where they are many, at the place of the first. Most are never written
-/// as labels, so they are told apart without.
+/// Makes one of those that differ in port alone where they are many. Most are never written as labels, so they are told
+/// apart without.
 fn collapse<'a>(drifts: &[&'a Drift]) -> Vec<Line<'a>> {
     let hasher = RandomState::new();
     let keys: Vec<u64> = drifts.iter().map(|drift| hasher.hash_one(without_port(drift))).collect();
@@ -105,6 +115,9 @@ fn collapse<'a>(drifts: &[&'a Drift]) -> Vec<Line<'a>> {
             Some(group) => {
                 group.present |= line.present;
                 group.first_seen = group.first_seen.min(line.first_seen);
+                if drift.by_gravity(group.drift).is_lt() {
+                    group.drift = drift;
+                }
             }
             None => {
                 places.insert(key, told.len());

@@ -41,6 +41,13 @@ impl Serving {
         line.trim_end().to_owned()
     }
 
+    /// `RssAnon` and `RssFile`.
+    pub(crate) fn resident(&self) -> String {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let lines = status.lines().filter(|line| line.starts_with("RssAnon") || line.starts_with("RssFile"));
+        lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join(", ")
+    }
+
     pub(crate) fn send(&self, signal: Signal) {
         let pid = Pid::from_raw(self.process.id().cast_signed()).unwrap();
         kill_process(pid, signal).unwrap();
