@@ -3,7 +3,7 @@
 use baseline::edit::{add, remove, render};
 use baseline::{
     AddressPattern, Approval, Baseline, Before, HostPattern, Listen, NetNsPattern, Pattern, PortPattern,
-    ProgramPattern, User, Verdict, When, assess, learn, propose, reassess,
+    ProgramPattern, Register, User, Verdict, When, assess, learn, propose, reassess,
 };
 use inventory::{NetNsKind, ProgramFile, Protocol, RawText, Reach, Unattributed};
 use proptest::collection::vec;
@@ -377,5 +377,36 @@ proptest! {
         let known = Before { inventory: &inventory, assessment: &assessment, accounts: &accounts };
         let expected = assess(&after, &policy, &accounts, world.now);
         prop_assert_eq!(reassess(known, &after, &policy, &accounts, world.now), expected);
+    }
+
+    #[test]
+    fn a_register_kept_by_what_differs_is_one_kept_by_all(
+        kinds in vec(socket(), 1..4),
+        steps in vec((vec(twin(), 0..3), vec(0_usize..8, 0..3), 0_u64..4), 1..8),
+    ) {
+        let mut world = world_of(&[]);
+        world.baseline("[[approval]]\nid = \"a\"\nlisten = \"tcp/*:22\"\nprogram = \"/usr/sbin/sshd\"\nreach = \"private\"\n");
+        let (policy, accounts) = (world.policy(), world.accounts.clone());
+        let (mut by_all, mut by_difference) = (Register::default(), Register::default());
+        let mut inventory = world.inventory();
+        let mut assessment = assess(&inventory, &policy, &accounts, world.now);
+        for (opens, closes, seconds) in steps {
+            opens.into_iter().for_each(|twin| listening_as(&mut world, &kinds, twin));
+            for place in closes {
+                if place < world.listeners.len() {
+                    world.listeners.remove(place);
+                }
+            }
+            world.later(seconds);
+            let (after, now) = (world.inventory(), world.now);
+            let whole = assess(&after, &policy, &accounts, now);
+            let expected = by_all.update(&after, &whole, &policy, &accounts, now);
+            let before = Before { inventory: &inventory, assessment: &assessment, accounts: &accounts };
+            assessment = reassess(before, &after, &policy, &accounts, now);
+            inventory = after;
+            let happened = by_difference.update(&inventory, &assessment, &policy, &accounts, now);
+            prop_assert_eq!(happened, expected);
+            prop_assert_eq!(&by_difference, &by_all);
+        }
     }
 }
