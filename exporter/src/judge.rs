@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use crate::AccountBook;
 use crate::event_log::Entry;
+use crate::frames::Packet;
 use crate::muffler::Muffler;
 use crate::passing::passing;
 use crate::rules::Rules;
@@ -20,7 +21,7 @@ use crate::snapshot::{Documents, JudgedPass, SensorStatus, Snapshot};
 /// What the judge is asked to do.
 pub(crate) enum Work {
     /// Take a packet of the sensor.
-    Frame(Vec<u8>),
+    Frame(Packet),
     /// Read configuration and baseline again.
     Reload,
     /// Look whether time alone has changed something.

@@ -16,10 +16,12 @@ use crate::snapshot::Snapshot;
 use crate::state::StateError;
 use crate::{daemon, frames};
 
-/// How many frames wait for the judge before no more are read.
-const INBOX: usize = 256;
+/// How many frames wait for the judge before no more are read, as far as there is room for their bytes.
+const INBOX: usize = 65_536;
 /// How long answers under way may take once it is over.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// How long it may then take to judge and write down what came in, on a machine that is busy.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// What the exporter is started with.
 pub struct Options {
@@ -119,7 +121,7 @@ async fn serve(options: Options) -> Result<(), Error> {
         () = tick(inbox.clone(), told, Silence::new(Instant::now())) => Err(Error::Fault("judging")),
         () = signals.reload_until_told_to_end(inbox.clone()) => Ok(()),
     };
-    if tokio::time::timeout(FAREWELL, finish(inbox, judge_gone)).await.is_err() {
+    if tokio::time::timeout(LAST_WORDS, finish(inbox, judge_gone)).await.is_err() {
         warn!("what came in during the last moments may not be written down: the disk is slow");
     }
     ended

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use baseline::Register;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::event_log::{Entry, EventLog};
 use crate::muffler::Muffler;
@@ -20,8 +20,6 @@ pub(crate) const COVERAGE: &str = "coverage.json";
 const MAX_COVERAGE: u64 = 4096;
 /// How often a file that is replaced whole is written: what came since is lost by a kill.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The niceness of the thread that writes.
-const LEISURE: i32 = 10;
 /// How many events wait to be logged. Those for which there is no room are counted.
 const MAX_WAITING: usize = 65_536;
 
@@ -144,10 +142,6 @@ struct Writer {
 
 impl Writer {
     fn work(mut self) {
-        // What is served comes first. Where it may not step back, nothing is lost but that.
-        if let Err(error) = rustix::process::setpriority_process(None, LEISURE) {
-            debug!("the state folder is written as eagerly as all else: {error}");
-        }
         loop {
             let papers = self.desk.take(self.written.map(|written| written + PAUSE));
             if papers.register.is_some() || papers.coverage.is_some() {
