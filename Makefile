@@ -1,7 +1,7 @@
 # The recipes that people run are the ones that CI runs.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: test lint bench vm peers format clippy rules unit
+.PHONY: test lint bench vm peers format clippy object bpf rules unit
 
 # What the tests run against, and the program by which each is known to be there.
 PEERS := ss:iproute2 promtool:prometheus prometheus-alertmanager:prometheus-alertmanager nginx:nginx-light \
@@ -11,7 +11,7 @@ BENCH_PEERS := ss:iproute2 lsof:lsof netstat:net-tools
 VM_PEERS := qemu-system-x86_64:qemu-system-x86 cpio:cpio busybox:busybox-static ss:iproute2 socat:socat jq:jq bpftool:bpftool
 
 # Everything. Without root it runs what needs none; each test that is skipped names itself and why.
-test: peers format clippy rules unit
+test: peers format clippy object rules unit
 
 # Installs what is missing, as root only. Nothing is started by it where systemd does not run; where it runs, Debian
 # starts what it installs: install the packages beforehand if that is not wanted.
@@ -24,6 +24,19 @@ format:
 
 clippy:
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# The object stands beside its source, so that nobody needs clang to build. Other releases of clang give other bytes.
+bpf:
+	sensor/bpf/build.sh sensor/bpf/portledger.bpf.o
+
+object:
+	@if ! command -v clang >/dev/null; then echo "SKIP portledger.bpf.o: no clang (packages clang, llvm, libbpf-dev)"; \
+	elif ! clang --version | grep -q "version $$(cat sensor/bpf/clang-version)"; then \
+		echo "SKIP portledger.bpf.o: it was made by clang $$(cat sensor/bpf/clang-version)"; \
+	elif ! [ -e /usr/include/bpf/bpf_helpers.h ]; then echo "SKIP portledger.bpf.o: no libbpf (package libbpf-dev)"; \
+	else built=$$(mktemp); trap 'rm -f "$$built"' EXIT; sensor/bpf/build.sh "$$built"; \
+		cmp "$$built" sensor/bpf/portledger.bpf.o || \
+		{ echo "portledger.bpf.o is not what portledger.bpf.c gives: make bpf"; exit 1; }; fi
 
 rules:
 	@if command -v promtool >/dev/null; then \
