@@ -31,7 +31,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 20);
+	__uint(max_entries, 1 << 19);
 } events SEC(".maps");
 
 /* Sockets whose end is told by cgroup/sock_release, which tells no more of them than the cookie. */

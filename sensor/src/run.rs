@@ -12,6 +12,7 @@ use crate::bpf::{EventRecord, Loader};
 use crate::events::followed::Followed;
 use crate::events::heard::Heard;
 use crate::events::source::{Detached, Source, Taken, Teller, events_gap};
+use crate::sys::give_memory_back;
 use crate::telling::{Telling, Told};
 use crate::watcher::{Reconciled, Watcher};
 
@@ -83,6 +84,7 @@ pub fn run(mut sensor: Sensor, timing: Timing, output: &impl AsFd) -> Result<(),
         looked: Looked { ended: Instant::now(), took: began.elapsed() },
         look_at: None,
         told: Instant::now(),
+        checked: Instant::now(),
         told_whole: Instant::now(),
         taken: Instant::now(),
         lost: 0,
@@ -119,6 +121,8 @@ struct Run<'a> {
     /// When to look before it is time.
     look_at: Option<Instant>,
     told: Instant,
+    /// When it was last seen that all programs are attached.
+    checked: Instant,
     told_whole: Instant,
     /// When events were last taken.
     taken: Instant,
@@ -132,6 +136,7 @@ impl Run<'_> {
         self.brand(0);
         let closing = Closing { took: self.looked.took, ..Closing::default() };
         self.telling.look(None, &self.watcher.now, closing)?;
+        give_memory_back();
         Ok(())
     }
 
@@ -161,8 +166,11 @@ impl Run<'_> {
         if told != Told::NobodyReads && now >= self.next_look() {
             told = self.look()?;
         }
-        if told != Told::NobodyReads && self.told.elapsed() >= HEARTBEAT {
+        if self.checked.elapsed() >= HEARTBEAT {
+            self.checked = Instant::now();
             self.source.check()?;
+        }
+        if told != Told::NobodyReads && self.told.elapsed() >= HEARTBEAT {
             told = self.tell(&[])?;
         }
         // A reader that is behind is told everything at the next look.
@@ -181,7 +189,6 @@ impl Run<'_> {
 
     fn look(&mut self) -> Result<Told, RunError> {
         self.look_at = None;
-        self.source.check()?;
         let known = self.followed();
         let lost_before = std::mem::take(&mut self.lost_since_look);
         let began = Instant::now();
@@ -209,6 +216,8 @@ impl Run<'_> {
         if whole {
             self.told_whole = self.told;
         }
+        drop(before);
+        give_memory_back();
         passed.extend(self.watcher.take(records));
         if told == Told::Whole && !passed.is_empty() { self.tell(&passed) } else { Ok(told) }
     }

@@ -9,7 +9,7 @@ const BUSY: u32 = 1 << 31;
 const DISCARDED: u32 = 1 << 30;
 const HEADER: usize = 8;
 /// Bytes of the ring in portledger.bpf.c.
-const SIZE: usize = 1 << 20;
+const SIZE: usize = 1 << 19;
 
 /// The ring that the programs write events into (Documentation/bpf/ringbuf.rst of the kernel).
 #[derive(Debug)]
