@@ -38,9 +38,12 @@ pub(crate) struct FileRecord {
     pub(crate) socket: SocketRecord,
 }
 
-const RECORD: usize = 32 + 88;
+pub(super) const RECORD: usize = 32 + 88;
 /// Of what the kernel gathers before it hands it out (BPF_ITER_MAX_SEQ of kernel/bpf/bpf_iter.c is eight pages).
 const CHUNK: usize = 64 << 10;
+/// The kernel breaks off after a million files of which it had nothing to tell (MAX_ITER_OBJECTS there), to be asked
+/// again: so often at most.
+const MOST_BREAKS: u32 = 10_000;
 
 /// The iterator over the files of all tasks.
 #[derive(Debug)]
@@ -95,7 +98,11 @@ fn is_ours(id: u32) -> Option<OwnedFd> {
 }
 
 fn read(pass: OwnedFd) -> io::Result<Vec<FileRecord>> {
-    let mut pass = File::from(pass);
+    read_all(File::from(pass))
+}
+
+pub(super) fn read_all(mut pass: impl Read) -> io::Result<Vec<FileRecord>> {
+    let mut breaks = 0;
     let mut records = Vec::new();
     let mut buffer = vec![0; CHUNK];
     let mut kept = 0;
@@ -104,6 +111,10 @@ fn read(pass: OwnedFd) -> io::Result<Vec<FileRecord>> {
             Ok(0) => break,
             Ok(length) => kept + length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && breaks < MOST_BREAKS => {
+                breaks += 1;
+                continue;
+            }
             Err(error) => return Err(error),
         };
         let whole = length - length % RECORD;
@@ -114,7 +125,7 @@ fn read(pass: OwnedFd) -> io::Result<Vec<FileRecord>> {
     if kept == 0 { Ok(records) } else { Err(io::Error::from(io::ErrorKind::UnexpectedEof)) }
 }
 
-fn parse(bytes: &[u8]) -> Option<FileRecord> {
+pub(super) fn parse(bytes: &[u8]) -> Option<FileRecord> {
     let mut reader = Reader(bytes);
     let kind = match reader.u32()? {
         1 => FileKind::Socket,

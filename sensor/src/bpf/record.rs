@@ -185,7 +185,11 @@ impl EventRecord {
         let (program_length, cgroup_length) = (reader.u16()?, reader.u16()?);
         let [flags, ..] = reader.bytes::<8>()?;
         let name: [u8; 16] = reader.bytes()?;
-        let socket = reader.socket()?;
+        let mut socket = reader.socket()?;
+        if !socket.whole {
+            // It is accounted to whoever made it, who nearly always is who binds it.
+            socket.uid = uid;
+        }
         let program = reader.slice(program_length.into())?;
         let cgroup = reader.slice(cgroup_length.into())?;
         let kind = match kind {

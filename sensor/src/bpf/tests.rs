@@ -1,7 +1,11 @@
+mod bytes;
+mod layout;
+mod ring;
+
 use std::net::{TcpListener, UdpSocket};
 
 use super::handover::load_here;
-use super::*;
+use super::{Files, Hook, Ring};
 
 #[test]
 fn shows_what_it_sees() {
