@@ -385,10 +385,14 @@ static __always_inline int note_port_choice(struct bpf_sock_addr *context)
 	__u64 cookie;
 	__u8 yes = 1;
 
-	if (context->type == SOCK_DGRAM && !context->user_port) {
-		cookie = bpf_get_socket_cookie(context);
+	if (context->type != SOCK_DGRAM)
+		return 1;
+	cookie = bpf_get_socket_cookie(context);
+	if (context->user_port)
+		/* It may have asked for none before, and been refused. */
+		bpf_map_delete_elem(&portless, &cookie);
+	else
 		bpf_map_update_elem(&portless, &cookie, &yes, BPF_ANY);
-	}
 	return 1;
 }
 
@@ -672,40 +676,50 @@ static __always_inline void describe_file(struct file_record *to, struct bpf_ite
 	to->kernel_pid = task->tgid;
 }
 
-/* Whether a namespace is not told yet in this pass; it is from now on. */
+/* Whether a namespace is not told yet in this pass. */
 static __always_inline bool is_news(struct bpf_iter__task_file *context, __u64 netns)
 {
-	__u64 session = context->meta->session_id;
 	__u64 *last = bpf_map_lookup_elem(&met, &netns);
 
-	if (last && *last == session)
-		return false;
-	bpf_map_update_elem(&met, &netns, &session, BPF_ANY);
-	return true;
+	return !last || *last != context->meta->session_id;
 }
 
-static __always_inline void see_socket(struct bpf_iter__task_file *context, struct task_struct *task,
+/* Where a file's records find no room they are all dropped, and the file comes again: what was told of it is noted when
+ * all of them were written. */
+static __always_inline bool tell_file(struct bpf_iter__task_file *context, struct file_record *record)
+{
+	return !bpf_seq_write(context->meta->seq, record, sizeof(*record));
+}
+
+static __always_inline bool see_socket(struct bpf_iter__task_file *context, struct task_struct *task,
 				       struct file *file, struct sock *sk)
 {
 	struct net *net = sk->__sk_common.skc_net.net;
 	__u16 family = sk->__sk_common.skc_family;
 	struct file_record record = {};
 	__u64 netns = net->net_cookie;
+	__u64 session = context->meta->session_id;
+	bool news = is_news(context, netns);
 
-	if (is_news(context, netns)) {
+	if (news) {
 		describe_file(&record, context, task, NAMESPACE_SEEN);
 		record.socket.netns_cookie = netns;
 		record.socket.netns_inode = net->ns.inum;
 		record.socket.inode = file->f_inode->i_ino;
-		bpf_seq_write(context->meta->seq, &record, sizeof(record));
+		if (!tell_file(context, &record))
+			return false;
 	}
-	if ((family != AF_INET && family != AF_INET6) || !is_wanted(sk))
-		return;
-	describe_file(&record, context, task, SOCKET_HELD);
-	record.references = references_to(file);
-	describe_socket(&record.socket, sk, bpf_get_socket_cookie(sk));
-	record.socket.inode = file->f_inode->i_ino;
-	bpf_seq_write(context->meta->seq, &record, sizeof(record));
+	if ((family == AF_INET || family == AF_INET6) && is_wanted(sk)) {
+		describe_file(&record, context, task, SOCKET_HELD);
+		record.references = references_to(file);
+		describe_socket(&record.socket, sk, bpf_get_socket_cookie(sk));
+		record.socket.inode = file->f_inode->i_ino;
+		if (!tell_file(context, &record))
+			return false;
+	}
+	if (news)
+		bpf_map_update_elem(&met, &netns, &session, BPF_ANY);
+	return true;
 }
 
 static __always_inline bool is_ring(struct file *file)
@@ -721,6 +735,23 @@ static __always_inline bool is_ring(struct file *file)
 __u64 last_session = 0;
 int last_task = 0;
 
+static __always_inline bool see_file(struct bpf_iter__task_file *context, struct task_struct *task,
+				     struct file *file)
+{
+	struct socket *socket = bpf_sock_from_file(file);
+	struct file_record record = {};
+	unsigned long magic;
+
+	if (socket)
+		return !socket->sk || see_socket(context, task, file, socket->sk);
+	magic = file->f_inode->i_sb->s_magic;
+	if (magic != NSFS_MAGIC && (magic != ANON_INODE_FS_MAGIC || !is_ring(file)))
+		return true;
+	describe_file(&record, context, task, magic == NSFS_MAGIC ? NAMESPACE_HELD : RING_HELD);
+	record.socket.inode = file->f_inode->i_ino;
+	return tell_file(context, &record);
+}
+
 /* Found by its name by those who want to share it: raise the number with every change of its records. */
 SEC("iter/task_file")
 int portledger_v1(struct bpf_iter__task_file *context)
@@ -728,30 +759,17 @@ int portledger_v1(struct bpf_iter__task_file *context)
 	struct file *file = context->file;
 	struct task_struct *task = context->task;
 	struct file_record record = {};
-	struct socket *socket;
-	struct sock *sk;
-	unsigned long magic;
 
 	if (!file || !task)
 		return 0;
 	if (last_task != task->pid || last_session != context->meta->session_id) {
+		describe_file(&record, context, task, TASK_SEEN);
+		if (!tell_file(context, &record))
+			return 0;
+	}
+	if (see_file(context, task, file)) {
 		last_task = task->pid;
 		last_session = context->meta->session_id;
-		describe_file(&record, context, task, TASK_SEEN);
-		bpf_seq_write(context->meta->seq, &record, sizeof(record));
 	}
-	socket = bpf_sock_from_file(file);
-	if (socket) {
-		sk = socket->sk;
-		if (sk)
-			see_socket(context, task, file, sk);
-		return 0;
-	}
-	magic = file->f_inode->i_sb->s_magic;
-	if (magic != NSFS_MAGIC && (magic != ANON_INODE_FS_MAGIC || !is_ring(file)))
-		return 0;
-	describe_file(&record, context, task, magic == NSFS_MAGIC ? NAMESPACE_HELD : RING_HELD);
-	record.socket.inode = file->f_inode->i_ino;
-	bpf_seq_write(context->meta->seq, &record, sizeof(record));
 	return 0;
 }
