@@ -1,6 +1,6 @@
 //! Namespaces that no process lives in and no path names: a descriptor of some process alone keeps them alive.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -18,6 +18,9 @@ use crate::sys;
 
 /// Namespaces that are new in one pass beyond which no more are noted: 16 times what a pass visits by default.
 const NOTED: usize = 16_384;
+
+/// Sockets noted of one namespace: whoever has the first may have it for a moment only, as somebody who asks it the same.
+const WAYS: u8 = 3;
 
 /// include/uapi/linux/pidfd.h, since Linux 6.9, as `O_EXCL`.
 const PIDFD_THREAD: PidfdFlags = PidfdFlags::from_bits_retain(OFlags::EXCL.bits());
@@ -52,11 +55,20 @@ impl Leads {
     /// Those among descriptors that the kernel told, which tells the namespace with them.
     pub(crate) fn told(seen: &Visits, files: &[FileRecord]) -> Self {
         let mut leads = Leads::beyond(seen);
+        let known = leads.cookies.clone();
+        let mut ways: HashMap<u64, u8> = HashMap::new();
         for file in files.iter().filter(|file| file.pid != 0) {
             let lead = Descriptor { pid: file.pid, tid: file.tid, fd: file.fd };
             match file.kind {
-                FileKind::NamespaceSeen if leads.cookies.insert(file.socket.netns_cookie) => {
-                    leads.sockets.push(lead);
+                FileKind::NamespaceSeen | FileKind::Socket if !known.contains(&file.socket.netns_cookie) => {
+                    let ways = ways.entry(file.socket.netns_cookie).or_default();
+                    if *ways < WAYS && leads.sockets.len() < NOTED {
+                        *ways += 1;
+                        leads.cookies.insert(file.socket.netns_cookie);
+                        leads.sockets.push(lead);
+                    } else if *ways == 0 {
+                        leads.beyond += 1;
+                    }
                 }
                 FileKind::NamespaceHeld if !seen.known.contains(&file.socket.inode) => {
                     leads.of_unknown_kind(lead, file.socket.inode);
