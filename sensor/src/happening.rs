@@ -8,6 +8,8 @@ use std::time::{Instant, SystemTime};
 
 use inventory::{Holder, Holders, Listener, NetNs, NetNsId, ProcessId, Unattributed};
 
+use rustix::io::Errno;
+
 use crate::Sensor;
 use crate::assemble;
 use crate::bpf::{EventRecord, FileKind, FileRecord, SocketRecord};
@@ -33,10 +35,16 @@ pub(crate) struct Held {
 }
 
 impl Sensor {
-    /// What a process holds now. Nothing where it has ended.
-    pub(crate) fn held_by(&mut self, pid: u32) -> Held {
-        let read = self.files.as_ref().map(|files| files.of_process(pid));
-        let files = read.and_then(Result::ok).unwrap_or_default();
+    /// What a process holds now: nothing where it has ended, `None` where the kernel does not tell of one alone.
+    pub(crate) fn held_by(&mut self, pid: u32) -> Option<Held> {
+        let files = match self.files.as_ref()?.of_process(pid) {
+            Ok(files) => files,
+            Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => Vec::new(),
+            Err(error) => {
+                tracing::debug!("what process {pid} holds is left to a look: {error}");
+                return None;
+            }
+        };
         let mut holds = self.holders.holds_in(&files, |_| true);
         let holds = holds.remove(&pid).unwrap_or_default();
         let holder = match holds.is_empty() {
@@ -45,7 +53,7 @@ impl Sensor {
         };
         let files =
             files.into_iter().filter(|file| file.kind == FileKind::Socket && file.pid == pid).collect();
-        Held { files, holds, holder }
+        Some(Held { files, holds, holder })
     }
 
     /// A listener as its socket and its holder are now.
@@ -89,13 +97,29 @@ impl Sensor {
     /// Whoever caused an event, by what is left of it.
     pub(crate) fn holder_of(&mut self, record: &EventRecord) -> Holders {
         let Some(pid) = record.pid else { return Holders::Unattributed(Unattributed::Exited) };
+        if record.start_nanos == 0 {
+            return self.holder_before(pid, record.boot_nanos);
+        }
         let id = ProcessId { pid, start_ticks: record.start_nanos / NANOS_PER_TICK };
         match self.holders.describe_now(id) {
-            Ok(holder) => Holders::Known(vec![holder]),
+            Ok(holder) => Holders::Known(vec![self.as_it_was(holder, record)]),
             Err(Unreadable::Gone | Unreadable::Denied | Unreadable::Failed { .. }) => {
                 Holders::Known(vec![Arc::new(self.holders.as_told(id, record))])
             }
         }
+    }
+
+    /// A process that is ending has given back its program, and later its cgroup, before it is gone.
+    pub(crate) fn as_it_was(&mut self, holder: Arc<Holder>, record: &EventRecord) -> Arc<Holder> {
+        let is_ending = holder.program.is_none() && record.program.is_some();
+        if is_ending { Arc::new(self.holders.as_told(holder.id, record)) } else { holder }
+    }
+
+    /// The process with this pid, if it is one that was there at that moment.
+    fn holder_before(&mut self, pid: u32, boot_nanos: u64) -> Holders {
+        let there = self.holders.id_of(pid).filter(|id| id.start_ticks <= boot_nanos / NANOS_PER_TICK);
+        let holder = there.and_then(|id| self.holders.describe_now(id).ok());
+        holder.map_or(Holders::Unattributed(Unattributed::Exited), |holder| Holders::Known(vec![holder]))
     }
 
     /// Describes sockets that came and went. A process that caused many is described once.
@@ -114,8 +138,15 @@ impl Sensor {
                 holders
             }
         };
-        let descriptor = record.pid.map(|pid| Descriptor { pid, tid: None, fd: u32::MAX });
-        self.listener(&record.socket, descriptor, holders, since)
+        // Where its process and its namespace are gone, so they are for all that came and went with it.
+        let netns = record.socket.netns_cookie;
+        let pid = record.pid.filter(|_| !self.vanished.contains(&netns));
+        let descriptor = pid.map(|pid| Descriptor { pid, tid: None, fd: u32::MAX });
+        let listener = self.listener(&record.socket, descriptor, holders, since);
+        if !self.surroundings.contains_key(&netns) && self.vanished.len() < MOST_NEW {
+            self.vanished.insert(netns);
+        }
+        listener
     }
 
     /// Whether an event is of a namespace that we look into, or of a process that we see.

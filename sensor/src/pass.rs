@@ -60,6 +60,8 @@ pub struct Sensor {
     pub(crate) kernel_pids: HashSet<u32>,
     /// What the last pass saw of each namespace with a cookie, but for its sockets.
     pub(crate) surroundings: HashMap<u64, Surroundings>,
+    /// Namespaces of passing sockets since then that were gone before they could be looked into.
+    pub(crate) vanished: HashSet<u64>,
     /// Why BPF is not used although it was asked for.
     pub(crate) without_bpf: Option<String>,
 }
@@ -103,6 +105,7 @@ impl Sensor {
             files,
             kernel_pids: HashSet::new(),
             surroundings: HashMap::new(),
+            vanished: HashSet::new(),
             without_bpf,
         })
     }
@@ -126,6 +129,7 @@ impl Sensor {
 
     fn remember_surroundings(&mut self, visits: &Visits, netns: Vec<NetNs>) {
         self.surroundings.clear();
+        self.vanished.clear();
         for (view, netns) in visits.views.iter().zip(netns) {
             if let NetNsId::Cookie(cookie) = netns.id {
                 let view = NamespaceView { sockets: Vec::new(), ..view.clone() };

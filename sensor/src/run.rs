@@ -1,5 +1,5 @@
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use inventory::frame::Closing;
 use inventory::{Discrepancies, Event};
@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use crate::Sensor;
 use crate::addresses::AddressChanges;
 use crate::bpf::{EventRecord, Loader};
+use crate::events::clock::Clock;
 use crate::events::followed::Followed;
 use crate::events::heard::Heard;
 use crate::events::source::{Detached, Source, Taken, Teller, events_gap};
@@ -27,7 +28,7 @@ const SHORTLY: Duration = Duration::from_millis(5);
 const MOST_EVENTS: usize = 8_192;
 /// A look that something called for is followed by so many times its own duration without another.
 const REST: u32 = 100;
-/// The same where events were lost.
+/// The same where events were lost, or tell too little to do without.
 const REST_AFTER_LOSS: u32 = 10;
 
 /// When a sensor looks, and what else tells it what happens.
@@ -69,27 +70,7 @@ pub fn run(mut sensor: Sensor, timing: Timing, output: &impl AsFd) -> Result<(),
         }
         None => Source::none(),
     };
-    let began = Instant::now();
-    let now = sensor.pass();
-    let addresses = AddressChanges::open()
-        .map_err(|errno| tracing::warn!("changes of addresses are polled for: {errno}"))
-        .ok();
-    let mut run = Run {
-        watcher: Watcher::new(sensor, now),
-        source,
-        heard: Heard::default(),
-        addresses,
-        telling: Telling::new(output.as_fd()),
-        timing,
-        looked: Looked { ended: Instant::now(), took: began.elapsed() },
-        look_at: None,
-        told: Instant::now(),
-        checked: Instant::now(),
-        told_whole: Instant::now(),
-        taken: Instant::now(),
-        lost: 0,
-        lost_since_look: 0,
-    };
+    let mut run = Run::new(sensor, source, timing, output.as_fd());
     run.begin()?;
     while run.step()? == Told::Whole {}
     Ok(())
@@ -121,16 +102,42 @@ struct Run<'a> {
     /// When to look before it is time.
     look_at: Option<Instant>,
     told: Instant,
-    /// When it was last seen that all programs are attached.
-    checked: Instant,
     told_whole: Instant,
+    /// When it was last seen that what tells events is in force.
+    checked: Instant,
     /// When events were last taken.
     taken: Instant,
     lost: u64,
     lost_since_look: u64,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    /// Looks for the first time.
+    fn new(mut sensor: Sensor, source: Source, timing: Timing, output: BorrowedFd<'a>) -> Self {
+        let began = Instant::now();
+        let now = sensor.pass();
+        let addresses = AddressChanges::open()
+            .map_err(|errno| tracing::warn!("changes of addresses are polled for: {errno}"))
+            .ok();
+        let ended = Instant::now();
+        Run {
+            watcher: Watcher::new(sensor, now),
+            source,
+            heard: Heard::default(),
+            addresses,
+            telling: Telling::new(output),
+            timing,
+            looked: Looked { ended, took: ended - began },
+            look_at: None,
+            told: ended,
+            told_whole: ended,
+            checked: ended,
+            taken: ended,
+            lost: 0,
+            lost_since_look: 0,
+        }
+    }
+
     fn begin(&mut self) -> Result<(), RunError> {
         self.follow_what_is_known();
         self.brand(0);
@@ -167,8 +174,7 @@ impl Run<'_> {
             told = self.look()?;
         }
         if self.checked.elapsed() >= HEARTBEAT {
-            self.checked = Instant::now();
-            self.source.check()?;
+            self.check()?;
         }
         if told != Told::NobodyReads && self.told.elapsed() >= HEARTBEAT {
             told = self.tell(&[])?;
@@ -179,6 +185,7 @@ impl Run<'_> {
 
     fn tell(&mut self, events: &[Event]) -> Result<Told, RunError> {
         self.told = Instant::now();
+        self.watcher.now.taken_at = SystemTime::now();
         let closing = Closing { took: self.looked.took, lost: self.lost, ..Closing::default() };
         let told = self.telling.events(events, &self.watcher.now, closing)?;
         if told == Told::Torn {
@@ -187,11 +194,17 @@ impl Run<'_> {
         Ok(told)
     }
 
+    fn check(&mut self) -> Result<(), RunError> {
+        self.checked = Instant::now();
+        Ok(self.source.check()?)
+    }
+
     fn look(&mut self) -> Result<Told, RunError> {
         self.look_at = None;
+        self.check()?;
         let known = self.followed();
         let lost_before = std::mem::take(&mut self.lost_since_look);
-        let began = Instant::now();
+        let (began, clock) = (Instant::now(), Clock::now());
         let announced = self.source.announced;
         let (source, heard) = (&mut self.source, &mut self.heard);
         let mut during = Taken::default();
@@ -202,7 +215,10 @@ impl Run<'_> {
         let Reconciled { before, discrepancies, mut passed, records } = reconciled;
         self.looked = Looked { ended: Instant::now(), took: began.elapsed() };
         self.lose(during.lost);
-        passed.extend(self.heard.looked(&mut self.watcher));
+        passed.extend(self.heard.looked(&mut self.watcher, clock.boot_nanos()));
+        if self.heard.waits_for_look() {
+            self.want_look(REST_AFTER_LOSS);
+        }
         self.forget_what_is_gone(known);
         self.follow_what_is_known();
         self.brand(lost_before);
@@ -252,7 +268,7 @@ impl Run<'_> {
         let Taken { records, lost, calls_for_look } = self.source.take(&mut self.heard, MOST_EVENTS);
         self.lose(lost);
         if calls_for_look {
-            self.look_at = Some(Instant::now());
+            self.want_look(REST_AFTER_LOSS);
         }
         records
     }
@@ -267,7 +283,8 @@ impl Run<'_> {
     }
 
     fn wait(&self) -> Result<Woken, RunError> {
-        let deadline = [Some(self.next_look()), self.watcher.next(), Some(self.told + HEARTBEAT)];
+        let beat = self.told.min(self.checked) + HEARTBEAT;
+        let deadline = [Some(self.next_look()), self.watcher.next(), Some(beat)];
         let deadline = deadline.into_iter().flatten().min().unwrap_or_else(Instant::now);
         let left = deadline.saturating_duration_since(Instant::now());
         // A part of a millisecond would be waited for in turns of none.

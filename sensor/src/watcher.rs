@@ -1,5 +1,6 @@
 //! What listens, kept true by events between two looks, and held against each look.
 
+mod batch;
 mod due;
 mod reconcile;
 
@@ -8,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use inventory::{Event, Holder, Holders, Inventory, Listener, NetNsId, NetNsKind, SocketId, Unattributed};
+use inventory::{Event, Holder, Holders, Inventory, Listener, NetNsKind, Unattributed};
 
 use crate::Sensor;
 use crate::bpf::{EventKind, EventRecord, FileRecord};
@@ -17,6 +18,7 @@ use crate::happening::Held;
 use crate::namespaces::Descriptor;
 use crate::published;
 use crate::workload::published_by;
+use batch::Batch;
 pub(crate) use due::Due;
 pub(crate) use reconcile::{Announced, Reconciled};
 
@@ -35,8 +37,14 @@ const MOST_OPENINGS: usize = 100_000;
 pub(crate) struct Watcher {
     pub(crate) sensor: Sensor,
     pub(crate) now: Inventory,
+    /// What the batch at hand changes in it.
+    batch: Batch,
     /// Opened, and their sockets were not read yet.
     openings: HashMap<Key, EventRecord>,
+    /// Opened, and not found with their process so far.
+    sought: HashMap<Key, EventRecord>,
+    /// When these are looked for again.
+    seek_at: Instant,
     /// Opened, not found with their process, and not told to be closed: the next look tells.
     unfound: HashMap<Key, EventRecord>,
     pub(crate) due: Due,
@@ -47,13 +55,23 @@ pub(crate) struct Watcher {
 impl Watcher {
     /// Starts from a look.
     pub(crate) fn new(sensor: Sensor, now: Inventory) -> Self {
-        let (openings, unfound, due) = Default::default();
-        Watcher { sensor, now, openings, unfound, due, look_wanted: false }
+        Watcher {
+            sensor,
+            now,
+            batch: Batch::default(),
+            openings: HashMap::new(),
+            sought: HashMap::new(),
+            seek_at: Instant::now(),
+            unfound: HashMap::new(),
+            due: Due::default(),
+            look_wanted: false,
+        }
     }
 
     /// Takes what the kernel told, in its order, and gives what came of it.
     pub(crate) fn take(&mut self, records: Vec<EventRecord>) -> Vec<Event> {
         let clock = Clock::now();
+        let now = Instant::now();
         let mut events = Vec::new();
         let mut described = HashMap::new();
         for record in records {
@@ -63,13 +81,14 @@ impl Watcher {
             match (record.kind, record.pid) {
                 (EventKind::Opened, _) => self.open(record),
                 (EventKind::Closed, _) => self.close(&record, &clock, &mut described, &mut events),
-                (EventKind::Forked, Some(pid)) => self.due.forked(pid),
-                (EventKind::Executed, Some(pid)) => self.due.executed(pid),
-                (EventKind::Exited, Some(pid)) => self.due.exited(pid),
+                (EventKind::Forked, Some(pid)) => self.due.forked(pid, now),
+                (EventKind::Executed, Some(pid)) => self.due.executed(pid, now),
+                (EventKind::Exited, Some(pid)) => self.due.exited(pid, now),
                 (EventKind::Forked | EventKind::Executed | EventKind::Exited, None) => {}
             }
         }
         self.settle(&clock, &mut events);
+        self.batch.apply(&mut self.now.listeners);
         events
     }
 
@@ -77,6 +96,7 @@ impl Watcher {
     pub(crate) fn catch_up(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
         self.settle(&Clock::now(), &mut events);
+        self.batch.apply(&mut self.now.listeners);
         let pids = self.due.take(Instant::now());
         if !pids.is_empty() {
             self.refresh(&pids, &mut events);
@@ -86,7 +106,7 @@ impl Watcher {
 
     /// When there is something to catch up with.
     pub(crate) fn next(&self) -> Option<Instant> {
-        let again = (!self.openings.is_empty()).then(|| Instant::now() + AGAIN);
+        let again = (!self.sought.is_empty()).then_some(self.seek_at);
         again.into_iter().chain(self.due.next()).min()
     }
 
@@ -95,9 +115,19 @@ impl Watcher {
         std::mem::take(&mut self.look_wanted)
     }
 
+    /// What opened and is not known yet.
+    pub(crate) fn awaited(&self) -> impl Iterator<Item = Key> {
+        self.openings.keys().chain(self.sought.keys()).chain(self.unfound.keys()).copied()
+    }
+
     fn open(&mut self, record: EventRecord) {
-        let crowded = self.openings.len() >= MOST_OPENINGS;
-        match self.openings.entry(key_of(&record)) {
+        let key = key_of(&record);
+        if let Some(known) = self.sought.get_mut(&key) {
+            known.socket = record.socket;
+            return;
+        }
+        let crowded = self.openings.len() + self.sought.len() >= MOST_OPENINGS;
+        match self.openings.entry(key) {
             // The parent of MPTCP subflows is told twice; at first it had no port yet.
             Entry::Occupied(mut known) => known.get_mut().socket = record.socket,
             Entry::Vacant(_) if crowded => self.look_wanted = true,
@@ -114,11 +144,12 @@ impl Watcher {
     ) {
         let key = key_of(record);
         let at = clock.wall(record.boot_nanos);
-        let opening = self.openings.remove(&key);
-        if let Some(place) = self.place_of(key) {
-            let id = self.now.listeners.remove(place).id;
+        let opening = self.openings.remove(&key).or_else(|| self.sought.remove(&key));
+        let opening = opening.or_else(|| self.unfound.remove(&key));
+        if let Some(id) = self.known(key).map(|listener| listener.id) {
+            self.batch.remove(id);
             events.push(Event::Closed(id, at));
-        } else if let Some(mut opening) = opening.or_else(|| self.unfound.remove(&key)) {
+        } else if let Some(mut opening) = opening {
             if opening.socket.port == 0 {
                 opening.socket.port = record.socket.port;
             }
@@ -131,11 +162,18 @@ impl Watcher {
 
     /// Reads the sockets that opened, with the processes that opened them.
     fn settle(&mut self, clock: &Clock, events: &mut Vec<Event>) {
-        let mut read: BTreeMap<u32, Held> = BTreeMap::new();
+        let mut read: BTreeMap<u32, Option<Held>> = BTreeMap::new();
         let mut openings: Vec<EventRecord> = std::mem::take(&mut self.openings).into_values().collect();
+        if Instant::now() >= self.seek_at {
+            openings.extend(std::mem::take(&mut self.sought).into_values());
+            self.seek_at = Instant::now() + AGAIN;
+        }
         openings.sort_by_key(|record| record.boot_nanos);
         for record in openings {
-            let held = record.pid.map(|pid| &*read.entry(pid).or_insert_with(|| self.sensor.held_by(pid)));
+            let held = record.pid.and_then(|pid| {
+                let read = read.entry(pid).or_insert_with(|| self.sensor.held_by(pid));
+                read.as_ref()
+            });
             let found = held.and_then(|held| Some((file_of(held, &record)?, held)));
             match found {
                 Some((file, held)) => {
@@ -144,13 +182,19 @@ impl Watcher {
                     self.look_wanted |= shared;
                     self.opened(&record, &file, holder, since, events);
                 }
-                None if clock.age(record.boot_nanos) < UNFOUND => {
-                    self.openings.insert(key_of(&record), record);
-                }
-                None => {
-                    self.look_wanted = true;
-                    self.unfound.insert(key_of(&record), record);
-                }
+                None => self.not_found(record, clock),
+            }
+        }
+    }
+
+    fn not_found(&mut self, record: EventRecord, clock: &Clock) {
+        let key = key_of(&record);
+        if clock.age(record.boot_nanos) < UNFOUND {
+            self.sought.insert(key, record);
+        } else if self.known(key).is_none() {
+            self.look_wanted = true;
+            if self.unfound.len() < MOST_OPENINGS {
+                self.unfound.insert(key, record);
             }
         }
     }
@@ -169,10 +213,12 @@ impl Watcher {
             socket = record.socket.clone();
             socket.inode = file.socket.inode;
         }
-        let holders =
-            holder.map_or(Holders::Unattributed(Unattributed::Exited), |holder| Holders::Known(vec![holder]));
+        let holders = match holder {
+            Some(holder) => Holders::Known(vec![self.sensor.as_it_was(holder, record)]),
+            None => Holders::Unattributed(Unattributed::Exited),
+        };
         let descriptor = Descriptor { pid: file.pid, tid: file.tid, fd: file.fd };
-        let known = self.place_of(key_of(record)).map(|place| self.now.listeners[place].clone());
+        let known = self.known(key_of(record)).cloned();
         let since = known.as_ref().map_or(Some(since), |known| known.since).unwrap_or(since);
         let Some(mut listener) = self.sensor.listener(&socket, Some(descriptor), holders, since) else {
             return;
@@ -181,6 +227,7 @@ impl Watcher {
             Some(known) => {
                 listener.since = known.since;
                 listener.holders = known.holders.clone();
+                listener.published = known.published.clone();
                 if listener != known {
                     self.put(listener.clone());
                     events.push(Event::Changed(listener));
@@ -205,37 +252,36 @@ impl Watcher {
 
     /// Looks again at what some processes hold, after they forked, executed another program or ended.
     fn refresh(&mut self, pids: &BTreeSet<u32>, events: &mut Vec<Event>) {
-        let held: BTreeMap<u32, Held> = pids.iter().map(|pid| (*pid, self.sensor.held_by(*pid))).collect();
-        let mut changed = Vec::new();
-        for (place, listener) in self.now.listeners.iter().enumerate() {
-            let holders = held_now(listener, &held);
-            if holders != listener.holders {
-                changed.push((place, holders));
+        let mut looked_at = BTreeSet::new();
+        let mut held: HashMap<u64, Vec<Arc<Holder>>> = HashMap::new();
+        for pid in pids {
+            let Some(now) = self.sensor.held_by(*pid) else {
+                self.look_wanted = true;
+                continue;
+            };
+            looked_at.insert(*pid);
+            for hold in &now.holds {
+                held.entry(hold.inode).or_default().extend(now.holder.clone());
             }
         }
-        for (place, holders) in changed {
-            self.look_wanted |= matches!(holders, Holders::Unattributed(_));
-            let listener = &mut self.now.listeners[place];
-            listener.holders = holders;
-            self.sensor.remember(listener);
-            events.push(Event::Changed(listener.clone()));
+        for listener in &mut self.now.listeners {
+            let holders = held_now(listener, &looked_at, &held);
+            if holders != listener.holders {
+                self.look_wanted |= matches!(holders, Holders::Unattributed(_));
+                listener.holders = holders;
+                self.sensor.remember(listener);
+                events.push(Event::Changed(listener.clone()));
+            }
         }
     }
 
     fn put(&mut self, listener: Listener) {
         self.sensor.remember(&listener);
-        match self.now.listeners.binary_search_by_key(&listener.id, |known| known.id) {
-            Ok(place) => self.now.listeners[place] = listener,
-            Err(place) => self.now.listeners.insert(place, listener),
-        }
+        self.batch.put(listener);
     }
 
-    /// Ids are ordered by namespace, then cookie.
-    fn place_of(&self, (netns, cookie): Key) -> Option<usize> {
-        let first = SocketId { netns: NetNsId::Cookie(netns), cookie, inode: 0 };
-        let place = self.now.listeners.partition_point(|listener| listener.id < first);
-        let id = self.now.listeners.get(place)?.id;
-        ((id.netns, id.cookie) == (first.netns, cookie)).then_some(place)
+    fn known(&self, key: Key) -> Option<&Listener> {
+        self.batch.get(&self.now.listeners, key)
     }
 }
 
@@ -257,14 +303,15 @@ fn is_shared(file: &FileRecord, held: &Held) -> bool {
     file.references > u64::try_from(own).unwrap_or(u64::MAX)
 }
 
-fn held_now(listener: &Listener, held: &BTreeMap<u32, Held>) -> Holders {
+/// Who holds it, where some processes were looked at again: `held` is what they hold, by inodes.
+fn held_now(
+    listener: &Listener,
+    looked_at: &BTreeSet<u32>,
+    held: &HashMap<u64, Vec<Arc<Holder>>>,
+) -> Holders {
     let mut holders: Vec<Arc<Holder>> = listener.holders.known().to_vec();
-    holders.retain(|holder| !held.contains_key(&holder.id.pid));
-    for held in held.values() {
-        if held.holds.iter().any(|hold| hold.inode == listener.id.inode) {
-            holders.extend(held.holder.clone());
-        }
-    }
+    holders.retain(|holder| !looked_at.contains(&holder.id.pid));
+    holders.extend(held.get(&listener.id.inode).into_iter().flatten().cloned());
     holders.sort_by_key(|holder| holder.id);
     match (holders.is_empty(), &listener.holders) {
         (false, _) => Holders::Known(holders),

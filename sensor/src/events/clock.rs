@@ -19,6 +19,11 @@ impl Clock {
         Clock { wall: SystemTime::now(), boot_nanos: seconds * 1_000_000_000 + nanos }
     }
 
+    /// This moment of CLOCK_BOOTTIME.
+    pub(crate) fn boot_nanos(&self) -> u64 {
+        self.boot_nanos
+    }
+
     /// The wall clock at a moment before.
     pub(crate) fn wall(&self, boot_nanos: u64) -> SystemTime {
         self.wall.checked_sub(self.age(boot_nanos)).unwrap_or(self.wall)

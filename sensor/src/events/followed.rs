@@ -35,7 +35,9 @@ impl Followed {
             let known = matches!(listener.id.netns, NetNsId::Cookie(_)) && listener.id.cookie != 0;
             known && matches!(protocol, Protocol::Udp | Protocol::Udplite | Protocol::Raw)
         });
-        let sockets = ends_by_release.map(|listener| listener.id.cookie).collect();
+        let known = ends_by_release.map(|listener| listener.id.cookie);
+        // What opened and was not found yet may still be, and its end is told by nothing else.
+        let sockets = known.chain(watcher.awaited().map(|(_, cookie)| cookie)).collect();
         Followed { sockets, processes: watcher.sensor.kernel_pids.clone() }
     }
 }
@@ -76,7 +78,8 @@ fn keys<const SIZE: usize, T: Eq + std::hash::Hash>(
 ) -> Option<HashSet<T>> {
     let mut keys = HashSet::new();
     let mut last = None;
-    while keys.len() < MOST {
+    // Where a key goes away meanwhile the kernel begins again with the first.
+    for _ in 0..MOST {
         match bpf::next_key(map, last).ok()? {
             Some(key) => {
                 keys.insert(read(key));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use inventory::{Event, Protocol, SocketId};
+use inventory::{Event, Inventory, Protocol, SocketId};
 
 use super::clock::Clock;
 use super::perf::{Sample, SocketKey};
@@ -25,20 +25,30 @@ impl Heard {
     /// Takes what perf told.
     pub(crate) fn take(&mut self, samples: Vec<Sample>) {
         for sample in samples {
-            if sample.opened && self.open.len() < MOST {
-                self.open.insert(sample.socket, sample);
+            if sample.opened {
+                if self.open.len() < MOST {
+                    self.open.insert(sample.socket, sample);
+                }
             } else if let Some(mut opened) = self.open.remove(&sample.socket) {
                 if opened.port == 0 {
                     opened.port = sample.port;
                 }
-                self.passed.push((opened, sample.boot_nanos));
+                if self.passed.len() < MOST {
+                    self.passed.push((opened, sample.boot_nanos));
+                }
             }
         }
     }
 
-    /// After a look, which shows what is open: what came and went before it.
-    pub(crate) fn looked(&mut self, watcher: &mut Watcher) -> Vec<Event> {
-        self.open.clear();
+    /// Something opened that no look has shown.
+    pub(crate) fn waits_for_look(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// After a look that began at this moment of CLOCK_BOOTTIME and shows what is open: what came and went before it.
+    pub(crate) fn looked(&mut self, watcher: &mut Watcher, began: u64) -> Vec<Event> {
+        // What opened while it was under way it may have missed.
+        self.open.retain(|_, opened| opened.boot_nanos >= began && !is_shown(opened, &watcher.now));
         let clock = Clock::now();
         let mut events = Vec::new();
         let mut described = HashMap::new();
@@ -55,16 +65,29 @@ impl Heard {
     }
 }
 
+fn protocol_of(sample: &Sample) -> Option<Protocol> {
+    match sample.protocol {
+        6 => Some(Protocol::Tcp),
+        33 => Some(Protocol::Dccp),
+        132 => Some(Protocol::Sctp),
+        262 => Some(Protocol::Mptcp),
+        _ => None,
+    }
+}
+
+/// Whether a look shows it, as far as can be told without its cookie.
+fn is_shown(opened: &Sample, now: &Inventory) -> bool {
+    now.listeners.iter().any(|listener| {
+        let endpoint = &listener.endpoint;
+        let is_there =
+            endpoint.address == opened.address && (opened.port == 0 || endpoint.port == opened.port);
+        let holds = |pid| listener.holders.known().iter().any(|holder| holder.id.pid == pid);
+        Some(endpoint.protocol) == protocol_of(opened) && is_there && opened.pid.is_none_or(holds)
+    })
+}
+
 fn record(sample: &Sample) -> Option<EventRecord> {
-    const MPTCP: u16 = 262;
-    const TCP: u16 = 6;
-    let protocol = match sample.protocol {
-        TCP => Protocol::Tcp,
-        MPTCP => Protocol::Mptcp,
-        132 => Protocol::Sctp,
-        33 => Protocol::Dccp,
-        _ => return None,
-    };
+    let protocol = protocol_of(sample)?;
     let socket =
         SocketRecord { protocol: Some(protocol), ..SocketRecord::nameless(sample.address, sample.port) };
     Some(EventRecord {

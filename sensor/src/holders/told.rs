@@ -1,6 +1,7 @@
 //! Holders that the kernel itself tells: nothing need be searched for.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,7 +11,7 @@ use super::attribution::Attribution;
 use super::gaps::{self, Unseen};
 use super::memory::{Held, Memory, REFRESHED_PER_PASS, share};
 use super::ring;
-use super::walk::{Hold, Via};
+use super::walk::{Hold, Via, open_dir};
 use crate::bpf::{EventRecord, FileKind, FileRecord};
 use crate::process::Unreadable;
 
@@ -126,8 +127,11 @@ impl Memory {
                 }
                 FileKind::Ring => {
                     let Ok(process) = self.proc.process(file.pid) else { continue };
+                    // Once the first thread has exited only the others show the table.
+                    let owner = file.tid.map_or_else(|| ".".to_owned(), |tid| format!("task/{tid}"));
+                    let Ok(owner) = open_dir(process.fd(), &owner) else { continue };
                     // A ring that is closed meanwhile keeps nothing open any more.
-                    let _closed = ring::each_socket(process.fd(), file.fd, |inode| {
+                    let _closed = ring::each_socket(owner.as_fd(), file.fd, |inode| {
                         if is_wanted(inode) {
                             holds.entry(file.pid).or_default().push(of_process(Via::Ring, inode));
                         }
@@ -145,6 +149,11 @@ impl Memory {
 }
 
 impl Memory {
+    /// Who has this pid now.
+    pub(crate) fn id_of(&self, pid: u32) -> Option<ProcessId> {
+        self.proc.process(pid).and_then(|process| process.id()).ok()
+    }
+
     /// A process as it is now, described for an event; nothing of it is kept.
     ///
     /// # Errors

@@ -336,6 +336,6 @@ fn threads_in(tasks: &OwnedFd) -> Result<Vec<u32>, Errno> {
     Ok(threads)
 }
 
-fn open_dir(dir: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
+pub(super) fn open_dir(dir: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
     openat(dir, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }

@@ -7,8 +7,10 @@ const AFTER_FORK: [Duration; 3] =
     [Duration::from_millis(100), Duration::from_secs(2), Duration::from_secs(15)];
 /// The kernel tells that a program is executed before it is.
 const AFTER_EXEC: [Duration; 2] = [Duration::from_millis(5), Duration::from_secs(2)];
-/// The kernel tells that a process ends before it closes what the process had.
-const AFTER_EXIT: [Duration; 1] = [Duration::from_millis(20)];
+/// The kernel tells that a process ends before it closes what the process had. That comes
+/// after it gave back its memory, which takes long where it was much.
+const AFTER_EXIT: [Duration; 3] =
+    [Duration::from_millis(20), Duration::from_secs(1), Duration::from_secs(10)];
 /// More wait for the next look at everything.
 const MOST: usize = 65_536;
 
@@ -20,16 +22,16 @@ pub(crate) struct Due {
 }
 
 impl Due {
-    pub(super) fn forked(&mut self, child: u32) {
-        self.add(child, &AFTER_FORK);
+    pub(super) fn forked(&mut self, child: u32, now: Instant) {
+        self.add(child, &AFTER_FORK, now);
     }
 
-    pub(super) fn executed(&mut self, pid: u32) {
-        self.add(pid, &AFTER_EXEC);
+    pub(super) fn executed(&mut self, pid: u32, now: Instant) {
+        self.add(pid, &AFTER_EXEC, now);
     }
 
-    pub(super) fn exited(&mut self, pid: u32) {
-        self.add(pid, &AFTER_EXIT);
+    pub(super) fn exited(&mut self, pid: u32, now: Instant) {
+        self.add(pid, &AFTER_EXIT, now);
     }
 
     /// Those whose time has come, each once.
@@ -44,11 +46,17 @@ impl Due {
         self.at.keys().next().copied()
     }
 
-    fn add(&mut self, pid: u32, after: &[Duration]) {
-        let now = Instant::now();
-        for after in after.iter().filter(|_| self.count < MOST) {
-            self.at.entry(now + *after).or_default().insert(pid);
+    /// All that are to be looked at.
+    pub(super) fn pids(&self) -> impl Iterator<Item = u32> {
+        self.at.values().flatten().copied()
+    }
+
+    fn add(&mut self, pid: u32, after: &[Duration], now: Instant) {
+        for after in after {
+            if self.count >= MOST {
+                return;
+            }
+            self.count += usize::from(self.at.entry(now + *after).or_default().insert(pid));
         }
-        self.count += after.len();
     }
 }

@@ -1,11 +1,11 @@
 //! A look held against what events had told.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use inventory::{Discrepancies, Event, Inventory, Listener, NetNsId, PortChoice, Protocol};
 
 use super::{Key, Watcher, key_of};
-use crate::bpf::EventRecord;
+use crate::bpf::{EventKind, EventRecord};
 use crate::events::clock::Clock;
 
 /// What a look found.
@@ -31,6 +31,12 @@ pub(crate) struct Announced {
     pub(crate) raw: bool,
 }
 
+/// What events told, and what did not come to the inventory before a look.
+struct Told {
+    sockets: HashSet<Key>,
+    processes: BTreeSet<u32>,
+}
+
 impl Announced {
     fn has(self, listener: &Listener) -> bool {
         match listener.endpoint.protocol {
@@ -52,13 +58,18 @@ impl Watcher {
     ) -> Reconciled {
         let look = self.sensor.pass();
         let records = during();
-        let told: HashSet<Key> = records.iter().map(key_of).chain(self.openings.keys().copied()).collect();
+        let awaited = self.openings.keys().chain(self.sought.keys()).copied();
+        let told = Told {
+            sockets: records.iter().map(key_of).chain(awaited).collect(),
+            processes: records.iter().filter_map(|record| record.pid).chain(self.due.pids()).collect(),
+        };
+        self.sensor.kernel_pids.extend(holders_since(&records));
         let before = std::mem::replace(&mut self.now, look);
         let discrepancies = self.differences(&before, announced, &told);
         let clock = Clock::now();
         let mut passed = Vec::new();
         for (key, record) in std::mem::take(&mut self.unfound) {
-            if self.place_of(key).is_none() {
+            if self.known(key).is_none() {
                 let since = clock.wall(record.boot_nanos);
                 let passing = self.sensor.passing(&record, since, &mut Default::default());
                 if let Some(listener) = passing {
@@ -70,9 +81,9 @@ impl Watcher {
         Reconciled { before, discrepancies, passed, records }
     }
 
-    fn differences(&self, before: &Inventory, announced: Announced, told: &HashSet<Key>) -> Discrepancies {
+    fn differences(&self, before: &Inventory, announced: Announced, told: &Told) -> Discrepancies {
         let mut found = Discrepancies::default();
-        let is_told = |listener: &Listener| key(listener).is_some_and(|key| told.contains(&key));
+        let is_told = |listener: &Listener| key(listener).is_some_and(|key| told.sockets.contains(&key));
         let expected = |listener: &&Listener| announced.has(listener) && !is_told(listener);
         let known: HashSet<_> = before.listeners.iter().map(|listener| listener.id).collect();
         let there: HashSet<_> = self.now.listeners.iter().map(|listener| listener.id).collect();
@@ -95,7 +106,7 @@ impl Watcher {
                 std::cmp::Ordering::Less => drop(old.next()),
                 std::cmp::Ordering::Greater => drop(new.next()),
                 std::cmp::Ordering::Equal => {
-                    if announced.has(other) && !is_told(other) && differ(one, other) {
+                    if announced.has(other) && !is_told(other) && differ(one, other, &told.processes) {
                         found.altered += 1;
                         log("has other holders, or another peer, than events told", other);
                     }
@@ -108,11 +119,19 @@ impl Watcher {
     }
 }
 
-/// In what events tell.
-fn differ(one: &Listener, other: &Listener) -> bool {
-    let holders =
-        |listener: &Listener| -> Vec<_> { listener.holders.known().iter().map(|holder| holder.id).collect() };
+/// In what events tell, but for processes of which they did and that are to be looked at yet.
+fn differ(one: &Listener, other: &Listener, but: &BTreeSet<u32>) -> bool {
+    let holders = |listener: &Listener| -> Vec<_> {
+        let ids = listener.holders.known().iter().map(|holder| holder.id);
+        ids.filter(|id| !but.contains(&id.pid)).collect()
+    };
     holders(one) != holders(other) || one.peer != other.peer || one.port_choice != other.port_choice
+}
+
+/// The processes, as the initial pid namespace counts, that came to hold sockets.
+fn holders_since(records: &[EventRecord]) -> impl Iterator<Item = u32> {
+    let hold = |record: &&EventRecord| matches!(record.kind, EventKind::Opened | EventKind::Forked);
+    records.iter().filter(hold).map(|record| record.kernel_pid)
 }
 
 fn key(listener: &Listener) -> Option<Key> {
