@@ -18,7 +18,9 @@ pub use load::{LoadError, load};
 
 pub(crate) use choice::choose;
 pub(crate) use files::{FileKind, FileRecord, Files};
-pub(crate) use handover::ask;
+#[cfg(test)]
+pub(crate) use handover::load_here;
+pub(crate) use handover::{Programs, ask};
 pub(crate) use hook::Hook;
 pub(crate) use record::{EventKind, EventRecord, ProgramSeen, SocketRecord};
 pub(crate) use ring::Ring;

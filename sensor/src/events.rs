@@ -5,3 +5,6 @@ pub(crate) mod followed;
 pub(crate) mod heard;
 pub(crate) mod perf;
 pub(crate) mod source;
+
+#[cfg(test)]
+mod tests;

@@ -334,4 +334,6 @@ fn host_name() -> RawText {
 }
 
 #[cfg(test)]
+mod parity;
+#[cfg(test)]
 mod tests;

@@ -1,6 +1,9 @@
 //! What the tests of this crate have in common: programs that hold sockets in odd ways, and a /proc in a folder.
 
+mod following;
 mod namespaces;
+mod puppet;
+mod reader;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -11,7 +14,10 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 use crate::process::{Describer, Hashing, ProcRoot, Redaction};
+pub(crate) use following::{Following, alone, detach, loader, loader_by, of, programs, sensor};
 pub(crate) use namespaces::{Named, Sleeper, enter_new_namespace, in_new_namespace, ip};
+pub(crate) use puppet::Puppet;
+pub(crate) use reader::Reader;
 
 /// A program that runs until it is dropped.
 pub(crate) struct Actor {

@@ -3,6 +3,8 @@
 mod batch;
 mod due;
 mod reconcile;
+#[cfg(test)]
+mod tests;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

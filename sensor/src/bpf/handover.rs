@@ -159,7 +159,7 @@ fn take_over(input: BorrowedFd<'_>) -> io::Result<Result<Programs, String>> {
 }
 
 #[cfg(test)]
-pub(super) fn load_here() -> Result<Programs, String> {
+pub(crate) fn load_here() -> Result<Programs, String> {
     let pair = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
     let (ours, theirs) = pair.map_err(|errno| errno.to_string())?;
     hand_over(theirs.as_fd(), super::load::load_all(&Hook::ALL)).map_err(|error| error.to_string())?;

@@ -4,7 +4,7 @@ use inventory::{EventSource, Gap, RawText, Scope, Share};
 
 use super::heard::Heard;
 use super::perf::Perf;
-use crate::bpf::{EventRecord, Files, Hook, Loader, Ring, Wanted, ask};
+use crate::bpf::{EventRecord, Files, Hook, Loader, Programs, Ring, Wanted, ask};
 use crate::sys::bpf;
 use crate::watcher::Announced;
 
@@ -99,6 +99,12 @@ impl Source {
                 (Self::without_bpf(vec![HookState { name: "BPF".to_owned(), refused: Some(reason) }]), None)
             }
         }
+    }
+
+    /// That of programs which are loaded already.
+    #[cfg(test)]
+    pub(crate) fn of(programs: Programs) -> Result<(Self, Option<Files>), String> {
+        of_programs(programs)
     }
 
     /// Without any.
@@ -219,6 +225,14 @@ impl Source {
     }
 }
 
+#[cfg(test)]
+impl Attached {
+    /// The links that somebody else can detach.
+    pub(crate) fn of_cgroup(&self) -> impl Iterator<Item = (Hook, BorrowedFd<'_>)> {
+        self.links.iter().filter(|(hook, _)| hook.is_of_cgroup()).map(|(hook, link)| (*hook, link.as_fd()))
+    }
+}
+
 /// A gap of what happens between two looks.
 pub(crate) fn events_gap(reason: &str) -> Gap {
     Gap {
@@ -231,7 +245,10 @@ pub(crate) fn events_gap(reason: &str) -> Gap {
 }
 
 fn with_bpf(loader: Loader) -> Result<(Source, Option<Files>), String> {
-    let mut programs = ask(loader(Wanted::Events))?;
+    of_programs(ask(loader(Wanted::Events))?)
+}
+
+fn of_programs(mut programs: Programs) -> Result<(Source, Option<Files>), String> {
     let in_force = programs.links.iter().map(|(hook, _)| HookState { name: hook.to_string(), refused: None });
     let refused = programs.refused.iter();
     let refused =

@@ -116,6 +116,15 @@ pub(crate) fn attach_iterator(program: BorrowedFd<'_>, whose: Whose) -> Result<O
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
+/// Takes a program off where it is attached, while others still hold the link.
+#[cfg(test)]
+pub(crate) fn detach(link: BorrowedFd<'_>) -> Result<(), Errno> {
+    const LINK_DETACH: libc::c_long = 34;
+    let mut attributes = Attributes::default().set(0, raw(link));
+    // SAFETY: this command points to nothing.
+    unsafe { bpf(LINK_DETACH, &mut attributes) }.map(drop)
+}
+
 /// Begins a pass of an iterator: what is read of the descriptor is what its program writes.
 pub(crate) fn iterate(link: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     open(ITER_CREATE, Attributes::default().set(0, raw(link)))

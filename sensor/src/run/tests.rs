@@ -1,0 +1,199 @@
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use inventory::frame::Tells;
+use inventory::{EventSource, Happening, Inventory, Scope, Share};
+
+use super::*;
+use crate::events::source::Source;
+use crate::testing::{Puppet, Reader, alone, detach, loader_by, programs, sensor};
+
+const NEVER: Duration = Duration::from_secs(3_600);
+const AT_ONCE: Timing = Timing { interval: NEVER, reconcile: NEVER, events: None };
+
+/// Steps until this is so, a bounded number of times.
+fn step_until(run: &mut Run<'_>, mut enough: impl FnMut(&Run<'_>) -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !enough(run) && Instant::now() < end {
+        assert_eq!(run.step().unwrap(), Told::Whole);
+    }
+}
+
+fn is_on(listener: &inventory::Listener, netns: u64, port: u16) -> bool {
+    listener.id.netns == inventory::NetNsId::Cookie(netns) && listener.endpoint.port == port
+}
+
+fn happenings(passes: &[(inventory::frame::Pass, Inventory)], netns: u64) -> Vec<String> {
+    let all = passes.iter().flat_map(|(pass, _)| &pass.happened);
+    let of_it = all.filter(|happening| happening.id().netns == inventory::NetNsId::Cookie(netns));
+    let told = |happening: &Happening| match happening {
+        Happening::Opened(listener) => format!("+ {}", listener.endpoint),
+        Happening::Changed { after, .. } => format!("~ {}", after.endpoint),
+        Happening::Closed { listener, .. } => format!("- {}", listener.endpoint),
+    };
+    of_it.map(told).collect()
+}
+
+fn with_bpf(test: &str) -> Option<(Source, Sensor)> {
+    let (source, files) = Source::of(programs(test)?).unwrap();
+    let mut sensor = sensor();
+    sensor.files = files;
+    Some((source, sensor))
+}
+
+#[test]
+fn what_opens_and_closes_is_told_without_a_look() {
+    let _alone = alone();
+    let Some((source, sensor)) = with_bpf("what_opens_and_closes_is_told_without_a_look") else { return };
+    let mut puppet = Puppet::new();
+    let (reader, output) = Reader::new();
+    let mut run = Run::new(sensor, source, AT_ONCE, output.as_fd());
+    run.begin().unwrap();
+    let begun = reader.until(|_, _| true).pop().unwrap();
+    assert_eq!(begun.0.tells, Tells::Everything);
+    assert_eq!(begun.1.coverage.events, EventSource::Bpf);
+    assert_eq!(begun.1.coverage.shares.events, Share { seen: 4, of: 4 });
+    puppet.does("t = tcp(port=8080)");
+    step_until(&mut run, |run| run.watcher.now.listeners.iter().any(|one| is_on(one, puppet.netns, 8080)));
+    puppet.does("t.close(); s = tcp(port=8081); s.close()");
+    step_until(&mut run, |run| !run.watcher.now.listeners.iter().any(|one| is_on(one, puppet.netns, 8080)));
+    let mut passes = reader.until(|_, now| {
+        !now.listeners.iter().any(|one| is_on(one, puppet.netns, 8080)) && {
+            run.step().unwrap();
+            true
+        }
+    });
+    step_until(&mut run, |_| {
+        passes.extend(reader.came());
+        happenings(&passes, puppet.netns).len() >= 3
+    });
+    let told = happenings(&passes, puppet.netns);
+    // Its opening may have come with the first wait.
+    let told: Vec<_> = told.iter().map(String::as_str).collect();
+    assert_eq!(
+        told,
+        ["+ tcp/0.0.0.0:8080", "- tcp/0.0.0.0:8080", "+ tcp/0.0.0.0:8081", "- tcp/0.0.0.0:8081"]
+    );
+}
+
+#[test]
+fn what_is_lost_is_counted_told_as_a_gap_and_looked_for() {
+    let _alone = alone();
+    let Some((source, sensor)) = with_bpf("what_is_lost_is_counted_told_as_a_gap_and_looked_for") else {
+        return;
+    };
+    let mut puppet = Puppet::new();
+    let (reader, output) = Reader::new();
+    let mut run = Run::new(sensor, source, AT_ONCE, output.as_fd());
+    run.begin().unwrap();
+    puppet.does(
+        "
+for turn in range(10_000):
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        s.listen()
+t = tcp(port=8080)",
+    );
+    step_until(&mut run, |run| run.lost > 0 && run.lost_since_look == 0);
+    let lost = |now: &Inventory| {
+        let gaps = now.coverage.gaps.iter().filter(|gap| gap.scope == Scope::Events);
+        gaps.filter(|gap| gap.reason.escaped().contains("found no room")).count()
+    };
+    let passes = reader.until(|pass, now| pass.tells != Tells::Events && lost(now) == 1);
+    let (pass, now) = passes.last().unwrap();
+    assert!(pass.closing.lost > 0);
+    assert_eq!(pass.closing.discrepancies, inventory::Discrepancies::default(), "what was lost explains it");
+    assert!(now.listeners.iter().any(|one| is_on(one, puppet.netns, 8080)));
+    // The next look is whole again.
+    run.look().unwrap();
+    reader.until(|pass, now| pass.tells != Tells::Events && lost(now) == 0);
+}
+
+#[test]
+fn a_program_that_was_taken_off_ends_it() {
+    let _alone = alone();
+    let Some((source, sensor)) = with_bpf("a_program_that_was_taken_off_ends_it") else { return };
+    let (_reader, output) = Reader::new();
+    let mut run = Run::new(sensor, source, AT_ONCE, output.as_fd());
+    run.begin().unwrap();
+    let Teller::Bpf(attached) = &run.source.teller else { panic!() };
+    detach(attached.of_cgroup().next().unwrap().1);
+    // Not at the next look, which is far away.
+    run.checked -= HEARTBEAT;
+    let error = run.step().unwrap_err();
+    assert!(matches!(&error, RunError::Blind(what) if what.contains("detached")), "{error}");
+}
+
+#[test]
+fn nobody_who_reads_ends_it() {
+    let (reader, output) = Reader::new();
+    let mut run = Run::new(sensor(), Source::none(), AT_ONCE, output.as_fd());
+    run.begin().unwrap();
+    reader.until(|_, _| true);
+    drop(reader);
+    // The reader's thread ends with the first pass that nobody wants.
+    let ended = (0..10).any(|_| {
+        run.told -= HEARTBEAT;
+        run.look().unwrap() == Told::NobodyReads || run.step().unwrap() == Told::NobodyReads
+    });
+    assert!(ended);
+}
+
+#[test]
+fn without_btf_a_short_listener_is_told_by_perf() {
+    let test = "without_btf_a_short_listener_is_told_by_perf";
+    let _alone = alone();
+    let (source, files) = Source::find(without_btf);
+    if source.word() != EventSource::Perf {
+        eprintln!("SKIP {test}: {:?}", source.gaps());
+        return;
+    }
+    assert!(files.is_none());
+    let mut puppet = Puppet::new();
+    let (reader, output) = Reader::new();
+    let timing = Timing { interval: Duration::from_secs(1), ..AT_ONCE };
+    let mut run = Run::new(sensor(), source, timing, output.as_fd());
+    run.begin().unwrap();
+    let (_, begun) = reader.until(|_, _| true).pop().unwrap();
+    assert_eq!(begun.coverage.shares.events, Share { seen: 0, of: 4 });
+    let gap = begun.coverage.gaps.iter().find(|gap| gap.scope == Scope::Events).unwrap();
+    assert!(gap.reason.escaped().contains("/sys/kernel/btf/vmlinux"), "{gap:?}");
+    let said = puppet.does("s = tcp('127.0.0.1', 0); identity(s); time.sleep(0.003); s.close()");
+    let port = u16::try_from(said[2]).unwrap();
+    let (mut opened, mut closed) = (0, 0);
+    let pid = puppet.pid();
+    step_until(&mut run, |_| {
+        for (pass, _) in reader.came() {
+            for happening in &pass.happened {
+                match happening {
+                    Happening::Opened(one) if one.endpoint.port == port => {
+                        let pids: Vec<_> = one.holders.known().iter().map(|holder| holder.id.pid).collect();
+                        assert_eq!(pids, [pid]);
+                        assert!(one.holders.known()[0].program.is_some(), "it is there still");
+                        opened += 1;
+                    }
+                    Happening::Closed { listener, .. } if listener.endpoint.port == port => closed += 1,
+                    _ => {}
+                }
+            }
+        }
+        closed > 0
+    });
+    assert_eq!((opened, closed), (1, 1));
+    // What stays is found by the look that it calls for.
+    puppet.does("t = tcp(port=8080)");
+    step_until(&mut run, |run| run.watcher.now.listeners.iter().any(|one| is_on(one, puppet.netns, 8080)));
+    puppet.does("u = udp(port=8081)");
+    step_until(&mut run, |run| run.watcher.now.listeners.iter().any(|one| is_on(one, puppet.netns, 8081)));
+    assert!(run.watcher.now.listeners.iter().any(|one| is_on(one, puppet.netns, 8081)), "by polls");
+}
+
+fn without_btf(wanted: crate::Wanted) -> std::process::Command {
+    loader_by(
+        "
+test \"$UNSHARED\" || UNSHARED=1 exec unshare --mount sh -c '
+    empty=$(mktemp) && mount --bind \"$empty\" /sys/kernel/btf/vmlinux; rm -f \"$empty\"
+    exec \"$@\" 3>&1 >/dev/null' sh \"$@\"",
+        wanted,
+    )
+}

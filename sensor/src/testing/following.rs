@@ -1,0 +1,181 @@
+//! Following events in a test.
+
+use std::os::fd::BorrowedFd;
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use inventory::{Event, Listener, NetNsId};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+
+use crate::bpf::{Bpf, Programs, Wanted, load_here};
+use crate::events::heard::Heard;
+use crate::events::source::{Source, Teller};
+use crate::process::Hashing;
+use crate::watcher::{Reconciled, Watcher};
+use crate::{Options, Sensor};
+
+/// One at a time: each fills the rings of all others.
+static ALONE: Mutex<()> = Mutex::new(());
+/// What takes longer never comes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Held by a test that follows what others would disturb.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The programs, loaded by this process. Says why not where the kernel refuses them.
+pub(crate) fn programs(test: &str) -> Option<Programs> {
+    let programs = load_here().map_err(|reason| eprintln!("SKIP {test}: {reason}")).ok()?;
+    if programs.refused.is_empty() {
+        return Some(programs);
+    }
+    let refused: Vec<String> =
+        programs.refused.iter().map(|(hook, reason)| format!("{hook}: {reason}")).collect();
+    eprintln!("SKIP {test}: {}", refused.join("; "));
+    None
+}
+
+/// A sensor that is told nothing by BPF.
+pub(crate) fn sensor() -> Sensor {
+    let options = Options {
+        public: Vec::new(),
+        namespaces: 1_000,
+        redact: Vec::new(),
+        hashing: Hashing::Off,
+        workers: 1,
+        bpf: Bpf::Never,
+    };
+    Sensor::new(options).unwrap()
+}
+
+/// What [`crate::run`] does with events, step by step.
+pub(crate) struct Following {
+    pub(crate) source: Source,
+    pub(crate) watcher: Watcher,
+    heard: Heard,
+    pub(crate) lost: u64,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Following {
+    /// Begins with a look. Says why not where the kernel lets us not.
+    pub(crate) fn begin(test: &str) -> Option<Self> {
+        let alone = alone();
+        let (source, files) = Source::of(programs(test)?).unwrap();
+        let mut sensor = sensor();
+        sensor.files = files;
+        let now = sensor.pass();
+        let watcher = Watcher::new(sensor, now);
+        let following = Following { source, watcher, heard: Heard::default(), lost: 0, _alone: alone };
+        following.follow();
+        Some(following)
+    }
+
+    fn follow(&self) {
+        let Teller::Bpf(attached) = &self.source.teller else { panic!("{:?}", self.source) };
+        attached.follow(&self.watcher);
+    }
+
+    /// What comes until `enough`, of everybody.
+    pub(crate) fn until(&mut self, mut enough: impl FnMut(&[Event], &Watcher) -> bool) -> Vec<Event> {
+        let end = Instant::now() + PATIENCE;
+        let mut events = Vec::new();
+        while !enough(&events, &self.watcher) && Instant::now() < end {
+            self.wait();
+            events.extend(self.take());
+        }
+        events
+    }
+
+    /// Whether others on this machine left no room for what a test is about; says so.
+    pub(crate) fn is_drowned(&self, test: &str) -> bool {
+        if self.lost > 0 {
+            eprintln!("SKIP {test}: {} events were lost, for others fill the ring", self.lost);
+        }
+        self.lost > 0
+    }
+
+    /// What comes in this time, of everybody.
+    pub(crate) fn during(&mut self, time: Duration) -> Vec<Event> {
+        let end = Instant::now() + time;
+        self.until(|_, _| Instant::now() >= end)
+    }
+
+    fn wait(&self) {
+        let mut polled: Vec<PollFd<'_>> =
+            self.source.fds().into_iter().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        let timeout = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+        poll(&mut polled, Some(&timeout)).unwrap();
+    }
+
+    /// What waits.
+    pub(crate) fn take(&mut self) -> Vec<Event> {
+        let taken = self.source.take(&mut self.heard, 8_192);
+        self.lost += taken.lost;
+        let mut events = self.watcher.take(taken.records);
+        events.extend(self.watcher.catch_up());
+        events
+    }
+
+    /// Looks at everything.
+    pub(crate) fn look(&mut self) -> Reconciled {
+        let (source, heard) = (&mut self.source, &mut self.heard);
+        let mut reconciled = self
+            .watcher
+            .reconcile(source.announced, || std::mem::take(&mut source.take(heard, 8_192).records));
+        let records = std::mem::take(&mut reconciled.records);
+        reconciled.passed.extend(self.watcher.take(records));
+        self.follow();
+        reconciled
+    }
+
+    /// The listener with this cookie, as it is known now.
+    pub(crate) fn knows(&self, cookie: u64) -> Option<&Listener> {
+        self.watcher.now.listeners.iter().find(|listener| listener.id.cookie == cookie)
+    }
+}
+
+/// Events of one namespace, in short: `+`, `~` or `-` and the listener's endpoint, or its cookie.
+pub(crate) fn of(events: &[Event], netns: u64) -> Vec<&Event> {
+    let id = NetNsId::Cookie(netns);
+    let is_there = |event: &&Event| match event {
+        Event::Opened(listener) | Event::Changed(listener) => listener.id.netns == id,
+        Event::Closed(socket, _) => socket.netns == id,
+    };
+    events.iter().filter(is_there).collect()
+}
+
+/// As [`crate::Loader`]: the test of this name in this program loads, with its third descriptor as the way out, for on
+/// its standard output the harness speaks.
+pub(crate) fn loader(wanted: Wanted) -> Command {
+    loader_by("", wanted)
+}
+
+/// The same after a line of shell.
+pub(crate) fn loader_by(before: &str, wanted: Wanted) -> Command {
+    let mut command = Command::new("sh");
+    let line = format!("{before}\nexec \"$@\" 3>&1 >/dev/null");
+    command.args(["-c", &line, "sh"]).arg(std::env::current_exe().unwrap());
+    command.args(["--exact", "testing::following::loads_for_another_process", "--nocapture"]);
+    command.env(WANTED, if wanted == Wanted::Events { "events" } else { "iterator" });
+    command
+}
+
+const WANTED: &str = "PORTLEDGER_TEST_LOADS";
+
+#[test]
+fn loads_for_another_process() {
+    let Ok(wanted) = std::env::var(WANTED) else { return };
+    let wanted = if wanted == "events" { Wanted::Events } else { Wanted::Iterator };
+    let itself = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
+    let output = pidfd_getfd(&itself, 3, PidfdGetfdFlags::empty()).unwrap();
+    crate::load(wanted, &output).unwrap();
+}
+
+/// Closes what is behind it for everybody.
+pub(crate) fn detach(link: BorrowedFd<'_>) {
+    crate::sys::bpf::detach(link).unwrap();
+}

@@ -1,0 +1,109 @@
+use std::time::Duration;
+
+use inventory::Event;
+
+use super::{is_closed, opened};
+use crate::testing::{Following, Puppet, detach, of};
+
+const MANY: &str = "
+def many(count):
+    for turn in range(count):
+        s = socket.socket()
+        s.bind(('127.0.0.1', 0))
+        s.listen(1)
+        s.close()
+";
+
+#[test]
+fn a_storm_is_told_whole_while_it_is_listened_to() {
+    let Some(mut following) = Following::begin("a_storm_is_told_whole_while_it_is_listened_to") else {
+        return;
+    };
+    let mut puppet = Puppet::new();
+    puppet.does(MANY);
+    // One runs while the other is listened to.
+    puppet.does("child = descends(lambda: many(50_000))");
+    let (mut opens, mut closes) = (0_u64, 0_u64);
+    for _ in 0..20_000 {
+        let events = following.take();
+        for event in of(&events, puppet.netns) {
+            match event {
+                Event::Opened(_) => opens += 1,
+                Event::Closed(..) => closes += 1,
+                Event::Changed(_) => {}
+            }
+        }
+        if opens + following.lost >= 50_000 && closes + following.lost >= 50_000 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    // Whatever found no room is counted, and nothing is told twice.
+    for told in [opens, closes] {
+        assert!(told <= 50_000 && told + following.lost >= 50_000, "{opens} {closes} {}", following.lost);
+    }
+    following.look();
+    let left = following.watcher.now.listeners.iter();
+    assert_eq!(
+        left.filter(|listener| listener.id.netns == inventory::NetNsId::Cookie(puppet.netns)).count(),
+        0
+    );
+}
+
+#[test]
+fn what_finds_no_room_is_counted_and_found_by_a_look() {
+    let Some(mut following) = Following::begin("what_finds_no_room_is_counted_and_found_by_a_look") else {
+        return;
+    };
+    let mut puppet = Puppet::new();
+    puppet.does(MANY);
+    puppet.does("many(10_000)");
+    let kept = puppet.does("t = tcp(port=8080); u = udp(port=5353); say(cookie(t), cookie(u))");
+    let events = following.take();
+    assert!(following.lost > 0);
+    assert!(kept.iter().all(|cookie| opened(&events, *cookie).is_none()), "the ring is full");
+    following.look();
+    for cookie in &kept {
+        assert!(following.knows(*cookie).is_some());
+    }
+    puppet.does("t.close(); u.close()");
+    let events = following.until(|events, _| kept.iter().all(|cookie| is_closed(events, *cookie)));
+    assert!(kept.iter().all(|cookie| is_closed(&events, *cookie)));
+}
+
+#[test]
+fn many_at_once_are_known_at_once() {
+    let test = "many_at_once_are_known_at_once";
+    let Some(mut following) = Following::begin(test) else { return };
+    let mut puppet = Puppet::new();
+    puppet.begins(
+        "
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (8_000, 8_000))
+all = [tcp(port=port) for port in range(10_000, 13_000)]",
+    );
+    let events = following.until(|events, _| of(events, puppet.netns).len() >= 3_000);
+    if following.is_drowned(test) {
+        return;
+    }
+    puppet.actor.says();
+    assert_eq!(of(&events, puppet.netns).len(), 3_000);
+    let ids: Vec<_> = following.watcher.now.listeners.iter().map(|listener| listener.id).collect();
+    assert!(ids.is_sorted());
+    puppet.begins("[s.close() for s in all]");
+    let events = following.until(|events, _| of(events, puppet.netns).len() >= 3_000);
+    if !following.is_drowned(test) {
+        assert_eq!(of(&events, puppet.netns).len(), 3_000);
+    }
+}
+
+#[test]
+fn a_program_that_somebody_takes_off_is_missed() {
+    let Some(following) = Following::begin("a_program_that_somebody_takes_off_is_missed") else { return };
+    following.source.check().unwrap();
+    let crate::events::source::Teller::Bpf(attached) = &following.source.teller else { panic!() };
+    let (hook, link) = attached.of_cgroup().next().unwrap();
+    detach(link);
+    let missed = following.source.check().unwrap_err().to_string();
+    assert_eq!(missed, format!("{hook} was detached by somebody else"));
+}
