@@ -18,8 +18,10 @@ pub(crate) const REGISTER: &str = "register.json";
 pub(crate) const MAX_REGISTER: u64 = 256 << 20;
 pub(crate) const COVERAGE: &str = "coverage.json";
 const MAX_COVERAGE: u64 = 4096;
-/// How often a file that is replaced whole is written: what came since is lost by a kill.
-const PAUSE: Duration = Duration::from_secs(1);
+/// After a file that is replaced whole was written it is left alone for so many times as long, at most for a second: what
+/// comes meanwhile is lost by a kill.
+const REST: u32 = 20;
+const LONGEST_REST: Duration = Duration::from_secs(1);
 /// How many events wait to be logged. Those for which there is no room are counted.
 const MAX_WAITING: usize = 65_536;
 
@@ -55,7 +57,7 @@ impl Scribe {
             folder,
             desk: desk.clone(),
             unlogged: unlogged.clone(),
-            written: None,
+            rests_until: None,
             unkept: Muffler::default(),
         };
         let thread = std::thread::Builder::new().name("scribe".to_owned()).spawn(move || writer.work())?;
@@ -135,18 +137,17 @@ struct Writer {
     desk: Arc<Desk>,
     log: EventLog,
     unlogged: Arc<AtomicU64>,
-    /// When the files that are replaced whole were last written.
-    written: Option<Instant>,
+    /// Until when the files that are replaced whole are left alone.
+    rests_until: Option<Instant>,
     unkept: Muffler,
 }
 
 impl Writer {
     fn work(mut self) {
         loop {
-            let papers = self.desk.take(self.written.map(|written| written + PAUSE));
-            if papers.register.is_some() || papers.coverage.is_some() {
-                self.written = Some(Instant::now());
-            }
+            let papers = self.desk.take(self.rests_until);
+            let began = Instant::now();
+            let replaces = papers.register.is_some() || papers.coverage.is_some();
             if let Some(register) = papers.register {
                 let kept = state::write_by(&self.folder, REGISTER, |file| {
                     let mut buffered = BufWriter::new(file);
@@ -163,6 +164,10 @@ impl Writer {
                     }
                     Err(error) => self.unkept.say(|| format!("{COVERAGE} cannot be written: {error}")),
                 }
+            }
+            if replaces {
+                let ended = Instant::now();
+                self.rests_until = Some(ended + (ended.duration_since(began) * REST).min(LONGEST_REST));
             }
             let unlogged = self.log.write(&papers.entries);
             self.unlogged.fetch_add(unlogged, Ordering::Relaxed);

@@ -175,6 +175,12 @@ fn drift_is_kept_over_a_restart() {
     let first_seen = eventually("it drifts", || serve.drifts().find(8080)).get("first_seen").clone();
     nc.ends();
     eventually("it is gone", || serve.drifts().find(8080).filter(|row| row.get("state") == "gone"));
+    eventually("that is written down", || {
+        let register = std::fs::read_to_string(host.path("state/register.json")).ok()?;
+        let register: serde_json::Value = serde_json::from_str(&register).unwrap();
+        let mut drifts = register["drifts"].as_array().unwrap().iter();
+        drifts.any(|drift| drift["gone_since"].is_object()).then_some(())
+    });
     serve.running.kill();
     let serve = host.serve();
     serve.drifts().on(8080).has("state", "gone").has("first_seen", first_seen);
