@@ -53,7 +53,9 @@ impl Heard {
         let mut events = Vec::new();
         let mut described = HashMap::new();
         for (opened, closed_at) in std::mem::take(&mut self.passed) {
-            let Some(record) = record(&opened) else { continue };
+            // Perf tells of the whole machine, and not in which namespace.
+            let told = record(&opened).filter(|record| watcher.sensor.concerns_us(record));
+            let Some(record) = told else { continue };
             let since = clock.wall(opened.boot_nanos);
             let Some(mut listener) = watcher.sensor.passing(&record, since, &mut described) else { continue };
             // Nothing else tells it from others.
