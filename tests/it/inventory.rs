@@ -1,9 +1,9 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::world::{Host, Listing, Running, is_root, skip};
+use crate::world::{Host, Listing, is_root, skip};
 
 /// A row of `ss -Htulpn`, in the words of `list`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -139,13 +139,12 @@ fn reach_follows_address_and_family() {
 #[test]
 fn every_process_that_shares_a_socket_is_named() {
     let Some(host) = Host::new() else { return };
-    let mut python = host.command("python3");
-    let program = "import os, socket, sys\n\
-        s = socket.socket(); s.bind(('0.0.0.0', 7000)); s.listen()\n\
-        os.fork(); os.fork()\n\
-        sys.stdin.read()";
-    python.args(["-c", program]).stdin(Stdio::piped());
-    let _running = Running::start(python);
+    let _running = host.python(
+        "import os, socket, sys\n\
+         s = socket.socket(); s.bind(('0.0.0.0', 7000)); s.listen()\n\
+         os.fork(); os.fork()\n\
+         sys.stdin.read()",
+    );
     let four = crate::world::eventually("four processes hold it", || {
         let rows = host.list().all_on(7000);
         rows.into_iter().next().filter(|row| row.pids().len() == 4)

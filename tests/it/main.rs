@@ -9,6 +9,8 @@ mod arrows;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod events;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod inventory;
@@ -20,5 +22,7 @@ mod privileges;
 mod scale;
 #[cfg(test)]
 mod serving;
+#[cfg(test)]
+mod sources;
 #[cfg(test)]
 mod world;

@@ -7,20 +7,10 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::world::{Host, Running, Serve, eventually, skip, within};
-
-/// False, and says so, where one of the programs is not installed.
-fn installed(programs: &[&str]) -> bool {
-    let folders = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
-    let is_there = |program: &&&str| folders.iter().any(|folder| Path::new(folder).join(program).exists());
-    let missing: Vec<_> = programs.iter().filter(|program| !is_there(program)).collect();
-    if !missing.is_empty() {
-        skip(&format!("{missing:?} not installed; `make peers` as root does it"));
-    }
-    missing.is_empty()
-}
+use crate::world::{Host, Running, Serve, eventually, installed, within};
 
 fn start(host: &Host, program: &str, arguments: &[&str]) -> Running {
     let name = Path::new(program).file_name().unwrap().to_str().unwrap();
@@ -34,19 +24,18 @@ fn listens(host: &Host, port: u16) {
     eventually("it listens", || host.within(|| TcpStream::connect(("127.0.0.1", port)).ok()).map(drop));
 }
 
-#[test]
-fn real_daemons_are_listed_learned_and_judged() {
-    if !installed(&["sshd", "ssh-keygen", "nginx", "redis-server"]) {
-        return;
-    }
-    let Some(host) = Host::new() else { return };
+fn start_sshd(host: &Host) -> Running {
     let key = host.path("etc/key");
     let key = key.to_str().unwrap();
-    host.sh(&format!("ssh-keygen -q -t ed25519 -N '' -f {key}"));
-    let _sshd =
-        start(&host, "/usr/sbin/sshd", &["-D", "-e", "-f", "/dev/null", "-h", key, "-o", "PidFile=none"]);
-    let _redis =
-        start(&host, "/usr/bin/redis-server", &["--bind", "127.0.0.1", "--port", "6379", "--save", ""]);
+    host.sh(&format!("test -e {key} || ssh-keygen -q -t ed25519 -N '' -f {key}"));
+    start(host, "/usr/sbin/sshd", &["-D", "-e", "-f", "/dev/null", "-h", key, "-o", "PidFile=none"])
+}
+
+fn start_redis(host: &Host) -> Running {
+    start(host, "/usr/bin/redis-server", &["--bind", "127.0.0.1", "--port", "6379", "--save", ""])
+}
+
+fn start_nginx(host: &Host) -> Running {
     let pid = host.path("log/nginx.pid");
     host.write(
         "etc/nginx.conf",
@@ -57,7 +46,16 @@ fn real_daemons_are_listed_learned_and_judged() {
         ),
     );
     let conf = host.path("etc/nginx.conf");
-    let _nginx = start(&host, "/usr/sbin/nginx", &["-c", conf.to_str().unwrap()]);
+    start(host, "/usr/sbin/nginx", &["-c", conf.to_str().unwrap()])
+}
+
+#[test]
+fn real_daemons_are_listed_learned_and_judged() {
+    if !installed(&["sshd", "ssh-keygen", "nginx", "redis-server"]) {
+        return;
+    }
+    let Some(host) = Host::new() else { return };
+    let (_sshd, _redis, _nginx) = (start_sshd(&host), start_redis(&host), start_nginx(&host));
     for port in [22, 80, 6379] {
         listens(&host, port);
     }
@@ -87,24 +85,128 @@ fn real_daemons_are_listed_learned_and_judged() {
     }
 }
 
-/// A root folder with nothing but busybox is container enough.
+#[test]
+fn daemons_open_once_and_close_once() {
+    if !installed(&["sshd", "ssh-keygen", "redis-server"]) {
+        return;
+    }
+    let Some(host) = Host::new() else { return };
+    let serve = host.serve();
+    for daemon in [start_sshd, start_redis] {
+        let daemon = daemon(&host);
+        eventually("it is listed", || [22, 6379].iter().find(|port| !serve.listeners_on(**port).is_empty()));
+        daemon.signal(Signal::TERM);
+        eventually("it is gone", || {
+            [22, 6379].iter().all(|port| serve.listeners_on(*port).is_empty()).then_some(())
+        });
+    }
+    // sshd listens on both families.
+    for (port, sockets) in [(22, 2), (6379, 1)] {
+        let close = eventually("its end is logged", || {
+            let closed = serve.logged("close", port);
+            (closed.len() >= sockets).then_some(closed)
+        });
+        assert_eq!((serve.logged("open", port).len(), close.len()), (sockets, sockets), "{port}");
+    }
+}
+
+/// Its workers come and go; its sockets stay.
+#[test]
+fn a_reload_of_nginx_changes_who_holds_its_sockets_and_nothing_else() {
+    if !installed(&["nginx"]) {
+        return;
+    }
+    let Some(host) = Host::new() else { return };
+    let nginx = start_nginx(&host);
+    let master = u64::from(nginx.inner());
+    eventually("nginx has its workers", || {
+        let rows = host.list().all_on(80);
+        (rows.len() == 2 && rows.iter().all(|row| row.pids().len() == 3)).then_some(())
+    });
+    host.learn();
+    let serve = host.serve();
+    serve.settles();
+    let (opened, closed) = serve.opened_and_closed();
+    let mut before = serve.listeners_on(80).remove(0).pids();
+    assert_eq!(before.len(), 3);
+    for _ in 0..3 {
+        nginx.signal(Signal::HUP);
+        before = eventually("both sockets have the new workers", || {
+            let rows = serve.listeners_on(80);
+            let pids = rows.first()?.pids();
+            let are_new = pids.iter().all(|pid| *pid == master || !before.contains(pid));
+            let alike = rows.iter().all(|row| row.pids() == pids);
+            (pids.len() == 3 && are_new && alike).then_some(pids)
+        });
+        serve.drifts().nothing_on(80);
+    }
+    assert_eq!(serve.opened_and_closed(), (opened, closed));
+    assert!(serve.logged("open", 80).is_empty() && serve.logged("close", 80).is_empty());
+    let log = serve.log();
+    assert!(!log.contains("port 80 "), "{log}");
+}
+
+const PODMAN: &str = "podman --runtime /usr/sbin/runc --cgroup-manager=cgroupfs --events-backend=file";
+
+/// The command that runs a container by the name of `shop`, which listens. A root folder with nothing but busybox is
+/// container enough.
+fn shop(host: &Host) -> String {
+    let rootfs = host.path("rootfs");
+    fs::create_dir_all(rootfs.join("bin")).unwrap();
+    fs::copy("/bin/busybox", rootfs.join("bin/nc")).unwrap();
+    // Podman's state stands where it always does, on a file system that is this host's alone.
+    host.sh("mkdir -p /var/lib/containers && mount -t tmpfs none /var/lib/containers");
+    format!(
+        "{PODMAN} run -d --name shop --ulimit nofile=1024:1024 --ulimit nproc=1000:1000 --network=none \
+         --rootfs {} /bin/nc -ll -p 8080",
+        rootfs.display()
+    )
+}
+
+#[test]
+fn a_container_that_starts_is_told_by_its_name_and_closes_when_it_is_removed() {
+    if !installed(&["podman", "runc", "busybox"]) {
+        return;
+    }
+    let Some(host) = Host::new() else { return };
+    host.learn();
+    let run = shop(&host);
+    let serve = host.serve();
+    if !serve.follows_events() {
+        return;
+    }
+    // What Docker's proxy forwards from the host to it, said as the proxy is told; it is there first.
+    let _proxy = host
+        .listen("tcp 0.0.0.0:8888")
+        .argument("-proto=tcp")
+        .argument("-host-ip=0.0.0.0")
+        .argument("-host-port=8888")
+        .argument("-container-ip=127.0.0.1")
+        .argument("-container-port=8080")
+        .by("docker-proxy");
+    eventually("the proxy is known", || serve.listeners_on(8888).pop());
+    host.sh(&run);
+    eventually("its opening is logged", || serve.logged("open", 8080).pop())
+        .has("netns/kind", "container")
+        .has("netns/name", "shop")
+        .has("holders/0/workload/kind", "container")
+        .has("holders/0/workload/name", "shop")
+        // Published, and so judged.
+        .has("verdict", "drift");
+    let published = serve.listeners_on(8080).remove(0).get("published").to_string();
+    assert!(published.contains("8888"), "{published}");
+    host.sh(&format!("{PODMAN} rm -f -t 0 shop"));
+    eventually("its end is logged", || serve.logged("close", 8080).pop());
+    assert_eq!((serve.logged("open", 8080).len(), serve.logged("close", 8080).len()), (1, 1));
+}
+
 #[test]
 fn a_container_is_named_and_not_judged() {
     if !installed(&["podman", "runc", "busybox"]) {
         return;
     }
     let Some(host) = Host::new() else { return };
-    let rootfs = host.path("rootfs");
-    fs::create_dir_all(rootfs.join("bin")).unwrap();
-    fs::copy("/bin/busybox", rootfs.join("bin/nc")).unwrap();
-    // Podman's state stands where it always does, on a file system that is this host's alone.
-    host.sh("mkdir -p /var/lib/containers && mount -t tmpfs none /var/lib/containers");
-    let podman = "podman --runtime /usr/sbin/runc --cgroup-manager=cgroupfs --events-backend=file";
-    let run = format!(
-        "{podman} run -d --name shop --ulimit nofile=1024:1024 --ulimit nproc=1000:1000 --network=none \
-         --rootfs {} /bin/nc -ll -p 8080",
-        rootfs.display()
-    );
+    let run = shop(&host);
     let id = host.sh(&run).trim().to_owned();
     let row = eventually("the container listens", || host.list().all_on(8080).pop());
     let ended = row.clone();
@@ -120,11 +222,11 @@ fn a_container_is_named_and_not_judged() {
     host.diff().is_clean();
 
     // Another container of the same name is the same service.
-    host.sh(&format!("{podman} rm -f -t 0 shop"));
+    host.sh(&format!("{PODMAN} rm -f -t 0 shop"));
     host.sh(&run);
     let again = eventually("the container listens again", || host.list().all_on(8080).pop());
     assert_eq!(again.get("service"), ended.get("service"));
-    host.sh(&format!("{podman} rm -f -t 0 shop"));
+    host.sh(&format!("{PODMAN} rm -f -t 0 shop"));
 }
 
 /// Where Alertmanager calls: a server of the story on the host's loopback.
@@ -255,6 +357,31 @@ fn drift_reaches_the_pager_and_resolves_with_its_approval() {
     );
 
     assert_eq!(host.approve(&drift, "wanted").code, 0);
+    webhook.told("resolved", &drift);
+}
+
+#[test]
+fn what_listened_for_a_moment_reaches_the_pager() {
+    if !installed(&["prometheus", "prometheus-alertmanager"]) {
+        return;
+    }
+    let Some(host) = Host::new() else { return };
+    let webhook = Webhook::new(&host);
+    let _alertmanager = start_alertmanager(&host, &webhook);
+    let _prometheus = start_prometheus(&host);
+    host.learn();
+    let serve = host.serve();
+    if !serve.follows_events() {
+        return;
+    }
+    host.listen("tcp 0.0.0.0:8080").for_a_moment_by("mayfly");
+    let drift = eventually("it drifts", || serve.drifts().find(8080)).id();
+    let alerts = webhook.told("firing", &drift);
+    assert_eq!(alerts[0]["labels"]["severity"], "critical");
+    let description = alerts[0]["annotations"]["description"].as_str().unwrap();
+    assert!(description.contains("gone by now"), "{description}");
+    host.approves_by_hand(8080, "mayfly");
+    serve.running.signal(Signal::HUP);
     webhook.told("resolved", &drift);
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::puppet::{self, Listen};
-use super::{Drifts, Listing, Serve, eventually, is_root, skip};
+use super::{Drifts, Listing, Running, Serve, eventually, is_root, skip};
 
 /// A machine within the machine: network, processes, mounts and host name of its own, with a public and a private
 /// address. It holds configuration, baseline and state of its own, and ends, whole, with the test.
@@ -67,8 +67,10 @@ impl Host {
     }
 
     fn furnish(&self) {
+        // A mount that another one covers leads nowhere, and would be a gap: those of the machine's namespaces go first.
         self.sh(&format!(
             "hostname web-17
+             awk '/ - nsfs /{{print $5}}' /proc/self/mountinfo | xargs -r umount
              mount -t tmpfs none /run; mkdir /run/netns /run/sshd /run/lock
              echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start
              ip link set lo up
@@ -116,6 +118,13 @@ impl Host {
         let told = finish(shell);
         assert_eq!(told.code, 0, "{script}: {told:?}");
         told.stdout
+    }
+
+    /// Starts a program in Python, which ends when it is dropped; its standard input is open until then.
+    pub(crate) fn python(&self, program: &str) -> Running {
+        let mut python = self.command("python3");
+        python.args(["-c", program]).stdin(Stdio::piped());
+        Running::start(python)
     }
 
     /// Makes a network namespace under /run/netns.
@@ -177,6 +186,17 @@ impl Host {
 
     pub(crate) fn approve(&self, drift: &str, reason: &str) -> Told {
         self.run(&["approve", drift, "--reason", reason])
+    }
+
+    /// Writes an approval as an admin does in git, also for what is not there now.
+    pub(crate) fn approves_by_hand(&self, port: u16, program: &str) {
+        let program = self.path("bin").join(program);
+        let approval = format!(
+            "\n[[approval]]\nid = \"by-hand-{port}\"\nlisten = \"tcp/*:{port}\"\nprogram = \"{}\"\n\
+             reach = \"public\"\nreason = \"wanted\"\n",
+            program.display()
+        );
+        self.write("etc/baseline.toml", self.baseline() + &approval);
     }
 
     /// Starts `serve` on the port that it has by default, and waits until it is ready.

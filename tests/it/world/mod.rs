@@ -13,6 +13,7 @@ pub(crate) use listing::{Listing, Row};
 pub(crate) use process::{Running, send, status};
 pub(crate) use serve::Serve;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The story's own name: libtest calls its threads after the tests.
@@ -27,6 +28,17 @@ pub(crate) fn skip(why: &str) {
 
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// False, and says so, where one of the programs is not installed.
+pub(crate) fn installed(programs: &[&str]) -> bool {
+    let folders = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+    let is_there = |program: &&&str| folders.iter().any(|folder| Path::new(folder).join(program).exists());
+    let missing: Vec<_> = programs.iter().filter(|program| !is_there(program)).collect();
+    if !missing.is_empty() {
+        skip(&format!("{missing:?} not installed; `make peers` as root does it"));
+    }
+    missing.is_empty()
 }
 
 /// Asks until there is an answer; fails with `what` after half a minute.

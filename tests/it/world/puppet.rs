@@ -11,8 +11,8 @@ use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket, 
 use rustix::process::WaitOptions;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::Host;
 use super::process::Running;
+use super::{Host, finish};
 
 const PART: &str = "PORTLEDGER_TEST_PART";
 const SOCKETS: &str = "PORTLEDGER_TEST_SOCKETS";
@@ -118,30 +118,9 @@ impl<'a> Listen<'a> {
 
     /// Starts it as a program of this name and waits until its sockets are open.
     pub(crate) fn by(self, name: impl AsRef<OsStr>) -> Puppet {
-        let program = self.host.path("bin").join(name.as_ref());
-        let own = std::env::current_exe().unwrap();
-        if fs::symlink_metadata(&program).is_err() && (self.copied || fs::hard_link(&own, &program).is_err())
-        {
-            fs::copy(&own, &program).unwrap();
-        }
-        let mut words = self.wrappers.iter();
-        let arguments: Vec<&OsStr> = self.arguments.iter().map(|word| word.as_os_str()).collect();
-        let mut command = match words.next() {
-            Some(first) => {
-                let mut command = self.host.command(first);
-                command.args(words).arg(&program);
-                command
-            }
-            None if program.to_str().is_some() => self.host.command(&program),
-            // libtest takes no name that is not UTF-8; the kernel and bash do.
-            None => {
-                let mut command = self.host.command("bash");
-                command.args(["-c", "exec -a puppet \"$@\"", "bash"]).arg(&program);
-                command
-            }
-        };
-        becomes(&mut command, &self.part, &arguments);
-        command.env(SOCKETS, &self.sockets).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let program = self.program(name.as_ref());
+        let mut command = self.command(&program);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut running = Running::start(command);
         let mut lines = BufReader::new(running.entered.stdout.take().unwrap()).lines();
         let bound = lines.find_map(|line| Some(line.unwrap().strip_prefix(SAYS)?.to_owned()));
@@ -149,6 +128,50 @@ impl<'a> Listen<'a> {
         let bound = bound.split_whitespace().map(|address| address.parse().unwrap()).collect();
         let pid = running.inner();
         Puppet { running, bound, pid, program }
+    }
+
+    /// Has a program of this name open its sockets, close them at once and end; the pid that it had.
+    pub(crate) fn for_a_moment_by(mut self, name: impl AsRef<OsStr>) -> u32 {
+        self.part = "listen for a moment".to_owned();
+        let program = self.program(name.as_ref());
+        let told = finish(self.command(&program));
+        let said = told.stdout.lines().find_map(|line| line.strip_prefix(SAYS));
+        said.unwrap_or_else(|| panic!("{} could not open {}: {told:?}", program.display(), self.sockets))
+            .parse()
+            .unwrap()
+    }
+
+    /// Sees to it that there is a program of this name.
+    fn program(&self, name: &OsStr) -> std::path::PathBuf {
+        let program = self.host.path("bin").join(name);
+        let own = std::env::current_exe().unwrap();
+        if fs::symlink_metadata(&program).is_err() && (self.copied || fs::hard_link(&own, &program).is_err())
+        {
+            fs::copy(&own, &program).unwrap();
+        }
+        program
+    }
+
+    fn command(&self, program: &std::path::Path) -> Command {
+        let mut words = self.wrappers.iter();
+        let arguments: Vec<&OsStr> = self.arguments.iter().map(|word| word.as_os_str()).collect();
+        let mut command = match words.next() {
+            Some(first) => {
+                let mut command = self.host.command(first);
+                command.args(words).arg(program);
+                command
+            }
+            None if program.to_str().is_some() => self.host.command(program),
+            // libtest takes no name that is not UTF-8; the kernel and bash do.
+            None => {
+                let mut command = self.host.command("bash");
+                command.args(["-c", "exec -a puppet \"$@\"", "bash"]).arg(program);
+                command
+            }
+        };
+        becomes(&mut command, &self.part, &arguments);
+        command.env(SOCKETS, &self.sockets);
+        command
     }
 }
 
@@ -159,6 +182,10 @@ fn puppet() {
         Err(_) => {}
         Ok("init") => init(),
         Ok("listen") => hold(open(&std::env::var(SOCKETS).unwrap())),
+        Ok("listen for a moment") => {
+            drop(open(&std::env::var(SOCKETS).unwrap()));
+            writeln!(std::io::stdout(), "\n{SAYS}{}", std::process::id()).unwrap();
+        }
         Ok(part) => {
             let netns = part.strip_prefix("listen in ").expect("a part that is known");
             let home = fs::File::open("/proc/thread-self/ns/net").unwrap();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::process::{Running, arguments, descendants};
-use super::{Drifts, Host, eventually};
+use super::{Drifts, Host, Listing, Row, eventually, skip};
 
 /// `portledger serve` on a host, until it is dropped.
 pub(crate) struct Serve<'a> {
@@ -70,6 +70,49 @@ impl<'a> Serve<'a> {
         Some(line.parse().unwrap())
     }
 
+    /// What tells it of opens and closes.
+    pub(crate) fn source(&self) -> &'static str {
+        let in_force = |source: &&str| {
+            self.metric(&format!("portledger_event_source{{source=\"{source}\"}}")) == Some(1.0)
+        };
+        ["bpf", "tracepoint", "perf", "polls"].into_iter().find(in_force).expect("one source is in force")
+    }
+
+    /// False, and says so, where the kernel does not tell of everything that opens and closes.
+    pub(crate) fn follows_events(&self) -> bool {
+        let source = self.source();
+        if source != "bpf" {
+            skip(&format!("needs BPF, and the source of events is {source}; `portledger doctor` tells why"));
+        }
+        source == "bpf"
+    }
+
+    /// The listeners on a port, in whatever namespace.
+    pub(crate) fn listeners_on(&self, port: u16) -> Vec<Row> {
+        Listing { document: self.json("/api/v1/listeners") }.all_on(port)
+    }
+
+    /// Waits until it knows all that listens now, itself included, and nothing opens or closes any more.
+    pub(crate) fn settles(&self) {
+        eventually("it knows itself", || self.listeners_on(Serve::PORT).pop());
+    }
+
+    /// How many TCP sockets opened and closed since it started.
+    pub(crate) fn opened_and_closed(&self) -> (f64, f64) {
+        let total =
+            |name: &str| self.metric(&format!("portledger_{name}_total{{protocol=\"tcp\"}}")).unwrap();
+        (total("opened"), total("closed"))
+    }
+
+    /// What its log of events says of a port, oldest first: `open` or `close`.
+    pub(crate) fn logged(&self, event: &str, port: u16) -> Vec<Row> {
+        let log = std::fs::read_to_string(self.host.path("state/events.jsonl")).unwrap_or_default();
+        // The last line may be on its way.
+        let lines = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        let rows = lines.map(|line| Row { value: serde_json::from_str(line).expect(line) });
+        rows.filter(|row| row.value["event"] == event && row.value["port"] == port).collect()
+    }
+
     /// The pid of the sensor, as the machine counts.
     pub(crate) fn sensor(&self) -> u32 {
         eventually("there is a sensor", || self.child("sensor"))
@@ -80,7 +123,8 @@ impl<'a> Serve<'a> {
         eventually("there is a keeper", || self.child("keeper"))
     }
 
-    fn child(&self, verb: &str) -> Option<u32> {
+    /// The process below it that runs a verb.
+    pub(crate) fn child(&self, verb: &str) -> Option<u32> {
         let is_it = |pid: &u32| arguments(*pid).get(1).is_some_and(|word| word == verb);
         descendants(self.running.outer).into_iter().find(is_it)
     }
