@@ -215,9 +215,10 @@ impl Watcher {
             socket = record.socket.clone();
             socket.inode = file.socket.inode;
         }
+        // It may have ended since its descriptors were read: then the event tells of it.
         let holders = match holder {
             Some(holder) => Holders::Known(vec![self.sensor.as_it_was(holder, record)]),
-            None => Holders::Unattributed(Unattributed::Exited),
+            None => self.sensor.holder_of(record),
         };
         let descriptor = Descriptor { pid: file.pid, tid: file.tid, fd: file.fd };
         let known = self.known(key_of(record)).cloned();

@@ -46,6 +46,26 @@ fn what_listens_for_a_moment_is_logged_counted_and_drifts() {
     eventually("it is closed", || serve.metric(&present).is_none().then_some(()));
 }
 
+/// Whatever the sensor is doing when their processes end.
+#[test]
+fn of_many_moments_each_is_told_once_with_its_process() {
+    let Some(host) = Host::new() else { return };
+    host.learn();
+    let serve = host.serve();
+    if !serve.follows_events() {
+        return;
+    }
+    let pids: Vec<(u16, u32)> = (9000..9040)
+        .map(|port| (port, host.listen(&format!("tcp 0.0.0.0:{port}")).for_a_moment_by("mayfly")))
+        .collect();
+    for (port, pid) in pids {
+        eventually("its end is logged", || serve.logged("close", port).pop());
+        let opened = serve.logged("open", port);
+        assert_eq!((opened.len(), serve.logged("close", port).len()), (1, 1), "{opened:#?}");
+        opened[0].clone().has("holders/0/pid", pid).has("holders/0/name", "mayfly");
+    }
+}
+
 #[test]
 fn what_listened_in_a_namespace_of_a_moment_is_told() {
     let Some(host) = Host::new() else { return };
