@@ -61,7 +61,7 @@ lint: format clippy
 	@if cargo deny fetch db >/dev/null 2>&1; then cargo deny --locked check advisories; \
 	else echo "SKIP advisories: the advisory database cannot be fetched from here"; fi
 
-# BENCH="--fds 500000 --listeners 2000" changes the load; see bench/README.md.
+# BENCH=NAME measures something else, BENCH="--fds 500000" changes the load; see bench/README.md.
 bench:
 	@$(call install,$(BENCH_PEERS))
 	cargo build --release --locked

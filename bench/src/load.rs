@@ -4,11 +4,15 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, bail};
 use clap::Parser;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// The first port of each address.
+const FIRST_PORT: u32 = 20_000;
 
 /// Makes a load, prints `ready`, and keeps it until its standard input is closed.
 #[derive(Clone, Debug, Parser)]
@@ -22,23 +26,39 @@ struct Load {
     /// TCP sockets in LISTEN, on addresses of 127.2.0.0/16
     #[arg(long, default_value_t = 400)]
     listeners: u32,
+    /// How many of these a second process has open too
+    #[arg(long, default_value_t = 0)]
+    shared: u32,
     /// TCP sockets in ESTABLISHED: both ends of each connection count
     #[arg(long, default_value_t = 0)]
     established: u32,
-    /// Network namespaces with one listener each
+    /// Network namespaces with a process each
     #[arg(long, default_value_t = 0)]
     namespaces: u32,
+    /// Listeners of each of these
+    #[arg(long, default_value_t = 1)]
+    each: u32,
     /// Which of the processes this is; set by the first one
     #[arg(long, hide = true)]
     worker: Option<u32>,
+    /// Keeps its standard output open and does nothing else; set by the workers
+    #[arg(long, hide = true)]
+    hold: bool,
 }
 
 fn main() -> anyhow::Result<()> {
     let load = Load::parse();
     match load.worker {
-        Some(number) => work(&load, number),
-        None => lead(&load),
+        _ if load.hold => wait_for_end(),
+        Some(number) => work(&load, number)?,
+        None => lead(&load)?,
     }
+    Ok(())
+}
+
+/// Also the end of whoever started us ends us.
+fn wait_for_end() {
+    let _end = std::io::stdin().read(&mut [0]);
 }
 
 fn lead(load: &Load) -> anyhow::Result<()> {
@@ -54,16 +74,22 @@ fn lead(load: &Load) -> anyhow::Result<()> {
     for _ in 0..load.namespaces {
         let mut command = Command::new("unshare");
         command.args(["--net", "sh", "-ec", "ip link set lo up; exec \"$@\"", "sh"]);
-        command.arg(std::env::current_exe()?).args(["--worker", "0", "--processes", "1", "--listeners", "1"]);
+        command.arg(std::env::current_exe()?).args(["--worker", "0", "--processes", "1"]);
+        command.args(["--listeners", &load.each.to_string()]);
         workers.push(start(command)?);
     }
     println!("ready");
-    let _end = std::io::stdin().read(&mut [0]);
-    for worker in &mut workers {
-        drop(worker.stdin.take());
+    wait_for_end();
+    end(workers)
+}
+
+/// They are told to end at once, and then waited for.
+fn end(mut children: Vec<Child>) -> anyhow::Result<()> {
+    for child in &mut children {
+        drop(child.stdin.take());
     }
-    for mut worker in workers {
-        worker.wait()?;
+    for mut child in children {
+        child.wait()?;
     }
     Ok(())
 }
@@ -80,12 +106,20 @@ fn start(mut command: Command) -> anyhow::Result<Child> {
 
 fn work(load: &Load, number: u32) -> anyhow::Result<()> {
     let share = |whole: u32| whole / load.processes + u32::from(number < whole % load.processes);
-    let null = File::open("/dev/null")?;
-    let _files: Vec<File> = (0..share(load.fds)).map(|_| null.try_clone()).collect::<Result<_, _>>()?;
+    // Opened one by one: copies of one file would be read from the processor's cache.
+    let _files: Vec<File> =
+        (0..share(load.fds)).map(|_| File::open("/dev/null")).collect::<Result<_, _>>()?;
     let (high, low) = (number / 250, 1 + number % 250);
-    let _listeners: Vec<TcpListener> = (0..share(load.listeners))
-        .map(|_| TcpListener::bind(format!("127.2.{high}.{low}:0")))
+    let listeners: Vec<TcpListener> = (0..share(load.listeners))
+        .map(|place| TcpListener::bind(format!("127.2.{high}.{low}:{}", FIRST_PORT + place)))
         .collect::<Result<_, _>>()?;
+    let mut others = Vec::new();
+    for place in 0..share(load.shared) {
+        let listener = listeners.get(usize::try_from(place)?).context("more shared than there are")?;
+        let mut other = Command::new(std::env::current_exe()?);
+        other.arg("--hold").stdin(Stdio::piped()).stdout(OwnedFd::from(listener.try_clone()?));
+        others.push(other.spawn()?);
+    }
     let mut connections = Vec::new();
     if share(load.established) > 0 {
         let server = TcpListener::bind(format!("127.3.{high}.{low}:0"))?;
@@ -96,6 +130,6 @@ fn work(load: &Load, number: u32) -> anyhow::Result<()> {
     }
     println!("ready");
     std::io::stdout().flush()?;
-    let _end = std::io::stdin().read(&mut [0]);
-    Ok(())
+    wait_for_end();
+    end(others)
 }

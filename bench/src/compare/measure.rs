@@ -48,3 +48,38 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
         n => (values[(n - 1) / 2] + values[n / 2]) / 2.0,
     }
 }
+
+/// Ours, theirs, ours, theirs …: what else the machine does falls on both alike. The first pair warms up and is dropped.
+pub(crate) fn pairs(ours: &[String], theirs: &[String], rounds: u32) -> anyhow::Result<Vec<(Run, Run)>> {
+    let mut pairs = Vec::new();
+    for _ in 0..=rounds {
+        pairs.push((Run::of(ours)?, Run::of(theirs)?));
+    }
+    Ok(pairs.split_off(1))
+}
+
+/// The middle, the 99th of a hundred, and the largest.
+pub(crate) struct Spread {
+    pub(crate) count: usize,
+    p50: f64,
+    p99: f64,
+    most: f64,
+}
+
+impl Spread {
+    pub(crate) fn of(mut seconds: Vec<f64>) -> Self {
+        seconds.sort_by(f64::total_cmp);
+        let at = |hundredths: usize| {
+            let place = (seconds.len() * hundredths).div_ceil(100).saturating_sub(1);
+            seconds.get(place).copied().unwrap_or(f64::NAN)
+        };
+        Spread { count: seconds.len(), p50: at(50), p99: at(99), most: at(100) }
+    }
+}
+
+impl std::fmt::Display for Spread {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [p50, p99, most] = [self.p50, self.p99, self.most].map(|seconds| seconds * 1e3);
+        write!(to, "p50 {p50:.2} ms, p99 {p99:.2} ms, most {most:.2} ms ({} samples)", self.count)
+    }
+}

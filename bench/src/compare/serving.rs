@@ -8,11 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use crate::measure::median;
-
 const ADDRESS: &str = "127.0.0.1:10433";
-/// One of the exporter's families: how long the last pass of the sensor took.
-const DURATION: &str = "portledger_reconcile_duration_seconds ";
+/// On the file system that came with our namespaces: it goes with them.
+const FOLDER: &str = "/run/portledger-bench";
 
 /// Configuration, baseline and state that the runs share.
 pub(crate) struct Files {
@@ -20,13 +18,16 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    pub(crate) fn new(folder: &Path) -> anyhow::Result<Self> {
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
-        for (name, text) in [("portledger.toml", ""), ("baseline.toml", "# nothing is approved\n")] {
+    pub(crate) fn new(configuration: &str) -> anyhow::Result<Self> {
+        let folder = PathBuf::from(FOLDER);
+        fs::create_dir(&folder)?;
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755))?;
+        for (name, text) in [("portledger.toml", configuration), ("baseline.toml", "# nothing is approved\n")]
+        {
             fs::write(folder.join(name), text)?;
             fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o644))?;
         }
-        Ok(Files { folder: folder.to_owned() })
+        Ok(Files { folder })
     }
 
     pub(crate) fn portledger(&self, program: &Path, verb: &[&str]) -> Vec<String> {
@@ -39,84 +40,162 @@ impl Files {
         }
         command
     }
-}
 
-pub(crate) struct Served {
-    pub(crate) seconds: f64,
-    pub(crate) resident_kib: u64,
-    pub(crate) peak_kib: u64,
-}
-
-/// Runs `serve` until it has looked a few times, and takes the median of the passes after the first.
-pub(crate) fn second_inventory(files: &Files, program: &Path) -> anyhow::Result<Served> {
-    let command = files.portledger(program, &["serve", "--web.listen-address", ADDRESS]);
-    let log = fs::File::create(files.folder.join("log"))?;
-    let mut serve = Command::new(&command[0])
-        .args(&command[1..])
-        .stdin(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .context("serve")?;
-    let measured = passes(&mut serve).and_then(|seconds| {
-        let sensor = sensor(serve.id())?;
-        Ok(Served { seconds, resident_kib: status(sensor, "VmRSS:")?, peak_kib: status(sensor, "VmHWM:")? })
-    });
-    serve.kill()?;
-    serve.wait()?;
-    measured
-}
-
-fn passes(serve: &mut Child) -> anyhow::Result<f64> {
-    let deadline = Instant::now() + Duration::from_secs(120);
-    while get("/-/ready").is_none_or(|answer| !answer.starts_with("HTTP/1.1 200")) {
-        if Instant::now() > deadline {
-            bail!("serve did not become ready");
+    /// Approves what listens now.
+    pub(crate) fn learn(&self, program: &Path) -> anyhow::Result<()> {
+        let baseline = self.folder.join("baseline.toml");
+        fs::remove_file(&baseline)?;
+        let command = self.portledger(program, &["learn"]);
+        let output = Command::new(&command[0]).args(&command[1..]).stdin(Stdio::null()).output()?;
+        if !baseline.exists() {
+            bail!("learn: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
         }
-        if let Some(status) = serve.try_wait()? {
-            bail!("serve ended: {status}");
+        fs::set_permissions(&baseline, fs::Permissions::from_mode(0o644))?;
+        Ok(())
+    }
+
+    /// The log of events, its older half first.
+    pub(crate) fn events(&self) -> anyhow::Result<String> {
+        let state = self.folder.join("state");
+        let mut text = fs::read_to_string(state.join("events.jsonl.1")).unwrap_or_default();
+        text.push_str(&fs::read_to_string(state.join("events.jsonl"))?);
+        Ok(text)
+    }
+}
+
+/// A `serve` that is ready; it ends with this.
+pub(crate) struct Serve {
+    child: Child,
+    processes: Vec<(String, Process)>,
+}
+
+impl Serve {
+    pub(crate) fn start(files: &Files, program: &Path) -> anyhow::Result<Self> {
+        let command = files.portledger(program, &["serve", "--web.listen-address", ADDRESS]);
+        let log = fs::File::create(files.folder.join("log"))?;
+        let mut starting = Command::new(&command[0]);
+        starting.args(&command[1..]).stdin(Stdio::null()).stderr(log);
+        let mut serve = Serve { child: starting.spawn().context("serve")?, processes: Vec::new() };
+        serve.wait_until_ready()?;
+        serve.processes = below(serve.child.id());
+        Ok(serve)
+    }
+
+    fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while !get("/-/ready").is_ok_and(|(status, _)| status == 200) {
+            if Instant::now() > deadline {
+                bail!("serve did not become ready");
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("serve ended: {status}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
         }
-        std::thread::sleep(Duration::from_millis(100));
+        Ok(())
     }
-    // The sensor looks every two seconds.
-    let mut seconds = Vec::new();
-    for _ in 0..6 {
-        std::thread::sleep(Duration::from_millis(2500));
-        let scrape = get("/metrics").context("no scrape")?;
-        let value = scrape
-            .lines()
-            .find_map(|line| line.strip_prefix(DURATION))
-            .context("no duration in the scrape")?;
-        seconds.push(value.parse()?);
+
+    /// The one that runs this verb.
+    pub(crate) fn process(&self, verb: &str) -> anyhow::Result<Process> {
+        let found = self.processes.iter().find(|(known, _)| known == verb);
+        Ok(found.with_context(|| format!("serve has no {verb}"))?.1)
     }
-    Ok(median(seconds))
+
+    pub(crate) fn processes(&self) -> &[(String, Process)] {
+        &self.processes
+    }
 }
 
-fn get(path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(ADDRESS).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    Some(answer)
+impl Drop for Serve {
+    /// Nothing of it is attached any more when this returns.
+    fn drop(&mut self) {
+        let ended = self.child.kill().and_then(|()| self.child.wait());
+        if let Err(error) = ended {
+            eprintln!("serve: {error}");
+        }
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.processes.iter().any(|(_, process)| process.is_alive()) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
 }
 
-fn sensor(serve: u32) -> anyhow::Result<u32> {
-    let mut below = vec![serve];
-    let mut next = 0;
-    while let Some(&pid) = below.get(next) {
+/// A process and those below it, with their verbs.
+fn below(first: u32) -> Vec<(String, Process)> {
+    let mut found = Vec::new();
+    let mut pids = vec![first];
+    while let Some(pid) = pids.pop() {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        if line.split(|byte| *byte == 0).nth(1) == Some(b"sensor") {
-            return Ok(pid);
-        }
+        let verb = line.split(|byte| *byte == 0).nth(1).unwrap_or_default();
+        found.push((String::from_utf8_lossy(verb).into_owned(), Process(pid)));
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        below.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
-        next += 1;
+        pids.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
     }
-    bail!("serve has no sensor")
+    found
 }
 
-fn status(pid: u32, field: &str) -> anyhow::Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix(field)).context("no such field")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Process(u32);
+
+impl Process {
+    pub(crate) fn kib(self, field: &str) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).context("no such field")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+
+    /// Hundredths of a second that it and its children that ended have taken of a processor.
+    pub(crate) fn ticks(self) -> anyhow::Result<u64> {
+        let fields = self.stat().context("a process of serve ended")?;
+        let times = fields.get(11..15).context("/proc/PID/stat is short")?;
+        times.iter().map(|time| Ok(time.parse::<u64>()?)).sum()
+    }
+
+    fn is_alive(self) -> bool {
+        // Nobody waits for those whose parent ended before them.
+        self.stat().is_some_and(|fields| fields.first().is_some_and(|state| state != "Z"))
+    }
+
+    /// The fields after the name, which may hold anything.
+    fn stat(self) -> Option<Vec<String>> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0)).ok()?;
+        Some(stat.rsplit_once(") ")?.1.split(' ').map(str::to_owned).collect())
+    }
+}
+
+/// Status and body. The exporter closes each connection after its answer.
+fn get(path: &str) -> anyhow::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(ADDRESS)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n").as_bytes())?;
+    let mut answer = Vec::with_capacity(1 << 18);
+    stream.read_to_end(&mut answer)?;
+    let answer = String::from_utf8(answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("half an answer")?;
+    Ok((head.split(' ').nth(1).context("no status")?.parse()?, body.to_owned()))
+}
+
+pub(crate) fn scrape() -> anyhow::Result<Scrape> {
+    match get("/metrics")? {
+        (200, text) => Ok(Scrape(text)),
+        (status, _) => bail!("/metrics answers {status}"),
+    }
+}
+
+/// What /metrics said.
+pub(crate) struct Scrape(pub(crate) String);
+
+impl Scrape {
+    /// The sum over all series of a family.
+    pub(crate) fn sum(&self, family: &str) -> anyhow::Result<f64> {
+        let series = |line: &&str| {
+            line.strip_prefix(family).is_some_and(|rest| rest.starts_with(' ') || rest.starts_with('{'))
+        };
+        let values: Vec<&str> =
+            self.0.lines().filter(series).filter_map(|line| line.rsplit(' ').next()).collect();
+        if values.is_empty() {
+            bail!("no {family} in the scrape");
+        }
+        values.into_iter().map(|value| Ok(value.parse::<f64>()?)).sum()
+    }
 }
