@@ -93,8 +93,7 @@ struct file___counted { atomic64_t f_count; } read_in_place;
 typedef struct { atomic64_t refcnt; } file_ref_t;
 struct file___referenced { file_ref_t f_ref; } read_in_place;
 
-struct socket { struct sock *sk; } read_in_place;
-struct socket_alloc { struct socket socket; struct inode vfs_inode; } read_in_place;
+struct socket { struct file *file; struct sock *sk; } read_in_place;
 
 struct upid { int nr; struct pid_namespace *ns; } read_in_place;
 struct pid { unsigned int level; struct upid numbers[1]; } read_in_place;

@@ -122,13 +122,13 @@ static __always_inline void send(struct place *place, __u32 text)
 /* The process of a task, as a pid namespace counts; 0 if it is not in it. */
 static __noinline __u32 pid_of(struct task_struct *task, __u32 namespace)
 {
-	struct pid *pid = BPF_CORE_READ(task, thread_pid);
+	struct pid *pid = task->thread_pid;
 	const void *numbers = (const void *)pid + bpf_core_field_offset(struct pid, numbers);
 	__u32 level;
 
 	if (!pid)
 		return 0;
-	level = BPF_CORE_READ(pid, level);
+	level = pid->level;
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < PID_LEVELS; i++) {
 		const struct upid *own = numbers + i * bpf_core_type_size(struct upid);
@@ -146,46 +146,52 @@ static __noinline __u32 pid_of(struct task_struct *task, __u32 namespace)
 	return 0;
 }
 
+/* Pointers that a program is given may be followed in place. It costs a tenth of a call of bpf_probe_read_kernel(), and
+ * whoever opens a socket waits for it. */
 static __always_inline __u64 inode_of(struct sock *sk)
 {
-	struct socket *socket = BPF_CORE_READ(sk, sk_socket);
+	struct socket *socket = sk->sk_socket;
+	struct file *file;
 
-	return socket ? BPF_CORE_READ((struct socket_alloc *)socket, vfs_inode.i_ino) : 0;
+	if (!socket)
+		return 0;
+	file = socket->file;
+	return file ? file->f_inode->i_ino : 0;
 }
 
 /* An MPTCP socket leaves binding to its first subflow. */
 static __always_inline __u8 locks_of(struct sock *sk)
 {
-	if (BPF_CORE_READ(sk, sk_protocol) == IPPROTO_MPTCP && bpf_core_field_exists(struct mptcp_sock, first)) {
+	if (sk->sk_protocol == IPPROTO_MPTCP && bpf_core_field_exists(struct mptcp_sock, first)) {
 		struct sock *first = BPF_CORE_READ((struct mptcp_sock *)sk, first);
 
 		if (first)
 			return BPF_CORE_READ_BITFIELD_PROBED(first, sk_userlocks);
 	}
-	return BPF_CORE_READ_BITFIELD_PROBED(sk, sk_userlocks);
+	return BPF_CORE_READ_BITFIELD(sk, sk_userlocks);
 }
 
 static __noinline void describe_socket(struct socket_record *to, struct sock *sk, __u64 cookie)
 {
-	struct net *net = BPF_CORE_READ(sk, __sk_common.skc_net.net);
+	struct net *net = sk->__sk_common.skc_net.net;
 	__u8 locks = locks_of(sk);
 
 	to->cookie = cookie;
-	to->netns_cookie = BPF_CORE_READ(net, net_cookie);
-	to->netns_inode = BPF_CORE_READ(net, ns.inum);
-	to->uid = BPF_CORE_READ(sk, sk_uid.val);
-	to->device = BPF_CORE_READ(sk, __sk_common.skc_bound_dev_if);
-	to->backlog = BPF_CORE_READ(sk, sk_max_ack_backlog);
-	to->family = BPF_CORE_READ(sk, __sk_common.skc_family);
-	to->protocol = BPF_CORE_READ(sk, sk_protocol);
-	to->type = BPF_CORE_READ(sk, sk_type);
-	to->port = BPF_CORE_READ(sk, __sk_common.skc_num);
-	to->peer_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
-	to->state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	to->netns_cookie = net->net_cookie;
+	to->netns_inode = net->ns.inum;
+	to->uid = sk->sk_uid.val;
+	to->device = sk->__sk_common.skc_bound_dev_if;
+	to->backlog = sk->sk_max_ack_backlog;
+	to->family = sk->__sk_common.skc_family;
+	to->protocol = sk->sk_protocol;
+	to->type = sk->sk_type;
+	to->port = sk->__sk_common.skc_num;
+	to->peer_port = bpf_ntohs(sk->__sk_common.skc_dport);
+	to->state = sk->__sk_common.skc_state;
 	to->flags = PORT_CHOICE_KNOWN | WHOLE;
-	if (BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only))
+	if (BPF_CORE_READ_BITFIELD(sk, __sk_common.skc_ipv6only))
 		to->flags |= V6_ONLY;
-	if (BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_reuseport))
+	if (BPF_CORE_READ_BITFIELD(sk, __sk_common.skc_reuseport))
 		to->flags |= REUSE_PORT;
 	if (locks & SOCK_BINDPORT_LOCK)
 		to->flags |= PORT_ASKED_FOR;
@@ -193,8 +199,8 @@ static __noinline void describe_socket(struct socket_record *to, struct sock *sk
 		BPF_CORE_READ_INTO(&to->address, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr8);
 		BPF_CORE_READ_INTO(&to->peer, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr8);
 	} else {
-		*(__u32 *)to->address = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
-		*(__u32 *)to->peer = BPF_CORE_READ(sk, __sk_common.skc_daddr);
+		*(__u32 *)to->address = sk->__sk_common.skc_rcv_saddr;
+		*(__u32 *)to->peer = sk->__sk_common.skc_daddr;
 	}
 }
 
@@ -216,24 +222,27 @@ static __always_inline __u32 describe_path(char *text, __u32 at, struct file *fi
 {
 	struct vfsmount *vfsmount = BPF_CORE_READ(file, f_path.mnt);
 	struct dentry *dentry = BPF_CORE_READ(file, f_path.dentry);
+	struct dentry *root = BPF_CORE_READ(vfsmount, mnt_root);
 	struct mount *mount = (void *)vfsmount - bpf_core_field_offset(struct mount, mnt);
 
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < DEEPEST; i++) {
-		struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
+		struct dentry *parent;
 
-		if (dentry == BPF_CORE_READ(mount, mnt.mnt_root)) {
+		if (dentry == root) {
 			struct mount *above = BPF_CORE_READ(mount, mnt_parent);
 
 			if (above == mount)
 				return at;
 			dentry = BPF_CORE_READ(mount, mnt_mountpoint);
+			root = BPF_CORE_READ(above, mnt.mnt_root);
 			mount = above;
 			continue;
 		}
 		if (at > TEXT_ROOM - COMPONENT)
 			break;
 		at = append(text, at, BPF_CORE_READ(dentry, d_name.name));
+		parent = BPF_CORE_READ(dentry, d_parent);
 		/* A file that never had a folder, such as one of memfd_create(2). */
 		if (parent == dentry)
 			return at;
@@ -245,21 +254,23 @@ static __always_inline __u32 describe_path(char *text, __u32 at, struct file *fi
 
 static __always_inline __u32 describe_cgroup(char *text, __u32 at, struct task_struct *task, __u8 *flags)
 {
-	struct kernfs_node *node = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn);
+	struct kernfs_node *node = task->cgroups->dfl_cgrp->kn;
 
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < DEEPEST; i++) {
 		struct kernfs_node *parent;
 
+		if (!node)
+			return at;
 		if (bpf_core_field_exists(struct kernfs_node, parent))
-			parent = BPF_CORE_READ(node, parent);
+			parent = node->parent;
 		else
-			parent = BPF_CORE_READ((struct kernfs_node___rcu *)node, __parent);
-		if (!node || !parent)
+			parent = ((struct kernfs_node___rcu *)node)->__parent;
+		if (!parent)
 			return at;
 		if (at > TEXT_ROOM)
 			break;
-		at = append(text, at, BPF_CORE_READ(node, name));
+		at = append(text, at, node->name);
 		node = parent;
 	}
 	*flags |= CGROUP_CUT;
@@ -268,7 +279,7 @@ static __always_inline __u32 describe_cgroup(char *text, __u32 at, struct task_s
 
 static __noinline void describe_task(struct event_record *event, struct task_struct *task)
 {
-	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+	struct task_struct *leader = task->group_leader;
 
 	event->boot_nanos = bpf_ktime_get_boot_ns();
 	event->cgroup_id = 0;
@@ -277,27 +288,28 @@ static __noinline void describe_task(struct event_record *event, struct task_str
 	event->program_length = 0;
 	event->cgroup_length = 0;
 	event->program_flags = 0;
-	event->start_nanos = BPF_CORE_READ(leader, start_boottime);
+	event->start_nanos = leader->start_boottime;
 	event->pid = pid_of(leader, pid_namespace);
-	event->kernel_pid = BPF_CORE_READ(task, tgid);
-	event->uid = BPF_CORE_READ(task, cred, euid.val);
+	event->kernel_pid = task->tgid;
+	event->uid = task->cred->euid.val;
 	BPF_CORE_READ_INTO(&event->name, leader, comm);
 }
 
 /* Everything that is known of a process when it is gone; the length of the text. */
 static __noinline __u32 describe_process(struct event_record *event, struct task_struct *task)
 {
-	struct file *program = BPF_CORE_READ(task, mm, exe_file);
+	struct mm_struct *mm = task->mm;
+	struct file *program = mm ? mm->exe_file : NULL;
 	__u32 text = 0;
 
 	describe_task(event, task);
-	event->cgroup_id = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	event->cgroup_id = task->cgroups->dfl_cgrp->kn->id;
 	if (program) {
-		struct inode *inode = BPF_CORE_READ(program, f_inode);
+		struct inode *inode = program->f_inode;
 
-		event->program_inode = BPF_CORE_READ(inode, i_ino);
-		event->program_device = BPF_CORE_READ(inode, i_sb, s_dev);
-		if (!BPF_CORE_READ(program, f_path.dentry, d_hash.pprev))
+		event->program_inode = inode->i_ino;
+		event->program_device = inode->i_sb->s_dev;
+		if (!program->f_path.dentry->d_hash.pprev)
 			event->program_flags |= PROGRAM_DELETED;
 		text = describe_path(event->text, 0, program, &event->program_flags);
 	}
@@ -309,10 +321,12 @@ static __noinline __u32 describe_process(struct event_record *event, struct task
 
 static __always_inline void remember_holder(struct task_struct *task)
 {
-	__u32 pid = BPF_CORE_READ(task, tgid);
+	__u32 pid = task->tgid;
 	__u8 yes = 1;
 
-	bpf_map_update_elem(&holders, &pid, &yes, BPF_ANY);
+	/* An update makes a new element even where there is one. */
+	if (!bpf_map_lookup_elem(&holders, &pid))
+		bpf_map_update_elem(&holders, &pid, &yes, BPF_ANY);
 }
 
 static __always_inline void tell_state(struct sock *sk, __u32 kind)
@@ -471,9 +485,13 @@ int raw_created(struct bpf_sock *sk)
 SEC("cgroup/sock_release")
 int released(struct bpf_sock *sk)
 {
-	__u64 cookie = bpf_get_socket_cookie(sk);
 	struct place *place;
+	__u64 cookie;
 
+	/* The end of what has connections is told with its state. */
+	if (sk->type == SOCK_STREAM)
+		return 1;
+	cookie = bpf_get_socket_cookie(sk);
 	if (bpf_map_delete_elem(&waiting, &cookie))
 		return 1;
 	place = take_place();
@@ -565,7 +583,7 @@ int BPF_PROG(function_released, struct socket *socket)
 {
 	struct sock *sk = socket->sk;
 
-	if (sk)
+	if (sk && sk->sk_type != SOCK_STREAM)
 		tell_whole(sk, CLOSED);
 	return 0;
 }
