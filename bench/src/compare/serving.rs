@@ -139,9 +139,17 @@ pub(crate) struct Process(u32);
 
 impl Process {
     pub(crate) fn kib(self, field: &str) -> anyhow::Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.0))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(field)).context("no such field")?;
-        Ok(line.trim().trim_end_matches(" kB").parse()?)
+        status(&format!("/proc/{}/status", self.0), field)
+    }
+
+    /// How often its threads waited for something, those alone that are there.
+    pub(crate) fn wakes(self) -> anyhow::Result<u64> {
+        let mut wakes = 0;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.0))? {
+            let path = thread?.path().join("status");
+            wakes += status(&path.display().to_string(), "voluntary_ctxt_switches:")?;
+        }
+        Ok(wakes)
     }
 
     /// Hundredths of a second that it and its children that ended have taken of a processor.
@@ -161,6 +169,12 @@ impl Process {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0)).ok()?;
         Some(stat.rsplit_once(") ")?.1.split(' ').map(str::to_owned).collect())
     }
+}
+
+fn status(path: &str, field: &str) -> anyhow::Result<u64> {
+    let status = fs::read_to_string(path)?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).context("no such field")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
 /// Status and body. The exporter closes each connection after its answer.
