@@ -2,6 +2,7 @@
 
 mod drift;
 mod listeners;
+mod witnessed;
 
 use std::time::SystemTime;
 
@@ -11,6 +12,7 @@ use serde::{Serialize, Serializer};
 pub use drift::drift_document;
 pub use listeners::listeners_document;
 pub(crate) use listeners::{NetNsEntry, WorkloadEntry};
+pub use witnessed::{missing_document, standing_document, witnessed_document};
 
 /// Raised when a field changes its meaning or goes; new fields do not raise it.
 const SCHEMA: u32 = 1;

@@ -17,6 +17,8 @@ use crate::muffler::Muffler;
 use crate::snapshot::RulesStatus;
 use crate::state::StateError;
 
+pub(crate) use line::{HolderLine, lived};
+
 const FILE: &str = "events.jsonl";
 /// What stood in it before it was begun anew.
 const OLD: &str = "events.jsonl.1";

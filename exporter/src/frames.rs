@@ -8,14 +8,12 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::judge::Work;
-
-/// How many bytes of packets wait for the judge before no more are read. A sensor that must wait loses events, so there is
+/// How many bytes of packets wait to be judged before no more are read. A sensor that must wait loses events, so there is
 /// room for a storm of some ten thousand.
 const ROOM: usize = 16 << 20;
 
-/// A packet that takes its room until it is dropped.
-pub(crate) struct Packet {
+/// A packet of a sensor's socket. It takes its room until it is dropped.
+pub struct Packet {
     bytes: Vec<u8>,
     room: Arc<Room>,
 }
@@ -64,25 +62,25 @@ impl Room {
     }
 }
 
-/// Starts a thread that hands every packet of the sensor's socket to the judge. The receiver resolves when the other end
-/// is closed, or with what went wrong.
+/// Starts a thread that hands on every packet of a sensor's socket. The receiver resolves when the other end is closed, or
+/// with what went wrong.
 ///
-/// Where the judge falls too far behind nothing is read; what the sensor then cannot send it drops or waits with.
-pub(crate) fn forward(
+/// Where whoever takes them falls too far behind nothing is read; what the sensor then cannot send it drops or waits with.
+pub fn forward<T: From<Packet> + Send + 'static>(
     frames: OwnedFd,
-    judge: mpsc::Sender<Work>,
+    inbox: mpsc::Sender<T>,
 ) -> io::Result<oneshot::Receiver<io::Result<()>>> {
     let flags = rustix::fs::fcntl_getfl(&frames)?;
     rustix::fs::fcntl_setfl(&frames, flags - OFlags::NONBLOCK)?;
     let (end, ended) = oneshot::channel();
     std::thread::Builder::new().name("frames".to_owned()).spawn(move || {
         // Where nobody waits for the end any more, the process is ending itself.
-        end.send(read(&frames, &judge)).unwrap_or_default();
+        end.send(read(&frames, &inbox)).unwrap_or_default();
     })?;
     Ok(ended)
 }
 
-fn read(frames: &OwnedFd, judge: &mpsc::Sender<Work>) -> io::Result<()> {
+fn read<T: From<Packet>>(frames: &OwnedFd, inbox: &mpsc::Sender<T>) -> io::Result<()> {
     // One byte more than a frame may have, so that a longer packet is seen to be longer.
     let mut buffer = vec![0; MAX_FRAME + 1];
     let room = Arc::new(Room::default());
@@ -94,7 +92,7 @@ fn read(frames: &OwnedFd, judge: &mpsc::Sender<Work>) -> io::Result<()> {
             Err(Errno::INTR) => continue,
             Err(error) => return Err(error.into()),
         };
-        if judge.blocking_send(Work::Frame(packet)).is_err() {
+        if inbox.blocking_send(packet.into()).is_err() {
             return Ok(());
         }
     }

@@ -2,17 +2,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use baseline::{Accounts, Assessment, ClosedBecause, DriftEvent, Passed, Register, assess, reassess};
+use baseline::{ClosedBecause, DriftEvent, Passed, Register, assess, reassess};
 use inventory::frame::{Assembler, Pass, Tells, decode};
 use inventory::{Happening, Inventory};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::AccountBook;
+use crate::assessed::Assessed;
 use crate::event_log::Entry;
 use crate::frames::Packet;
 use crate::muffler::Muffler;
-use crate::passing::passing;
 use crate::rules::Rules;
 use crate::scribe::{Scribe, restore_coverage, restore_register};
 use crate::silence::PATIENCE;
@@ -28,6 +28,12 @@ pub(crate) enum Work {
     Tick,
     /// Write down what is not written yet, and end.
     End,
+}
+
+impl From<Packet> for Work {
+    fn from(packet: Packet) -> Self {
+        Work::Frame(packet)
+    }
 }
 
 /// How long news that keep pouring in are gathered before they are judged together.
@@ -60,13 +66,6 @@ struct News {
     looked: bool,
     covers_otherwise: bool,
     first: bool,
-}
-
-/// Sockets that are gone, or are not any more as they were, with what the baseline says of how they were.
-struct Past {
-    inventory: Inventory,
-    assessment: Assessment,
-    accounts: Accounts,
 }
 
 impl Judge {
@@ -210,7 +209,7 @@ impl Judge {
             Some(before) => reassess(before.known(), &inventory, policy, &accounts, now),
             None => assess(&inventory, policy, &accounts, now),
         };
-        let past = self.judge_past(&inventory, happened, now);
+        let past = Assessed::past(&inventory, happened, policy, &mut self.accounts, now);
         let mut register = Register::clone(&snapshot.register);
         let passed =
             past.as_ref().map(|past| Passed { inventory: &past.inventory, assessment: &past.assessment });
@@ -237,25 +236,6 @@ impl Judge {
         let drifts = events.iter().map(|event| Entry::Drift { at: now, event: event.clone() });
         self.scribe.log(sockets.flatten().chain(drifts));
         events.iter().for_each(tell);
-    }
-
-    /// Judges what no inventory has any more, as if it were there.
-    fn judge_past(&mut self, inventory: &Inventory, happened: &[Happening], now: SystemTime) -> Option<Past> {
-        let listeners = passing(happened);
-        if listeners.is_empty() {
-            return None;
-        }
-        let inventory = Inventory {
-            host: inventory.host.clone(),
-            taken_at: inventory.taken_at,
-            listeners,
-            coverage: inventory.coverage.clone(),
-        };
-        let policy = self.rules.policy();
-        // Accounts of their own: with others, all that listens would have to be judged again.
-        let accounts = self.accounts.resolve(&inventory, &policy.baseline);
-        let assessment = assess(&inventory, policy, &accounts, now);
-        Some(Past { inventory, assessment, accounts })
     }
 
     fn warn_of_unknown_accounts(&self) {
@@ -290,15 +270,19 @@ impl News {
 }
 
 /// What the log of events says of it; nothing of a socket that only changed.
-fn entry(happening: &Happening, pass: &JudgedPass, past: Option<&Past>, now: SystemTime) -> Option<Entry> {
+fn entry(
+    happening: &Happening,
+    pass: &JudgedPass,
+    past: Option<&Assessed>,
+    now: SystemTime,
+) -> Option<Entry> {
     match happening {
         Happening::Changed { .. } => None,
         Happening::Closed { listener, at } => Some(Entry::Closed { listener: listener.clone(), at: *at }),
         Happening::Opened(listener) => {
             let of_past = past.and_then(|past| {
                 // As it was when it opened, or when it was first known who holds it.
-                let at = past.inventory.listeners.binary_search_by_key(&listener.id, |past| past.id).ok()?;
-                Some((past.assessment.services.get(*past.assessment.service_of.get(at)?)?, &past.accounts))
+                Some((past.of(listener.id)?, &past.accounts))
             });
             let judged = || {
                 let listeners = &pass.inventory.listeners;

@@ -2,11 +2,13 @@
 #![forbid(unsafe_code)]
 
 mod accounts;
+mod assessed;
 pub mod daemon;
 mod document;
 mod event_log;
 #[cfg(test)]
 mod fixtures;
+mod follower;
 mod frames;
 mod http;
 mod identity;
@@ -23,7 +25,12 @@ mod snapshot;
 mod state;
 
 pub use accounts::{AccountBook, user_name};
-pub use document::{drift_document, gaps_document, listeners_document};
+pub use document::{
+    drift_document, gaps_document, listeners_document, missing_document, standing_document,
+    witnessed_document,
+};
+pub use follower::{Follower, News, OutOfStep, Witnessed};
+pub use frames::{Packet, forward};
 pub use identity::{Identity, IdentityError, Origin, drop_to};
 pub use open_drifts::open_drifts;
 pub use rules::{BaselineSet, Load, LoadOutcome};

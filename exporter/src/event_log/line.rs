@@ -1,4 +1,4 @@
-use std::time::SystemTime;
+use std::time::Duration;
 
 use baseline::{ClosedBecause, DriftEvent};
 use inventory::{Holder, Holders, Listener};
@@ -54,7 +54,7 @@ enum Line<'a> {
 }
 
 #[derive(Serialize)]
-struct HolderLine<'a> {
+pub(crate) struct HolderLine<'a> {
     pid: u32,
     started_at: String,
     program: Option<Escaped<'a>>,
@@ -99,7 +99,8 @@ fn line(entry: &Entry) -> Line<'_> {
             protocol: listener.endpoint.protocol.as_str(),
             address: listener.endpoint.address.to_string(),
             port: listener.endpoint.port,
-            lived: listener.since.map(|since| lived(since, *at)),
+            // Zero where the clock was set back meanwhile.
+            lived: listener.since.map(|since| lived(at.duration_since(since).unwrap_or_default())),
         },
         Entry::Drift { at, event } => {
             let finding = &event.drift().finding;
@@ -125,21 +126,26 @@ fn line(entry: &Entry) -> Line<'_> {
 
 fn holders<'a>(listener: &'a Listener, users: &'a [Option<String>]) -> Vec<HolderLine<'a>> {
     let users = users.iter().map(Option::as_deref).chain(std::iter::repeat(None));
-    let line = |(holder, user): (&'a std::sync::Arc<Holder>, Option<&'a str>)| HolderLine {
-        pid: holder.id.pid,
-        started_at: time(holder.started_at),
-        program: holder.program.as_ref().map(|program| Escaped(&program.path)),
-        name: Escaped(&holder.name),
-        uid: holder.uid,
-        user,
-        workload: WorkloadEntry::of(&holder.workload),
-    };
-    listener.holders.known().iter().zip(users).map(line).collect()
+    let holders = listener.holders.known().iter().zip(users);
+    holders.map(|(holder, user)| HolderLine::of(holder, user)).collect()
 }
 
-/// To the microsecond; nothing where the clock was set back meanwhile.
-fn lived(since: SystemTime, at: SystemTime) -> f64 {
-    let lived = at.duration_since(since).unwrap_or_default();
+impl<'a> HolderLine<'a> {
+    pub(crate) fn of(holder: &'a Holder, user: Option<&'a str>) -> Self {
+        HolderLine {
+            pid: holder.id.pid,
+            started_at: time(holder.started_at),
+            program: holder.program.as_ref().map(|program| Escaped(&program.path)),
+            name: Escaped(&holder.name),
+            uid: holder.uid,
+            user,
+            workload: WorkloadEntry::of(&holder.workload),
+        }
+    }
+}
+
+/// In seconds, to the microsecond.
+pub(crate) fn lived(lived: Duration) -> f64 {
     (lived.as_secs_f64() * 1e6).round() / 1e6
 }
 
