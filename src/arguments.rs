@@ -14,6 +14,7 @@ A first hour:
   portledger list                        what listens now
   portledger learn                       write down what listens as the baseline
   portledger diff                        what listens and is not in the baseline
+  portledger watch                       what begins to listen, and ends, from now on
   portledger approve ID --reason TEXT    add it to the baseline
   portledger serve                       do it all the time, for Prometheus")]
 pub(crate) struct Arguments {
@@ -53,7 +54,22 @@ pub(crate) enum Verb {
     Approve(ApproveOptions),
     /// Take an approval out of the baseline
     Revoke(RevokeOptions),
-    /// Watch, and serve metrics, drift and inventory over HTTP
+    /// Show opens and closes as they happen
+    ///
+    /// It says on the standard error how much listened before and how it learns of more, then prints a line for each
+    /// socket that begins to listen, listens otherwise, or ends. A time with `~` is that of the look which found it. What
+    /// was there before is not printed, until it changes or closes (`before` in place of how long it listened).
+    ///
+    /// The baseline is read at the start and at SIGHUP. Events that were lost are told on the standard error.
+    ///
+    /// Exit status: 0 ended by Ctrl-C, --for, --count or the reader of the output, 2 failed.
+    #[command(after_help = "\
+Examples:
+  portledger watch --filter verdict=drift         what the baseline does not approve
+  portledger watch --filter port=8000-8999 --for 10m
+  portledger watch --format json --count 1 --filter program=*/nginx | jq .holders")]
+    Watch(WatchOptions),
+    /// Look all the time, and serve metrics, drift and inventory over HTTP
     Serve(ServeOptions),
     /// The half of `serve` that needs privileges; writes frames to its standard output
     #[command(hide = true)]
@@ -104,6 +120,22 @@ pub(crate) struct DiffOptions {
     /// A report for people, or JSON for programs
     #[arg(long, value_enum, default_value = "table")]
     pub(crate) format: ReportFormat,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct WatchOptions {
+    /// A line for people, or a JSON object a line for programs
+    #[arg(long, value_enum, default_value = "table")]
+    pub(crate) format: ReportFormat,
+    /// Only what matches `KEY=VALUE[,VALUE]`, as in `list`; may be given several times, and then all must match
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) filter: Vec<Filter>,
+    /// End after this time: 90s, 5m, 12h
+    #[arg(long = "for", value_name = "TIME", value_parser = crate::config::duration)]
+    pub(crate) lasting: Option<std::time::Duration>,
+    /// End after so many lines
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
 }
 
 #[derive(Args, Debug)]

@@ -31,7 +31,7 @@ pub(crate) fn print(rows: &[Row<'_>]) -> anyhow::Result<()> {
         let peer = listener.peer.map(|peer| peer.to_string()).unwrap_or_default();
         let after = [published.join(" "), peer];
         let of_listener = [
-            row.service.to_string(),
+            row.service.map(ToString::to_string).unwrap_or_default(),
             endpoint.protocol.to_string(),
             endpoint.address.to_string(),
             endpoint.port.to_string(),

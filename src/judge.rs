@@ -99,6 +99,16 @@ fn look(
     Ok(Judgement { paths, policy, texts, inventory, accounts, assessment, now })
 }
 
+/// What is judged by now, and whether there is a baseline, for a verb that goes on looking.
+pub(crate) fn rules(paths: &Paths, config: &Config) -> anyhow::Result<(Policy, bool)> {
+    let texts = read_baseline(paths)?;
+    let policy = policy(config, texts.as_deref().map(parsed).transpose()?);
+    for warning in policy.baseline.warnings() {
+        aside(format_args!("portledger: {warning}"));
+    }
+    Ok((policy, texts.is_some()))
+}
+
 /// Reads configuration and baseline for the exporter.
 pub(crate) fn load(paths: &Paths) -> LoadOutcome {
     let config = Config::load(paths).map_err(|error| format!("{error:#}"));

@@ -1,3 +1,4 @@
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -5,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::arguments::Shared;
@@ -74,6 +76,17 @@ fn somebody_reads_for(wait: Duration) -> anyhow::Result<bool> {
         Err(error) => return Err(error).context("cannot watch the standard output"),
     }
     Ok(!polled[0].revents().intersects(PollFlags::HUP | PollFlags::ERR))
+}
+
+/// Starts what writes frames. They come from the socket that it gives back: a packet socket keeps them apart, so that a
+/// sensor which dies in the middle of one tears nothing. Both ends refuse the other direction.
+pub(crate) fn start(mut writer: Command) -> anyhow::Result<(OwnedFd, Child)> {
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .context("cannot make the socket that frames come from")?;
+    rustix::net::shutdown(&ours, rustix::net::Shutdown::Write)
+        .context("cannot make the socket that frames come from one-way")?;
+    let child = writer.stdin(Stdio::null()).stdout(theirs).spawn().context("cannot start the sensor")?;
+    Ok((ours, child))
 }
 
 /// The running program itself, also where its file was replaced: both ends of the frames must be one release.

@@ -24,6 +24,7 @@ mod say;
 mod sensor;
 mod serve;
 mod table;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Verb::Learn(options) => learn::run(&shared, &options),
         Verb::Approve(options) => approve::run(&shared, &options),
         Verb::Revoke(options) => revoke::run(&shared, &options),
+        Verb::Watch(options) => watch::run(&shared, &options),
         Verb::Serve(options) => serve::run(&shared, options),
         Verb::Sensor => sensor::run(&shared),
         Verb::Keeper => keeper::run(&shared),

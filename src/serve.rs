@@ -1,9 +1,4 @@
-use std::os::fd::OwnedFd;
-use std::process::Stdio;
-
-use anyhow::Context;
 use exporter::Identity;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::arguments::{ServeOptions, Shared};
 use crate::config::Config;
@@ -23,7 +18,8 @@ pub(crate) fn run(shared: &Shared, options: ServeOptions) -> anyhow::Result<Outc
     let _lock = exporter::lock_state(&paths.state)?;
     let identity = Identity::find(&paths.state)?;
     exporter::prepare_state(&paths.state, &identity)?;
-    let frames = start_keeper(shared)?;
+    // The end of the socket tells of its end.
+    let (frames, _keeper) = keeper::start(keeper::myself("keeper", shared))?;
     exporter::drop_to(&identity)?;
     exporter::run(exporter::Options {
         listen: options.listen,
@@ -34,17 +30,4 @@ pub(crate) fn run(shared: &Shared, options: ServeOptions) -> anyhow::Result<Outc
         load: Box::new(move || judge::load(&paths)),
     })?;
     Ok(Outcome::Clean)
-}
-
-/// A packet socket keeps frames apart, so that a sensor which dies in the middle of one tears nothing. Ours is the
-/// reading end; both ends refuse the other direction.
-fn start_keeper(shared: &Shared) -> anyhow::Result<OwnedFd> {
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-        .context("cannot make the socket between exporter and sensor")?;
-    rustix::net::shutdown(&ours, rustix::net::Shutdown::Write)
-        .context("cannot make the socket between exporter and sensor one-way")?;
-    let mut command = keeper::myself("keeper", shared);
-    command.stdin(Stdio::null()).stdout(theirs);
-    command.spawn().context("cannot start the keeper of the sensor")?;
-    Ok(ours)
 }

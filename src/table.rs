@@ -13,7 +13,7 @@ const NAMED_HOLDERS: usize = 3;
 /// A listener with what is said of it.
 pub(crate) struct Row<'a> {
     pub(crate) listener: &'a Listener,
-    pub(crate) service: &'a ServiceId,
+    pub(crate) service: Option<&'a ServiceId>,
     pub(crate) verdict: &'a Verdict,
     pub(crate) accounts: &'a Accounts,
 }
@@ -29,7 +29,7 @@ pub(crate) fn rows<'a>(
     with_judged
         .map(|(listener, judged)| Row {
             listener,
-            service: &judged.service.id,
+            service: Some(&judged.service.id),
             verdict: &judged.verdict,
             accounts,
         })
@@ -42,21 +42,21 @@ impl Row<'_> {
         self.accounts.word(holder.uid)
     }
 
-    /// `sshd[712] root`, one a line.
-    fn held_by(&self) -> String {
+    /// `sshd[712] root`, one for each holder as far as they are named.
+    pub(crate) fn held_by(&self) -> Vec<String> {
         let holders = match &self.listener.holders {
             Holders::Known(holders) => holders,
-            Holders::Unattributed(reason) => return format!("({})", reason.as_str().replace('_', " ")),
+            Holders::Unattributed(reason) => return vec![format!("({})", reason.as_str().replace('_', " "))],
         };
-        let mut lines: Vec<String> = holders
+        let mut words: Vec<String> = holders
             .iter()
             .take(NAMED_HOLDERS)
             .map(|holder| format!("{}[{}] {}", quoted(&holder.name), holder.id.pid, self.user(holder)))
             .collect();
         if let Some(more) = holders.len().checked_sub(NAMED_HOLDERS).filter(|more| *more > 0) {
-            lines.push(format!("and {more} more"));
+            words.push(format!("and {more} more"));
         }
-        lines.join("\n")
+        words
     }
 
     /// The bound address as the table has it, without device and port.
@@ -75,13 +75,23 @@ impl Row<'_> {
     /// `*:22`, `127.0.0.1:80`, `[::1]:53`; `0.0.0.0` and v6-only stay apart from `*`. A peer has a line of its own: both
     /// beside each other leave no room for who holds it.
     fn listens_on(&self) -> String {
+        self.bound_to("\n→ ")
+    }
+
+    /// The same on one line.
+    pub(crate) fn place(&self) -> String {
+        self.bound_to(" → ")
+    }
+
+    fn bound_to(&self, arrow: &str) -> String {
         let endpoint = &self.listener.endpoint;
         let device = endpoint.device.as_ref().map(|device| format!("%{device}")).unwrap_or_default();
-        let peer = self.listener.peer.map(|peer| format!("\n→ {peer}")).unwrap_or_default();
+        let peer = self.listener.peer.map(|peer| format!("{arrow}{peer}")).unwrap_or_default();
         format!("{}{device}:{}{peer}", self.address(), endpoint.port)
     }
 
-    fn said(&self) -> String {
+    /// The kind of drift, or the verdict.
+    pub(crate) fn said(&self) -> String {
         match self.verdict {
             Verdict::Drift(finding) => finding.kind.to_string(),
             other => other.as_str().to_owned(),
@@ -109,7 +119,7 @@ pub(crate) fn of_rows(rows: &[Row<'_>]) -> Table {
             row.listens_on(),
             row.listener.reach.to_string(),
             row.said(),
-            row.held_by(),
+            row.held_by().join("\n"),
         ];
         if elsewhere {
             cells.push(row.listener.netns.to_string());

@@ -25,4 +25,6 @@ mod serving;
 #[cfg(test)]
 mod sources;
 #[cfg(test)]
+mod watching;
+#[cfg(test)]
 mod world;

@@ -6,12 +6,14 @@ mod listing;
 mod process;
 mod puppet;
 mod serve;
+mod watch;
 
 pub(crate) use drift::Drifts;
 pub(crate) use host::{Host, Told, finish};
 pub(crate) use listing::{Listing, Row};
 pub(crate) use process::{Running, send, status};
 pub(crate) use serve::Serve;
+pub(crate) use watch::Watch;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
