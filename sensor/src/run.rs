@@ -189,7 +189,8 @@ impl<'a> Run<'a> {
         let closing = Closing { took: self.looked.took, lost: self.lost, ..Closing::default() };
         let told = self.telling.events(events, &self.watcher.now, closing)?;
         if told == Told::Torn {
-            self.want_look(REST);
+            self.count_unheard(events);
+            self.want_look(REST_AFTER_LOSS);
         }
         Ok(told)
     }
@@ -197,6 +198,13 @@ impl<'a> Run<'a> {
     fn check(&mut self) -> Result<(), RunError> {
         self.checked = Instant::now();
         Ok(self.source.check()?)
+    }
+
+    /// What a reader does not take is lost to it as what the kernel had no room for: it is told so when it reads again.
+    fn count_unheard(&mut self, events: &[Event]) {
+        let unheard = u64::try_from(events.len()).unwrap_or(u64::MAX);
+        self.lost += unheard;
+        self.lost_since_look += unheard;
     }
 
     fn look(&mut self) -> Result<Told, RunError> {
@@ -235,7 +243,16 @@ impl<'a> Run<'a> {
         drop(before);
         give_memory_back();
         passed.extend(self.watcher.take(records));
-        if told == Told::Whole && !passed.is_empty() { self.tell(&passed) } else { Ok(told) }
+        match told {
+            Told::Whole if !passed.is_empty() => return self.tell(&passed),
+            Told::Torn => {
+                self.count_unheard(&passed);
+                // Nobody was told of it in this look.
+                self.lost_since_look += lost_before;
+            }
+            Told::Whole | Told::NobodyReads => {}
+        }
+        Ok(told)
     }
 
     /// Adds what is known of events to what a look tells.

@@ -1,5 +1,6 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -162,6 +163,38 @@ fn an_ordinary_user_watches_by_looks_and_is_told_so() {
     let _own = host.listen("tcp 127.0.0.1:8080").user(STRANGER).by("own");
     let opened = watch.tells("open", 8080);
     assert_eq!((&opened["by"], &opened["holders"][0]["name"]), (&"look".into(), &"own".into()), "{opened:#}");
+}
+
+/// Nothing is read while it is stopped, and the socket between holds little: what found no room there is lost, not unsaid.
+#[test]
+fn what_happens_while_it_is_stopped_is_told_or_counted() {
+    let Some(host) = Host::new() else { return };
+    let watch = Watch::start(&host, &[]);
+    if watch.first("began").unwrap()["source"] != "bpf" {
+        return crate::world::skip("events are not told by BPF here");
+    }
+    watch.running.signal(Signal::STOP);
+    let times = 1_000;
+    for _ in 0..4 {
+        let program = format!(
+            "IO::Socket::INET->new(LocalAddr => '127.0.0.1:0', Listen => 1) or die $! for 1..{}",
+            times / 4
+        );
+        host.sh(&format!("exec perl -MIO::Socket::INET -e \"{}\"", program.replace('$', "\\$")));
+    }
+    // Longer than the sensor waits for a reader.
+    std::thread::sleep(Duration::from_secs(2));
+    watch.running.signal(Signal::CONT);
+    eventually("all are accounted for", || {
+        let lines = watch.lines();
+        let told = lines.iter().filter(|line| line["event"] == "open" || line["event"] == "close").count();
+        let lost: u64 = lines
+            .iter()
+            .filter(|line| line["event"] == "lost")
+            .filter_map(|line| line["count"].as_u64())
+            .sum();
+        (told as u64 + lost >= 2 * times).then_some(())
+    });
 }
 
 /// While nobody reads, sockets come and go; the sensor is read on, and what is not shown is said to be missing.
