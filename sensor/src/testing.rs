@@ -1,6 +1,7 @@
 //! What the tests of this crate have in common: programs that hold sockets in odd ways, and a /proc in a folder.
 
 mod following;
+mod listeners;
 mod namespaces;
 mod puppet;
 mod reader;
@@ -15,6 +16,7 @@ use tempfile::TempDir;
 
 use crate::process::{Describer, Hashing, ProcRoot, Redaction};
 pub(crate) use following::{Following, alone, detach, loader, loader_by, of, programs, sensor};
+pub(crate) use listeners::{inventory_of, listener};
 pub(crate) use namespaces::{Named, Sleeper, enter_new_namespace, in_new_namespace, ip};
 pub(crate) use puppet::Puppet;
 pub(crate) use reader::Reader;

@@ -34,3 +34,6 @@ impl Clock {
         Duration::from_nanos(self.boot_nanos.saturating_sub(boot_nanos))
     }
 }
+
+#[cfg(test)]
+mod tests;

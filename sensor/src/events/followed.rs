@@ -42,6 +42,17 @@ impl Followed {
     }
 }
 
+#[cfg(test)]
+impl Followed {
+    pub(crate) fn has_socket(&self, cookie: u64) -> bool {
+        self.sockets.contains(&cookie)
+    }
+
+    pub(crate) fn has_process(&self, pid: u32) -> bool {
+        self.processes.contains(&pid)
+    }
+}
+
 impl Attached {
     /// Has the programs follow all that is known. What finds no room is found by the next look.
     pub(crate) fn follow(&self, watcher: &Watcher) {

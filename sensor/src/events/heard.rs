@@ -128,3 +128,6 @@ impl SocketRecord {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use inventory::{EventSource, Happening, Inventory, Listener, Scope, Share};
 
 use super::*;
 use crate::events::source::Source;
+use crate::sys::bpf::put_key;
 use crate::testing::{Puppet, Reader, alone, detach, loader_by, programs, sensor};
 
 const NEVER: Duration = Duration::from_secs(3_600);
@@ -122,6 +123,36 @@ fn a_program_that_was_taken_off_ends_it() {
     run.checked -= HEARTBEAT;
     let error = run.step().unwrap_err();
     assert!(matches!(&error, RunError::Blind(what) if what.contains("detached")), "{error}");
+}
+
+#[test]
+fn what_is_gone_is_followed_no_more() {
+    let _alone = alone();
+    let Some((source, sensor)) = with_bpf("what_is_gone_is_followed_no_more") else { return };
+    let mut puppet = Puppet::new();
+    let kept = puppet.does("u = udp(port=5353); say(cookie(u))")[0];
+    let (_reader, output) = Reader::new();
+    let mut run = Run::new(sensor, source, AT_ONCE, output.as_fd());
+    run.begin().unwrap();
+    let (no_socket, no_process) = (u64::MAX, u32::MAX);
+    let Teller::Bpf(attached) = &run.source.teller else { panic!() };
+    put_key(attached.waiting.as_fd(), &no_socket.to_ne_bytes()).unwrap();
+    put_key(attached.holders.as_fd(), &no_process.to_ne_bytes()).unwrap();
+    let followed = |run: &Run<'_>| {
+        let followed = run.followed().unwrap();
+        let of_puppet = followed.has_process(puppet.pid());
+        (
+            followed.has_socket(no_socket),
+            followed.has_process(no_process),
+            followed.has_socket(kept),
+            of_puppet,
+        )
+    };
+    // In a pid namespace of our own the programs count otherwise.
+    let (.., counts_alike) = followed(&run);
+    assert_eq!(followed(&run), (true, true, true, counts_alike));
+    run.look().unwrap();
+    assert_eq!(followed(&run), (false, false, true, counts_alike));
 }
 
 #[test]

@@ -50,3 +50,6 @@ impl Batch {
 fn first_of((netns, cookie): Key) -> SocketId {
     SocketId { netns: NetNsId::Cookie(netns), cookie, inode: 0 }
 }
+
+#[cfg(test)]
+mod tests;

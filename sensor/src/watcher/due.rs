@@ -60,3 +60,6 @@ impl Due {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! A look held against what events had told.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use inventory::{Discrepancies, Event, Inventory, Listener, NetNsId, PortChoice, Protocol};
 
@@ -58,14 +58,13 @@ impl Watcher {
     ) -> Reconciled {
         let look = self.sensor.pass();
         let records = during();
-        let awaited = self.openings.keys().chain(self.sought.keys()).copied();
         let told = Told {
-            sockets: records.iter().map(key_of).chain(awaited).collect(),
+            sockets: records.iter().map(key_of).chain(self.awaited()).collect(),
             processes: records.iter().filter_map(|record| record.pid).chain(self.due.pids()).collect(),
         };
         self.sensor.kernel_pids.extend(holders_since(&records));
         let before = std::mem::replace(&mut self.now, look);
-        let discrepancies = self.differences(&before, announced, &told);
+        let discrepancies = differences(&before.listeners, &self.now.listeners, announced, &told);
         let clock = Clock::now();
         let mut passed = Vec::new();
         for (key, record) in std::mem::take(&mut self.unfound) {
@@ -80,43 +79,33 @@ impl Watcher {
         }
         Reconciled { before, discrepancies, passed, records }
     }
+}
 
-    fn differences(&self, before: &Inventory, announced: Announced, told: &Told) -> Discrepancies {
-        let mut found = Discrepancies::default();
-        let is_told = |listener: &Listener| key(listener).is_some_and(|key| told.sockets.contains(&key));
-        let expected = |listener: &&Listener| announced.has(listener) && !is_told(listener);
-        let known: HashSet<_> = before.listeners.iter().map(|listener| listener.id).collect();
-        let there: HashSet<_> = self.now.listeners.iter().map(|listener| listener.id).collect();
-        for listener in self.now.listeners.iter().filter(expected) {
-            let is_unfound = key(listener).is_some_and(|key| self.unfound.contains_key(&key));
-            if !known.contains(&listener.id) && !is_unfound {
+/// In how much `now` differs from `before` although events should have told; both in any order.
+fn differences(before: &[Listener], now: &[Listener], announced: Announced, told: &Told) -> Discrepancies {
+    let mut found = Discrepancies::default();
+    let is_told = |listener: &Listener| key(listener).is_some_and(|key| told.sockets.contains(&key));
+    let expected = |listener: &&Listener| announced.has(listener) && !is_told(listener);
+    let known: HashMap<_, _> = before.iter().map(|listener| (listener.id, listener)).collect();
+    let there: HashSet<_> = now.iter().map(|listener| listener.id).collect();
+    for listener in now.iter().filter(expected) {
+        match known.get(&listener.id) {
+            None => {
                 found.unannounced += 1;
                 log("listens, and no event told that it opened", listener);
             }
-        }
-        for listener in before.listeners.iter().filter(expected) {
-            if !there.contains(&listener.id) {
-                found.lingering += 1;
-                log("is gone, and no event told that it closed", listener);
+            Some(known) if differ(known, listener, &told.processes) => {
+                found.altered += 1;
+                log("has other holders, or another peer, than events told", listener);
             }
+            Some(_) => {}
         }
-        let (mut old, mut new) = (before.listeners.iter().peekable(), self.now.listeners.iter().peekable());
-        while let (Some(one), Some(other)) = (old.peek(), new.peek()) {
-            match one.id.cmp(&other.id) {
-                std::cmp::Ordering::Less => drop(old.next()),
-                std::cmp::Ordering::Greater => drop(new.next()),
-                std::cmp::Ordering::Equal => {
-                    if announced.has(other) && !is_told(other) && differ(one, other, &told.processes) {
-                        found.altered += 1;
-                        log("has other holders, or another peer, than events told", other);
-                    }
-                    old.next();
-                    new.next();
-                }
-            }
-        }
-        found
     }
+    for listener in before.iter().filter(expected).filter(|listener| !there.contains(&listener.id)) {
+        found.lingering += 1;
+        log("is gone, and no event told that it closed", listener);
+    }
+    found
 }
 
 /// In what events tell, but for processes of which they did and that are to be looked at yet.
@@ -144,3 +133,6 @@ fn key(listener: &Listener) -> Option<Key> {
 fn log(what: &str, listener: &Listener) {
     tracing::warn!("{} {what} (socket cookie {})", listener.endpoint, listener.id.cookie);
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,6 +39,13 @@ pub(crate) struct Sample {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SocketKey(u64);
 
+#[cfg(test)]
+impl SocketKey {
+    pub(crate) fn of(address: u64) -> Self {
+        SocketKey(address)
+    }
+}
+
 impl fmt::Debug for SocketKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("SocketKey(..)")

@@ -278,6 +278,33 @@ say(*os.read(r, 100).decode().split())",
 }
 
 #[test]
+fn a_process_in_a_pid_namespace_is_told_by_the_pid_that_we_know_it_by() {
+    let test = "a_process_in_a_pid_namespace_is_told_by_the_pid_that_we_know_it_by";
+    let Some(mut following) = Following::begin(test) else { return };
+    let mut puppet = Puppet::new();
+    let said = puppet.does(
+        "
+r, w = os.pipe()
+libc.unshare(0x20000000)
+def within():
+    s = tcp(port=8080)
+    os.write(w, f'{os.getpid()} {cookie(s)}'.encode())
+    forever()
+child = os.fork() # as its parent counts
+if child == 0: within()
+say(child, *os.read(r, 50).decode().split())",
+    );
+    let [child, 1, cookie] = said[..] else { panic!("{said:?}") };
+    let events = following.until(|events, _| opened(events, cookie).is_some());
+    let listener = opened(&events, cookie).expect("told");
+    assert_eq!(pids(listener), [u32::try_from(child).unwrap()]);
+    following.look();
+    assert_eq!(following.knows(cookie).map(pids), Some(vec![u32::try_from(child).unwrap()]));
+    puppet.does("os.kill(child, 9); os.waitpid(child, 0)");
+    assert!(is_closed(&following.until(|events, _| is_closed(events, cookie)), cookie));
+}
+
+#[test]
 fn a_namespace_that_is_new_is_looked_into() {
     let Some(mut following) = Following::begin("a_namespace_that_is_new_is_looked_into") else { return };
     let mut puppet = Puppet::new();
