@@ -2,16 +2,16 @@
 
 use std::os::fd::BorrowedFd;
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use inventory::{Event, Listener, NetNsId};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
-use crate::bpf::{Bpf, Programs, Wanted, load_here};
+use crate::bpf::{Bpf, EventRecord, Programs, Wanted, load_here};
 use crate::events::heard::Heard;
-use crate::events::source::{Source, Teller};
+use crate::events::source::{Source, Taken, Teller};
 use crate::process::Hashing;
 use crate::watcher::{Reconciled, Watcher};
 use crate::{Options, Sensor};
@@ -51,11 +51,13 @@ pub(crate) fn sensor() -> Sensor {
     Sensor::new(options).unwrap()
 }
 
-/// What [`crate::run`] does with events, step by step.
+/// What [`crate::run`] does with events, step by step. The ring is emptied all the while, for others on this machine fill
+/// it too.
 pub(crate) struct Following {
-    pub(crate) source: Source,
+    pub(crate) source: Arc<Mutex<Source>>,
     pub(crate) watcher: Watcher,
-    heard: Heard,
+    taken: Arc<Mutex<Taken>>,
+    deaf: Arc<AtomicBool>,
     pub(crate) lost: u64,
     _alone: MutexGuard<'static, ()>,
 }
@@ -65,17 +67,28 @@ impl Following {
     pub(crate) fn begin(test: &str) -> Option<Self> {
         let alone = alone();
         let (source, files) = Source::of(programs(test)?).unwrap();
+        let (source, taken) = (Arc::new(Mutex::new(source)), Arc::default());
+        let deaf = Arc::new(AtomicBool::new(false));
+        empty(Arc::downgrade(&source), Arc::clone(&taken), Arc::clone(&deaf));
         let mut sensor = sensor();
         sensor.files = files;
         let now = sensor.pass();
         let watcher = Watcher::new(sensor, now);
-        let following = Following { source, watcher, heard: Heard::default(), lost: 0, _alone: alone };
+        let following = Following { source, watcher, taken, deaf, lost: 0, _alone: alone };
         following.follow();
         Some(following)
     }
 
+    /// Lets the ring fill until the next look.
+    pub(crate) fn be_deaf(&self) {
+        self.deaf.store(true, Ordering::SeqCst);
+        // A turn that had begun has ended with this.
+        drop(self.source.lock().unwrap());
+    }
+
     fn follow(&self) {
-        let Teller::Bpf(attached) = &self.source.teller else { panic!("{:?}", self.source) };
+        let source = self.source.lock().unwrap();
+        let Teller::Bpf(attached) = &source.teller else { panic!("{source:?}") };
         attached.follow(&self.watcher);
     }
 
@@ -84,7 +97,7 @@ impl Following {
         let end = Instant::now() + PATIENCE;
         let mut events = Vec::new();
         while !enough(&events, &self.watcher) && Instant::now() < end {
-            self.wait();
+            std::thread::sleep(Duration::from_millis(2));
             events.extend(self.take());
         }
         events
@@ -104,28 +117,34 @@ impl Following {
         self.until(|_, _| Instant::now() >= end)
     }
 
-    fn wait(&self) {
-        let mut polled: Vec<PollFd<'_>> =
-            self.source.fds().into_iter().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-        let timeout = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
-        poll(&mut polled, Some(&timeout)).unwrap();
-    }
-
-    /// What waits.
+    /// What came.
     pub(crate) fn take(&mut self) -> Vec<Event> {
-        let taken = self.source.take(&mut self.heard, 8_192);
-        self.lost += taken.lost;
-        let mut events = self.watcher.take(taken.records);
+        let records = self.records();
+        let mut events = self.watcher.take(records);
         events.extend(self.watcher.catch_up());
         events
     }
 
+    fn records(&mut self) -> Vec<EventRecord> {
+        if !self.deaf.load(Ordering::SeqCst) {
+            take(&mut self.source.lock().unwrap(), &self.taken);
+        }
+        let taken = std::mem::take(&mut *self.taken.lock().unwrap());
+        self.lost += taken.lost;
+        taken.records
+    }
+
     /// Looks at everything.
     pub(crate) fn look(&mut self) -> Reconciled {
-        let (source, heard) = (&mut self.source, &mut self.heard);
-        let mut reconciled = self
-            .watcher
-            .reconcile(source.announced, || std::mem::take(&mut source.take(heard, 8_192).records));
+        self.deaf.store(false, Ordering::SeqCst);
+        let announced = self.source.lock().unwrap().announced;
+        let before = self.records();
+        self.watcher.take(before);
+        let (source, taken) = (&self.source, &self.taken);
+        let mut reconciled = self.watcher.reconcile(announced, || {
+            take(&mut source.lock().unwrap(), taken);
+            std::mem::take(&mut taken.lock().unwrap().records)
+        });
         let records = std::mem::take(&mut reconciled.records);
         reconciled.passed.extend(self.watcher.take(records));
         self.follow();
@@ -136,6 +155,27 @@ impl Following {
     pub(crate) fn knows(&self, cookie: u64) -> Option<&Listener> {
         self.watcher.now.listeners.iter().find(|listener| listener.id.cookie == cookie)
     }
+}
+
+fn take(source: &mut Source, taken: &Mutex<Taken>) {
+    let Taken { records, lost, .. } = source.take(&mut Heard::default(), 8_192);
+    let mut taken = taken.lock().unwrap();
+    taken.records.extend(records);
+    taken.lost += lost;
+}
+
+/// Empties the ring on a thread of its own, as long as it is there.
+fn empty(source: Weak<Mutex<Source>>, taken: Arc<Mutex<Taken>>, deaf: Arc<AtomicBool>) {
+    std::thread::spawn(move || {
+        while let Some(source) = source.upgrade() {
+            let mut source = source.lock().unwrap();
+            if !deaf.load(Ordering::SeqCst) {
+                take(&mut source, &taken);
+            }
+            drop(source);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
 }
 
 /// Events of one namespace, in short: `+`, `~` or `-` and the listener's endpoint, or its cookie.

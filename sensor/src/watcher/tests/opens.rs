@@ -193,7 +193,7 @@ fn a_udp_socket_that_is_connected_at_once_is_told_with_its_peer() {
     let mut puppet = Puppet::new();
     let said = puppet.does("s = udp(port=5000); s.connect(('127.0.0.1', 53)); identity(s)");
     let events = following.until(|events, _| opened(events, said[0]).is_some());
-    let listener = opened(&events, said[0]).expect("told");
+    let listener = opened(&events, said[0]).unwrap_or_else(|| panic!("{} lost", following.lost));
     assert_eq!(listener.peer.map(|peer| peer.to_string()), Some("127.0.0.1:53".to_owned()));
 }
 
