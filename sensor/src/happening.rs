@@ -36,7 +36,8 @@ pub(crate) struct Held {
 
 impl Sensor {
     /// What a process holds now: nothing where it has ended, `None` where the kernel does not tell of one alone.
-    pub(crate) fn held_by(&mut self, pid: u32) -> Option<Held> {
+    /// With `anew` it is described again where it was long ago, as a pass would.
+    pub(crate) fn held_by(&mut self, pid: u32, anew: bool) -> Option<Held> {
         let files = match self.files.as_ref()?.of_process(pid) {
             Ok(files) => files,
             Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => Vec::new(),
@@ -49,7 +50,7 @@ impl Sensor {
         let holds = holds.remove(&pid).unwrap_or_default();
         let holder = match holds.is_empty() {
             true => None,
-            false => self.holders.hold_told(pid, holds.clone(), Instant::now(), &mut 0).ok(),
+            false => self.holders.hold_told(pid, holds.clone(), Instant::now(), &mut usize::from(anew)).ok(),
         };
         let files =
             files.into_iter().filter(|file| file.kind == FileKind::Socket && file.pid == pid).collect();

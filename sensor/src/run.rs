@@ -261,6 +261,10 @@ impl<'a> Run<'a> {
         coverage.events = self.source.word();
         coverage.shares.events = self.source.share();
         coverage.gaps.extend(self.source.gaps());
+        if let (Teller::Bpf(_), None) = (&self.source.teller, &self.watcher.sensor.files) {
+            let reason = self.watcher.sensor.without_bpf.as_deref().unwrap_or("nobody tells descriptors");
+            coverage.gaps.push(events_gap(&format!("what opens is read by looks alone: {reason}")));
+        }
         if lost > 0 {
             coverage.gaps.push(events_gap(&format!(
                 "{lost} events found no room before this look: what opened and closed meanwhile may not be known"

@@ -31,6 +31,8 @@ type Key = (u64, u64);
 const UNFOUND: Duration = Duration::from_millis(200);
 /// How long until it is looked for with its process again.
 const AGAIN: Duration = Duration::from_millis(10);
+/// What began later ago is described for good.
+const YOUNG: Duration = Duration::from_secs(10);
 /// More openings than these wait for no socket: they are left to a look.
 const MOST_OPENINGS: usize = 100_000;
 
@@ -114,7 +116,8 @@ impl Watcher {
 
     /// Whether something was seen that only a look at everything explains; asked once.
     pub(crate) fn wants_look(&mut self) -> bool {
-        std::mem::take(&mut self.look_wanted)
+        let crowded = self.due.was_crowded();
+        std::mem::take(&mut self.look_wanted) || crowded
     }
 
     /// What opened and is not known yet.
@@ -173,7 +176,7 @@ impl Watcher {
         openings.sort_by_key(|record| record.boot_nanos);
         for record in openings {
             let held = record.pid.and_then(|pid| {
-                let read = read.entry(pid).or_insert_with(|| self.sensor.held_by(pid));
+                let read = read.entry(pid).or_insert_with(|| self.sensor.held_by(pid, false));
                 read.as_ref()
             });
             let found = held.and_then(|held| Some((file_of(held, &record)?, held)));
@@ -237,9 +240,19 @@ impl Watcher {
                 }
             }
             None => {
+                self.look_again_where_young(&listener);
                 self.publish(&mut listener);
                 self.put(listener.clone());
                 events.push(Event::Opened(listener));
+            }
+        }
+    }
+
+    fn look_again_where_young(&mut self, listener: &Listener) {
+        let now = SystemTime::now();
+        for holder in listener.holders.known() {
+            if now.duration_since(holder.started_at).is_ok_and(|age| age < YOUNG) {
+                self.due.opened(holder.id.pid, Instant::now());
             }
         }
     }
@@ -258,7 +271,7 @@ impl Watcher {
         let mut looked_at = BTreeSet::new();
         let mut held: HashMap<u64, Vec<Arc<Holder>>> = HashMap::new();
         for pid in pids {
-            let Some(now) = self.sensor.held_by(*pid) else {
+            let Some(now) = self.sensor.held_by(*pid, true) else {
                 self.look_wanted = true;
                 continue;
             };

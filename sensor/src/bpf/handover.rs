@@ -2,7 +2,9 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
@@ -77,6 +79,8 @@ enum Report {
 
 /// Of one message; the kernel takes at most 253.
 const MOST_DESCRIPTORS: usize = 32;
+/// A slow machine verifies the programs in a few seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
 const LONGEST_REPORT: usize = 64 << 10;
 
 pub(super) fn hand_over(output: BorrowedFd<'_>, loaded: Result<Loaded, String>) -> io::Result<()> {
@@ -117,11 +121,20 @@ pub(crate) fn ask(mut loader: Command) -> Result<Programs, String> {
     let mut child = loader.spawn().map_err(failed)?;
     // It has the only other end: where it dies, the wait for its message ends.
     drop(loader);
-    let taken = take_over(ours.as_fd());
+    let taken = set_socket_timeout(&ours, Timeout::Recv, Some(PATIENCE))
+        .map_err(io::Error::from)
+        .and_then(|()| take_over(ours.as_fd()));
+    if taken.is_err() {
+        // It has ended, or hangs.
+        drop(child.kill());
+    }
     let status = child.wait().map_err(|error| format!("the loader's end is not known: {error}"))?;
     match taken {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             Err(format!("the loader ended without a word ({status})"))
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(format!("the loader said nothing for {} seconds", PATIENCE.as_secs()))
         }
         Err(error) => Err(format!("what the loader hands over cannot be taken: {error}")),
         Ok(taken) => taken,

@@ -111,6 +111,31 @@ t = tcp(port=8080)",
 }
 
 #[test]
+fn an_iterator_that_fails_is_a_gap_and_what_opens_is_found_by_looks() {
+    let test = "an_iterator_that_fails_is_a_gap_and_what_opens_is_found_by_looks";
+    let _alone = alone();
+    let Some((source, mut sensor)) = with_bpf(test) else { return };
+    let mut puppet = Puppet::new();
+    sensor.files = None;
+    let (reader, output) = Reader::new();
+    let mut run = Run::new(sensor, source, AT_ONCE, output.as_fd());
+    run.begin().unwrap();
+    let (_, begun) = reader.until(|_, _| true).pop().unwrap();
+    let is_told = |gap: &inventory::Gap| gap.reason.escaped().contains("by looks alone");
+    assert!(begun.coverage.gaps.iter().any(is_told), "{:?}", begun.coverage.gaps);
+    // Nobody's holders are forgotten because they cannot be asked for.
+    puppet.does("t = tcp(port=8080); child = descends(forever)");
+    // It is looked for everywhere, but not again before a hundred times as long as a look takes.
+    step_until(&mut run, |run| run.look_at.is_some());
+    run.look().unwrap();
+    let held = |run: &Run<'_>| {
+        let listener = run.watcher.now.listeners.iter().find(|one| is_on(one, puppet.netns, 8080));
+        listener.map(|listener| listener.holders.known().len())
+    };
+    assert_eq!(held(&run), Some(2));
+}
+
+#[test]
 fn a_program_that_was_taken_off_ends_it() {
     let _alone = alone();
     let Some((source, sensor)) = with_bpf("a_program_that_was_taken_off_ends_it") else { return };

@@ -11,6 +11,8 @@ const AFTER_EXEC: [Duration; 2] = [Duration::from_millis(5), Duration::from_secs
 /// after it gave back its memory, which takes long where it was much.
 const AFTER_EXIT: [Duration; 3] =
     [Duration::from_millis(20), Duration::from_secs(1), Duration::from_secs(10)];
+/// Who has just begun may be moved to its cgroup, or give itself a name, a moment later.
+const AFTER_OPEN: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(15)];
 /// More wait for the next look at everything.
 const MOST: usize = 65_536;
 
@@ -19,6 +21,7 @@ const MOST: usize = 65_536;
 pub(crate) struct Due {
     at: BTreeMap<Instant, BTreeSet<u32>>,
     count: usize,
+    crowded: bool,
 }
 
 impl Due {
@@ -32,6 +35,16 @@ impl Due {
 
     pub(super) fn exited(&mut self, pid: u32, now: Instant) {
         self.add(pid, &AFTER_EXIT, now);
+    }
+
+    /// One that has not been there for long.
+    pub(super) fn opened(&mut self, pid: u32, now: Instant) {
+        self.add(pid, &AFTER_OPEN, now);
+    }
+
+    /// Whether there were more than are looked at; asked once.
+    pub(super) fn was_crowded(&mut self) -> bool {
+        std::mem::take(&mut self.crowded)
     }
 
     /// Those whose time has come, each once.
@@ -54,6 +67,7 @@ impl Due {
     fn add(&mut self, pid: u32, after: &[Duration], now: Instant) {
         for after in after {
             if self.count >= MOST {
+                self.crowded = true;
                 return;
             }
             self.count += usize::from(self.at.entry(now + *after).or_default().insert(pid));

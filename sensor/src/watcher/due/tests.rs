@@ -15,7 +15,8 @@ fn looked_at(tell: fn(&mut Due, u32, Instant)) -> Vec<u64> {
 
 #[test]
 fn each_news_has_its_times() {
-    let table: [(fn(&mut Due, u32, Instant), &[u64]); 3] = [
+    let table: [(fn(&mut Due, u32, Instant), &[u64]); 4] = [
+        (Due::opened, &[2_000, 15_000]),
         (Due::forked, &[100, 2_000, 15_000]),
         (Due::executed, &[5, 2_000]),
         (Due::exited, &[20, 1_000, 10_000]),
@@ -43,7 +44,9 @@ fn a_storm_of_processes_is_bounded_and_over_when_it_is_over() {
     let (mut due, began) = (Due::default(), Instant::now());
     (0..200_000).for_each(|pid| due.forked(pid, began));
     assert_eq!(due.pids().count(), MOST);
+    assert!(due.was_crowded() && !due.was_crowded());
     due.take(began + Duration::from_secs(60));
     due.forked(7, began);
     assert_eq!(due.pids().count(), 3);
+    assert!(!due.was_crowded());
 }

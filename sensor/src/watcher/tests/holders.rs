@@ -4,6 +4,7 @@ use inventory::{Holders, RawText, Unattributed};
 
 use super::{is_closed, opened, pids, told};
 use crate::testing::{Following, Puppet};
+use crate::watcher::Due;
 
 fn two(one: u32, other: u64) -> Vec<u32> {
     let mut pids = vec![one, u32::try_from(other).unwrap()];
@@ -97,6 +98,22 @@ fn who_executes_another_program_is_described_anew() {
 }
 
 #[test]
+fn who_has_just_begun_is_described_again_a_moment_later() {
+    let Some(mut following) = Following::begin("who_has_just_begun_is_described_again_a_moment_later") else {
+        return;
+    };
+    let mut puppet = Puppet::new();
+    let cookie = listening(&mut following, &mut puppet);
+    puppet.does("libc.prctl(15, b'settled')");
+    let name = |listener: &inventory::Listener| listener.holders.known()[0].name.clone();
+    following.until(|_, watcher| {
+        let known = watcher.now.listeners.iter().find(|listener| listener.id.cookie == cookie);
+        known.is_some_and(|listener| name(listener) == RawText::from("settled"))
+    });
+    assert_eq!(following.knows(cookie).map(name), Some(RawText::from("settled")));
+}
+
+#[test]
 fn what_one_drops_and_another_keeps_is_right_after_a_look_that_counts_it() {
     let test = "what_one_drops_and_another_keeps_is_right_after_a_look_that_counts_it";
     let Some(mut following) = Following::begin(test) else { return };
@@ -104,9 +121,8 @@ fn what_one_drops_and_another_keeps_is_right_after_a_look_that_counts_it() {
     let cookie = listening(&mut following, &mut puppet);
     let child = puppet.does("child = descends(forever); say(child)")[0];
     until_held_by(&mut following, cookie, &two(puppet.pid(), child));
-    // Until nothing of the child is looked at for its own sake.
-    following.during(Duration::from_millis(2_200));
-    following.look();
+    // As if long ago: neither is looked at for its own sake.
+    following.watcher.due = Due::default();
     puppet.does("os.close(s.fileno())");
     following.during(Duration::from_millis(50));
     let reconciled = following.look();

@@ -235,8 +235,9 @@ for port in range(20000, 20500):
 }
 
 #[test]
-fn a_udp_socket_that_is_gone_is_of_the_user_who_bound_it() {
-    let Some(mut following) = Following::begin("a_udp_socket_that_is_gone_is_of_the_user_who_bound_it")
+fn a_udp_socket_that_is_gone_is_of_the_user_who_bound_it_to_the_port_asked_for() {
+    let Some(mut following) =
+        Following::begin("a_udp_socket_that_is_gone_is_of_the_user_who_bound_it_to_the_port_asked_for")
     else {
         return;
     };
@@ -245,7 +246,10 @@ fn a_udp_socket_that_is_gone_is_of_the_user_who_bound_it() {
         "
 def short():
     os.setuid(65534)
-    udp(port=5000)
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try: s.bind(('203.0.113.1', 0))
+    except OSError: pass
+    s.bind(('0.0.0.0', 5000))
 os.waitpid(descends(short), 0)",
     );
     let events = following.until(|events, _| of(events, puppet.netns).len() >= 2);
