@@ -41,7 +41,7 @@ pub enum Bpf {
 }
 
 /// Loading takes as long as walking over so many descriptors.
-const WORTH_LOADING: u64 = 40_000;
+const WORTH_LOADING: u64 = 80_000;
 
 /// The iterator to look with; `None` where a walk is cheaper or was asked for.
 ///
