@@ -15,7 +15,8 @@ fn looked_at(tell: fn(&mut Due, u32, Instant)) -> Vec<u64> {
 
 #[test]
 fn each_news_has_its_times() {
-    let table: [(fn(&mut Due, u32, Instant), &[u64]); 4] = [
+    type Told = fn(&mut Due, u32, Instant);
+    let table: [(Told, &[u64]); 4] = [
         (Due::opened, &[2_000, 15_000]),
         (Due::forked, &[100, 2_000, 15_000]),
         (Due::executed, &[5, 2_000]),

@@ -29,7 +29,8 @@ fn each_difference_counts_as_what_it_is() {
     let chosen = Listener { port_choice: PortChoice::Kernel, ..tcp(1, &[1]) };
     let orphan =
         Listener { holders: Holders::Unattributed(inventory::Unattributed::InFlight), ..tcp(1, &[]) };
-    let table: [(&str, &[Listener], &[Listener], [u32; 3]); 9] = [
+    type Case<'a> = (&'a str, &'a [Listener], &'a [Listener], [u32; 3]);
+    let table: [Case<'_>; 9] = [
         ("the same", &[tcp(1, &[1]), udp(2)], &[tcp(1, &[1]), udp(2)], [0, 0, 0]),
         ("one more", &[tcp(1, &[1])], &[tcp(1, &[1]), tcp(2, &[1])], [1, 0, 0]),
         ("one less", &[tcp(1, &[1]), udp(2)], &[udp(2)], [0, 1, 0]),
