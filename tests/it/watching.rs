@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::world::{Host, Watch, eventually, finish, send};
+use crate::world::{Host, Watch, eventually, finish, send, within};
 
 const STRANGER: u32 = 65534;
 
@@ -185,7 +185,7 @@ fn what_happens_while_it_is_stopped_is_told_or_counted() {
     // Longer than the sensor waits for a reader.
     std::thread::sleep(Duration::from_secs(2));
     watch.running.signal(Signal::CONT);
-    eventually("all are accounted for", || {
+    within(Duration::from_secs(120), "all are accounted for", || {
         let lines = watch.lines();
         let told = lines.iter().filter(|line| line["event"] == "open" || line["event"] == "close").count();
         let lost: u64 = lines
