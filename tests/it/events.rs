@@ -129,7 +129,7 @@ fn names(serve: &Serve<'_>, port: u16) -> Option<Vec<String>> {
     Some(holders.iter().map(|holder| holder["name"].as_str().unwrap().to_owned()).collect())
 }
 
-/// As a superviser does that opens the sockets of its services.
+/// As a supervisor does that opens the sockets of its services.
 #[test]
 fn who_inherits_a_socket_and_executes_another_program_holds_it() {
     let Some(host) = Host::new() else { return };

@@ -58,7 +58,9 @@ fn a_kernel_without_btf_is_listened_to_by_perf() {
         let pid = host.listen("tcp 0.0.0.0:8080").for_a_moment_by("mayfly");
         eventually("it drifts", || serve.drifts().find(8080)).has("state", "gone");
         let open = eventually("its opening is logged", || serve.logged("open", 8080).pop());
-        open.has("holders/0/pid", pid);
+        // Of a process that is gone perf has told no more than a pid, which another one may have by now.
+        let is_named = open.pids() == [u64::from(pid)];
+        assert!(is_named || *open.get("unattributed") == "exited", "{open:?}");
         assert!(serve.logged("open", 8081).is_empty(), "another host's: {}", serve.log());
     }
 }

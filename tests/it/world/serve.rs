@@ -92,7 +92,7 @@ impl<'a> Serve<'a> {
         Listing { document: self.json("/api/v1/listeners") }.all_on(port)
     }
 
-    /// Waits until it knows all that listens now, itself included, and nothing opens or closes any more.
+    /// Waits until it knows itself, the last that opened when it started.
     pub(crate) fn settles(&self) {
         eventually("it knows itself", || self.listeners_on(Serve::PORT).pop());
     }
