@@ -67,10 +67,11 @@ impl Host {
     }
 
     fn furnish(&self) {
-        // A mount that another one covers leads nowhere, and would be a gap: those of the machine's namespaces go first.
+        // A mount that another one covers leads nowhere, and would be a gap: those of the machine's namespaces go first, if
+        // they are not deleted meanwhile.
         self.sh(&format!(
             "hostname web-17
-             awk '/ - nsfs /{{print $5}}' /proc/self/mountinfo | xargs -r umount
+             awk '/ - nsfs /{{print $5}}' /proc/self/mountinfo | xargs -r umount --quiet || true
              mount -t tmpfs none /run; mkdir /run/netns /run/sshd /run/lock
              echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start
              ip link set lo up
