@@ -23,6 +23,8 @@ const YOUNG: Duration = Duration::from_secs(10);
 pub(super) const REFRESHED_PER_PASS: usize = 32;
 /// A socket that nobody holds is searched for everywhere so often at once, then with each complete walk.
 const URGENT_SEARCHES: u8 = 2;
+/// To start a thread costs as much as to look into some processes.
+const WORTH_A_THREAD: usize = 64;
 
 /// Who holds what, kept from pass to pass. Grows with the listeners and with the number of processes, not with their
 /// descriptors.
@@ -268,7 +270,8 @@ impl Memory {
 
     /// Looks through processes for all wanted sockets.
     fn visit_all<S: Sightings>(&mut self, pids: &[u32], pass: &mut Pass<'_, S>) {
-        if self.workers == 1 {
+        let workers = self.workers.min(pids.len() / WORTH_A_THREAD + 1);
+        if workers == 1 {
             pids.iter().for_each(|pid| self.visit(*pid, pass));
             return;
         }
@@ -283,7 +286,7 @@ impl Memory {
             (found, sightings)
         };
         let worked: Vec<_> = thread::scope(|scope| {
-            let workers: Vec<_> = (1..self.workers)
+            let workers: Vec<_> = (1..workers)
                 .map_while(|_| {
                     let sightings = others.another();
                     thread::Builder::new().spawn_scoped(scope, || work(sightings)).ok()
