@@ -13,6 +13,8 @@ const AFTER_EXIT: [Duration; 3] =
     [Duration::from_millis(20), Duration::from_secs(1), Duration::from_secs(10)];
 /// Who has just begun may be moved to its cgroup, or give itself a name, a moment later.
 const AFTER_OPEN: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(15)];
+/// Between two of these what the kernel tells is taken: the ring must not fill meanwhile.
+const AT_ONCE: usize = 256;
 /// More wait for the next look at everything.
 const MOST: usize = 65_536;
 
@@ -47,12 +49,22 @@ impl Due {
         std::mem::take(&mut self.crowded)
     }
 
-    /// Those whose time has come, each once.
+    /// Some of those whose time has come, each once; the others are due still.
     pub(super) fn take(&mut self, now: Instant) -> BTreeSet<u32> {
-        let later = self.at.split_off(&(now + Duration::from_nanos(1)));
-        let due = std::mem::replace(&mut self.at, later);
-        self.count = self.at.values().map(BTreeSet::len).sum();
-        due.into_values().flatten().collect()
+        let mut due = BTreeSet::new();
+        while due.len() < AT_ONCE
+            && let Some(mut first) = self.at.first_entry().filter(|first| *first.key() <= now)
+        {
+            match first.get_mut().pop_first() {
+                Some(pid) => {
+                    self.count -= 1;
+                    due.insert(pid);
+                }
+                None => drop(first.remove()),
+            }
+        }
+        self.at.retain(|_, pids| !pids.is_empty());
+        due
     }
 
     pub(super) fn next(&self) -> Option<Instant> {
