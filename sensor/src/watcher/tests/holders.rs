@@ -77,9 +77,17 @@ fn who_executes_another_program_is_described_anew() {
     };
     let mut puppet = Puppet::new();
     let cookie = listening(&mut following, &mut puppet);
-    puppet.does("os.set_inheritable(s.fileno(), True)");
-    let child =
-        puppet.does("child = descends(lambda: os.execv('/bin/sleep', ['sleep', '60'])); say(child)")[0];
+    let child = puppet.does(
+        "
+os.set_inheritable(s.fileno(), True)
+r, w = os.pipe()
+child = descends(lambda: (os.read(r, 1), os.execv('/bin/sleep', ['sleep', '60'])))
+say(child)",
+    )[0];
+    until_held_by(&mut following, cookie, &two(puppet.pid(), child));
+    // As if it had begun long ago.
+    following.watcher.due = Due::default();
+    puppet.does("os.write(w, b'.')");
     let name = |following: &Following| {
         let holders = &following.knows(cookie).unwrap().holders;
         let holder = holders.known().iter().find(|holder| u64::from(holder.id.pid) == child).cloned();
