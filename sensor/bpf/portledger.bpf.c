@@ -51,7 +51,13 @@ struct {
 	__type(value, __u8);
 } portless SEC(".maps");
 
-/* Processes that hold a socket that waits for others, by their pid in the initial pid namespace. */
+/* Processes that hold a socket that waits for others, by their pid in the initial pid namespace, and whether their program
+ * and cgroup were told. */
+enum holder_state {
+	FOLLOWED = 1,
+	DESCRIBED = 2,
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -107,43 +113,39 @@ static __always_inline struct place *take_place(void)
 	return NULL;
 }
 
-static __always_inline void send(struct place *place, __u32 text)
+static __always_inline bool send(struct place *place, __u32 text)
 {
+	bool sent = true;
 	__u64 size = __builtin_offsetof(struct event_record, text) + (text & TEXT_MASK);
 
-	if (bpf_ringbuf_output(&events, &place->event, size, 0))
+	if (bpf_ringbuf_output(&events, &place->event, size, 0)) {
 		lose();
+		sent = false;
+	}
 	__sync_lock_test_and_set(&place->taken, 0);
+	return sent;
 }
 
-/* MAX_PID_NS_LEVEL of include/linux/pid_namespace.h, and the initial one. */
-#define PID_LEVELS 33
+/* How deep the pid namespace of whoever reads the events lies. A program cannot be told, for no system call tells it:
+ * the iterator finds it when that process reads it. */
+__u32 pid_level = 0;
 
-/* The process of a task, as a pid namespace counts; 0 if it is not in it. */
-static __noinline __u32 pid_of(struct task_struct *task, __u32 namespace)
+/* The process of a task, as a pid namespace at this depth counts; 0 if it is not in it. */
+static __noinline __u32 pid_of(struct task_struct *task, __u32 namespace, __u32 level)
 {
-	struct pid *pid = task->thread_pid;
-	const void *numbers = (const void *)pid + bpf_core_field_offset(struct pid, numbers);
-	__u32 level;
+	struct pid *pid = BPF_CORE_READ(task, thread_pid);
+	const struct upid *own = (const void *)pid + bpf_core_field_offset(struct pid, numbers) +
+				 (__u64)level * bpf_core_type_size(struct upid);
+	struct pid_namespace *ns = NULL;
+	int number = 0;
 
-	if (!pid)
+	if (!pid || BPF_CORE_READ(pid, level) < level)
 		return 0;
-	level = pid->level;
-#pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < PID_LEVELS; i++) {
-		const struct upid *own = numbers + i * bpf_core_type_size(struct upid);
-		struct pid_namespace *ns = NULL;
-		int number = 0;
-
-		if (i > level)
-			break;
-		bpf_core_read(&ns, sizeof(ns), &own->ns);
-		if (!ns || BPF_CORE_READ(ns, ns.inum) != namespace)
-			continue;
-		bpf_core_read(&number, sizeof(number), &own->nr);
-		return number;
-	}
-	return 0;
+	bpf_core_read(&ns, sizeof(ns), &own->ns);
+	if (!ns || BPF_CORE_READ(ns, ns.inum) != namespace)
+		return 0;
+	bpf_core_read(&number, sizeof(number), &own->nr);
+	return number;
 }
 
 /* Pointers that a program is given may be followed in place. It costs a tenth of a call of bpf_probe_read_kernel(), and
@@ -289,7 +291,7 @@ static __noinline void describe_task(struct event_record *event, struct task_str
 	event->cgroup_length = 0;
 	event->program_flags = 0;
 	event->start_nanos = leader->start_boottime;
-	event->pid = pid_of(leader, pid_namespace);
+	event->pid = pid_of(leader, pid_namespace, pid_level);
 	event->kernel_pid = task->tgid;
 	event->uid = task->cred->euid.val;
 	BPF_CORE_READ_INTO(&event->name, leader, comm);
@@ -322,18 +324,32 @@ static __noinline __u32 describe_process(struct event_record *event, struct task
 static __always_inline void remember_holder(struct task_struct *task)
 {
 	__u32 pid = task->tgid;
-	__u8 yes = 1;
+	__u8 state = FOLLOWED;
 
-	/* An update makes a new element even where there is one. */
-	if (!bpf_map_lookup_elem(&holders, &pid))
-		bpf_map_update_elem(&holders, &pid, &yes, BPF_ANY);
+	bpf_map_update_elem(&holders, &pid, &state, BPF_NOEXIST);
+}
+
+/* Ends the event of an open. A process is described at its first, and again after it executes another program: whoever
+ * opens a socket waits for it. */
+static __noinline void send_open(struct place *place)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	__u32 pid = task->tgid;
+	__u8 *known = bpf_map_lookup_elem(&holders, &pid);
+	__u8 state = DESCRIBED;
+
+	if (known && *known == DESCRIBED) {
+		describe_task(&place->event, task);
+		place->event.program_flags = DESCRIBED_BEFORE;
+		send(place, 0);
+	} else if (send(place, describe_process(&place->event, task))) {
+		bpf_map_update_elem(&holders, &pid, &state, BPF_ANY);
+	}
 }
 
 static __always_inline void tell_state(struct sock *sk, __u32 kind)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
 	struct place *place = take_place();
-	__u32 text = 0;
 
 	if (!place)
 		return;
@@ -341,14 +357,13 @@ static __always_inline void tell_state(struct sock *sk, __u32 kind)
 	place->event.socket.inode = inode_of(sk);
 	place->event.kind = kind;
 	if (kind == OPENED) {
-		remember_holder(task);
-		text = describe_process(&place->event, task);
-	} else {
-		/* By now the port is given back; what was listened on is told here still. */
-		place->event.socket.port = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
-		describe_task(&place->event, task);
+		send_open(place);
+		return;
 	}
-	send(place, text);
+	/* By now the port is given back; what was listened on is told here still. */
+	place->event.socket.port = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
+	describe_task(&place->event, bpf_get_current_task_btf());
+	send(place, 0);
 }
 
 SEC("tp_btf/inet_sock_set_state")
@@ -384,14 +399,6 @@ static __always_inline struct place *begin_datagram(struct bpf_sock *sk)
 	socket->state = TCP_CLOSE;
 	socket->flags = PORT_CHOICE_KNOWN;
 	return place;
-}
-
-static __always_inline void end_datagram(struct place *place)
-{
-	struct task_struct *task = bpf_get_current_task_btf();
-
-	remember_holder(task);
-	send(place, describe_process(&place->event, task));
 }
 
 static __always_inline int note_port_choice(struct bpf_sock_addr *context)
@@ -445,7 +452,7 @@ int bound4(struct bpf_sock *sk)
 	if (!place)
 		return 1;
 	*(__u32 *)place->event.socket.address = sk->src_ip4;
-	end_datagram(place);
+	send_open(place);
 	return 1;
 }
 
@@ -462,7 +469,7 @@ int bound6(struct bpf_sock *sk)
 	address[1] = sk->src_ip6[1];
 	address[2] = sk->src_ip6[2];
 	address[3] = sk->src_ip6[3];
-	end_datagram(place);
+	send_open(place);
 	return 1;
 }
 
@@ -478,7 +485,7 @@ int raw_created(struct bpf_sock *sk)
 		return 1;
 	place->event.socket.port = sk->protocol;
 	place->event.socket.flags |= PORT_ASKED_FOR;
-	end_datagram(place);
+	send_open(place);
 	return 1;
 }
 
@@ -512,7 +519,6 @@ int released(struct bpf_sock *sk)
  * out of reach. They tell the whole socket. */
 static __noinline void tell_whole(struct sock *sk, __u32 kind)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
 	__u64 cookie = bpf_get_socket_cookie(sk);
 	struct place *place;
 	__u8 yes = 1;
@@ -527,10 +533,9 @@ static __noinline void tell_whole(struct sock *sk, __u32 kind)
 	place->event.kind = kind;
 	if (kind == OPENED) {
 		bpf_map_update_elem(&waiting, &cookie, &yes, BPF_ANY);
-		remember_holder(task);
-		send(place, describe_process(&place->event, task));
+		send_open(place);
 	} else {
-		describe_task(&place->event, task);
+		describe_task(&place->event, bpf_get_current_task_btf());
 		send(place, 0);
 	}
 }
@@ -620,8 +625,13 @@ int BPF_PROG(process_forked, struct task_struct *parent, struct task_struct *chi
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(process_executed, struct task_struct *task)
 {
-	if (is_holder(task))
+	__u32 pid = task->tgid;
+	__u8 *known = bpf_map_lookup_elem(&holders, &pid);
+
+	if (known) {
+		*known = FOLLOWED;
 		tell_process(task, EXECUTED);
+	}
 	return 0;
 }
 
@@ -669,27 +679,24 @@ static __always_inline __u64 references_to(struct file *file)
 	return 0;
 }
 
-/* The pid namespace of whoever reads the iterator. */
-static __always_inline __u32 readers_namespace(void)
-{
-	struct pid *pid = BPF_CORE_READ(bpf_get_current_task_btf(), thread_pid);
-	const void *numbers = (const void *)pid + bpf_core_field_offset(struct pid, numbers);
-	__u32 level = BPF_CORE_READ(pid, level);
-	const struct upid *own = numbers + level * bpf_core_type_size(struct upid);
-	struct pid_namespace *ns = NULL;
-
-	bpf_core_read(&ns, sizeof(ns), &own->ns);
-	return BPF_CORE_READ(ns, ns.inum);
-}
-
 static __always_inline void describe_file(struct file_record *to, struct bpf_iter__task_file *context,
 					  struct task_struct *task, __u32 kind)
 {
-	__u32 namespace = readers_namespace();
+	/* As the pid namespace of whoever reads the iterator counts. */
+	struct pid *reader = BPF_CORE_READ(bpf_get_current_task_btf(), thread_pid);
+	__u32 level = BPF_CORE_READ(reader, level);
+	const struct upid *own = (const void *)reader + bpf_core_field_offset(struct pid, numbers) +
+				 (__u64)level * bpf_core_type_size(struct upid);
+	struct pid_namespace *ns = NULL;
+	__u32 namespace;
 
+	bpf_core_read(&ns, sizeof(ns), &own->ns);
+	namespace = BPF_CORE_READ(ns, ns.inum);
+	if (namespace == pid_namespace)
+		pid_level = level;
 	to->kind = kind;
-	to->pid = pid_of(task->group_leader, namespace);
-	to->tid = pid_of(task, namespace);
+	to->pid = pid_of(task->group_leader, namespace, level);
+	to->tid = pid_of(task, namespace, level);
 	to->fd = context->fd;
 	to->kernel_pid = task->tgid;
 }

@@ -92,4 +92,5 @@ enum program_flag {
 	PROGRAM_CUT = 1,	/* the path is longer than the room for it */
 	PROGRAM_DELETED = 2,
 	CGROUP_CUT = 4,
+	DESCRIBED_BEFORE = 8,	/* program and cgroup are those of the event of this process that has them */
 };

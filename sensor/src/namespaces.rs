@@ -160,15 +160,19 @@ impl Namespaces {
         self.identities.begin_pass();
         self.threads.begin_pass();
         let mut threads = std::mem::take(&mut self.threads);
-        let visits =
-            self.on_a_thread(protocols, Visits::default(), |visitor| visitor.visit_found(&mut threads));
+        let mut visitor = self.visitor(protocols, Visits::default());
+        let others = visitor.visit_own(&mut threads);
+        let visits = match others.is_empty() {
+            true => visitor.into_visits(),
+            false => on_a_thread(visitor, |visitor| visitor.visit_others(others, &mut threads)),
+        };
         self.threads = threads;
         visits
     }
 
     /// Visits those that `leads` lead to, beyond what `seen`, of the same pass, has; its views, gaps and shares grow.
     pub(crate) fn visit_unlived(&mut self, protocols: &Protocols, leads: &Leads, seen: Visits) -> Visits {
-        self.on_a_thread(protocols, seen, |visitor| visitor.visit_leads(leads))
+        on_a_thread(self.visitor(protocols, seen), |visitor| visitor.visit_leads(leads))
     }
 
     /// Visits the namespace that a process lives in, between two passes. `None` where it cannot be entered, or where
@@ -181,7 +185,8 @@ impl Namespaces {
         socket: Option<Descriptor>,
     ) -> Option<NamespaceView> {
         let is_it = |view: &NamespaceView| view.netns.id == NetNsId::Cookie(cookie);
-        let lived_in = self.on_a_thread(protocols, Visits::default(), |visitor| visitor.visit_that_of(pid));
+        let lived_in =
+            on_a_thread(self.visitor(protocols, Visits::default()), |visitor| visitor.visit_that_of(pid));
         if let Some(view) = lived_in.views.into_iter().find(is_it) {
             return Some(view);
         }
@@ -191,27 +196,25 @@ impl Namespaces {
         led_to.views.into_iter().find(is_it)
     }
 
-    /// A thread can move to another namespace and cannot be trusted to come back: nothing else ever runs on it.
-    fn on_a_thread(
-        &mut self,
-        protocols: &Protocols,
-        seen: Visits,
-        round: impl FnOnce(&mut Visitor<'_>) + Send,
-    ) -> Visits {
-        let mut visitor = Visitor::new(&self.proc, protocols, self.limits, &mut self.identities, seen);
-        let ended = std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().name("namespaces".to_owned());
-            thread.spawn_scoped(scope, || round(&mut visitor)).map(std::thread::ScopedJoinHandle::join)
-        });
-        let failure = match ended {
-            Ok(Ok(())) => None,
-            Ok(Err(_)) => Some("the thread that visits namespaces panicked".to_owned()),
-            Err(error) => Some(format!("no thread to visit namespaces with: {error}")),
-        };
-        let mut visits = visitor.into_visits();
-        visits.gaps.extend(failure.map(gap));
-        visits
+    fn visitor<'a>(&'a mut self, protocols: &'a Protocols, seen: Visits) -> Visitor<'a> {
+        Visitor::new(&self.proc, protocols, self.limits, &mut self.identities, seen)
     }
+}
+
+/// A thread can move to another namespace and cannot be trusted to come back: nothing else ever runs on it.
+fn on_a_thread<'a>(mut visitor: Visitor<'a>, round: impl FnOnce(&mut Visitor<'a>) + Send) -> Visits {
+    let ended = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("namespaces".to_owned());
+        thread.spawn_scoped(scope, || round(&mut visitor)).map(std::thread::ScopedJoinHandle::join)
+    });
+    let failure = match ended {
+        Ok(Ok(())) => None,
+        Ok(Err(_)) => Some("the thread that visits namespaces panicked".to_owned()),
+        Err(error) => Some(format!("no thread to visit namespaces with: {error}")),
+    };
+    let mut visits = visitor.into_visits();
+    visits.gaps.extend(failure.map(gap));
+    visits
 }
 
 /// Namespaces that were not seen, or not all of them.

@@ -1,6 +1,7 @@
 //! What listens, kept true by events between two looks, and held against each look.
 
 mod batch;
+mod described;
 mod due;
 mod reconcile;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use crate::namespaces::Descriptor;
 use crate::published;
 use crate::workload::published_by;
 use batch::Batch;
+use described::Described;
 pub(crate) use due::Due;
 pub(crate) use reconcile::{Announced, Reconciled};
 
@@ -43,6 +45,7 @@ pub(crate) struct Watcher {
     pub(crate) now: Inventory,
     /// What the batch at hand changes in it.
     batch: Batch,
+    described: Described,
     /// Opened, and their sockets were not read yet.
     openings: HashMap<Key, EventRecord>,
     /// Opened, and not found with their process so far.
@@ -63,6 +66,7 @@ impl Watcher {
             sensor,
             now,
             batch: Batch::default(),
+            described: Described::default(),
             openings: HashMap::new(),
             sought: HashMap::new(),
             seek_at: Instant::now(),
@@ -78,10 +82,11 @@ impl Watcher {
         let now = Instant::now();
         let mut events = Vec::new();
         let mut described = HashMap::new();
-        for record in records {
+        for mut record in records {
             if !self.sensor.concerns_us(&record) {
                 continue;
             }
+            self.described.complete(&mut record);
             match (record.kind, record.pid) {
                 (EventKind::Opened, _) => self.open(record),
                 (EventKind::Closed, _) => self.close(&record, &clock, &mut described, &mut events),

@@ -65,6 +65,8 @@ pub(crate) struct EventRecord {
     pub(crate) program: Option<ProgramSeen>,
     /// The path in the unified hierarchy; of an open.
     pub(crate) cgroup: Vec<u8>,
+    /// Program and cgroup are those that an earlier open of this process told.
+    pub(crate) described_before: bool,
 }
 
 /// The program of a process as the kernel itself knows it.
@@ -86,6 +88,7 @@ const WHOLE: u8 = 16;
 const CUT: u8 = 1;
 const DELETED: u8 = 2;
 const CGROUP_CUT: u8 = 4;
+const DESCRIBED_BEFORE: u8 = 8;
 
 const AF_INET6: u16 = 10;
 const SOCK_RAW: u16 = 3;
@@ -218,6 +221,7 @@ impl EventRecord {
             socket,
             program: (inode != 0).then(seen),
             cgroup: path(cgroup, flags & CGROUP_CUT != 0),
+            described_before: flags & DESCRIBED_BEFORE != 0,
         })
     }
 }

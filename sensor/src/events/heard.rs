@@ -103,12 +103,13 @@ fn record(sample: &Sample) -> Option<EventRecord> {
         socket,
         program: None,
         cgroup: Vec::new(),
+        described_before: false,
     })
 }
 
 impl SocketRecord {
     /// Of which nothing is known but where it was bound.
-    fn nameless(address: IpAddr, port: u16) -> Self {
+    pub(crate) fn nameless(address: IpAddr, port: u16) -> Self {
         SocketRecord {
             cookie: 0,
             netns_cookie: 0,

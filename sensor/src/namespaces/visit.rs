@@ -69,13 +69,21 @@ impl<'a> Visitor<'a> {
         }
     }
 
-    /// Finds and visits. What was gone when its turn came is looked for once more: its processes may have been
-    /// followed by others.
-    pub(super) fn visit_found(&mut self, threads: &mut Threads) {
+    /// Finds them all and visits the one that this thread is in; gives back the others.
+    pub(super) fn visit_own(&mut self, threads: &mut Threads) -> Vec<Found> {
         let (found, gaps) = find(self.proc, threads);
         self.visits.hidden |= !gaps.is_empty();
         self.visits.gaps.extend(gaps);
-        let gone = self.visit_all(found);
+        let (own, others): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|found| found.kind == inventory::NetNsKind::Host);
+        self.visit_all(own);
+        others
+    }
+
+    /// Visits those. What was gone when its turn came is looked for once more: its processes may have been followed by
+    /// others.
+    pub(super) fn visit_others(&mut self, others: Vec<Found>, threads: &mut Threads) {
+        let gone = self.visit_all(others);
         if gone.is_empty() {
             return;
         }

@@ -99,6 +99,7 @@ fn the_reader_reads_what_the_header_lays_out() {
         socket: socket(),
         program: Some(program),
         cgroup: b"/s/a.service".to_vec(),
+        described_before: false,
     };
     assert_eq!(read, expected);
     let expected = FileRecord {
