@@ -206,21 +206,25 @@ static __noinline void describe_socket(struct socket_record *to, struct sock *sk
 	}
 }
 
-/* One component of a path behind the others; where it does not fit, nothing. */
-static __always_inline __u32 append(char *text, __u32 at, const void *name)
+/* One component of a path behind the others; false where there is no room. The length so far stands in memory and not in a
+ * register: of that a verifier knows nothing, so that each turn of a loop looks to it like the one before. */
+static __always_inline bool append(struct event_record *event, const void *name)
 {
+	__u32 at = event->text_length;
 	long length;
 
-	if (at > TEXT_ROOM)
-		return at;
-	length = bpf_probe_read_kernel_str(text + at, COMPONENT, name);
-	return length > 0 && length <= COMPONENT ? at + length : at;
+	if (at > TEXT_ROOM - COMPONENT)
+		return false;
+	length = bpf_probe_read_kernel_str(event->text + (at & (TEXT_ROOM - 1)), COMPONENT, name);
+	if (length > 0)
+		event->text_length = at + length;
+	return true;
 }
 
 #define DEEPEST 24
 
 /* Where the path of an open file goes from here: up a folder, or over to where its file system is mounted. */
-static __always_inline __u32 describe_path(char *text, __u32 at, struct file *file, __u8 *flags)
+static __always_inline void describe_path(struct event_record *event, struct file *file)
 {
 	struct vfsmount *vfsmount = BPF_CORE_READ(file, f_path.mnt);
 	struct dentry *dentry = BPF_CORE_READ(file, f_path.dentry);
@@ -235,48 +239,42 @@ static __always_inline __u32 describe_path(char *text, __u32 at, struct file *fi
 			struct mount *above = BPF_CORE_READ(mount, mnt_parent);
 
 			if (above == mount)
-				return at;
+				return;
 			dentry = BPF_CORE_READ(mount, mnt_mountpoint);
 			root = BPF_CORE_READ(above, mnt.mnt_root);
 			mount = above;
 			continue;
 		}
-		if (at > TEXT_ROOM - COMPONENT)
+		if (!append(event, BPF_CORE_READ(dentry, d_name.name)))
 			break;
-		at = append(text, at, BPF_CORE_READ(dentry, d_name.name));
 		parent = BPF_CORE_READ(dentry, d_parent);
 		/* A file that never had a folder, such as one of memfd_create(2). */
 		if (parent == dentry)
-			return at;
+			return;
 		dentry = parent;
 	}
-	*flags |= PROGRAM_CUT;
-	return at;
+	event->program_flags |= PROGRAM_CUT;
 }
 
-static __always_inline __u32 describe_cgroup(char *text, __u32 at, struct task_struct *task, __u8 *flags)
+static __always_inline void describe_cgroup(struct event_record *event, struct task_struct *task)
 {
-	struct kernfs_node *node = task->cgroups->dfl_cgrp->kn;
+	struct kernfs_node *node = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn);
 
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < DEEPEST; i++) {
 		struct kernfs_node *parent;
 
-		if (!node)
-			return at;
 		if (bpf_core_field_exists(struct kernfs_node, parent))
-			parent = node->parent;
+			parent = BPF_CORE_READ(node, parent);
 		else
-			parent = ((struct kernfs_node___rcu *)node)->__parent;
+			parent = BPF_CORE_READ((struct kernfs_node___rcu *)node, __parent);
 		if (!parent)
-			return at;
-		if (at > TEXT_ROOM)
+			return;
+		if (!append(event, BPF_CORE_READ(node, name)))
 			break;
-		at = append(text, at, node->name);
 		node = parent;
 	}
-	*flags |= CGROUP_CUT;
-	return at;
+	event->program_flags |= CGROUP_CUT;
 }
 
 static __noinline void describe_task(struct event_record *event, struct task_struct *task)
@@ -290,6 +288,7 @@ static __noinline void describe_task(struct event_record *event, struct task_str
 	event->program_length = 0;
 	event->cgroup_length = 0;
 	event->program_flags = 0;
+	event->text_length = 0;
 	event->start_nanos = leader->start_boottime;
 	event->pid = pid_of(leader, pid_namespace, pid_level);
 	event->kernel_pid = task->tgid;
@@ -302,7 +301,6 @@ static __noinline __u32 describe_process(struct event_record *event, struct task
 {
 	struct mm_struct *mm = task->mm;
 	struct file *program = mm ? mm->exe_file : NULL;
-	__u32 text = 0;
 
 	describe_task(event, task);
 	event->cgroup_id = task->cgroups->dfl_cgrp->kn->id;
@@ -313,12 +311,12 @@ static __noinline __u32 describe_process(struct event_record *event, struct task
 		event->program_device = inode->i_sb->s_dev;
 		if (!program->f_path.dentry->d_hash.pprev)
 			event->program_flags |= PROGRAM_DELETED;
-		text = describe_path(event->text, 0, program, &event->program_flags);
+		describe_path(event, program);
 	}
-	event->program_length = text;
-	text = describe_cgroup(event->text, text, task, &event->program_flags);
-	event->cgroup_length = text - event->program_length;
-	return text;
+	event->program_length = event->text_length;
+	describe_cgroup(event, task);
+	event->cgroup_length = event->text_length - event->program_length;
+	return event->text_length;
 }
 
 static __always_inline void remember_holder(struct task_struct *task)

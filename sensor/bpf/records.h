@@ -73,7 +73,8 @@ struct event_record {
 	__u16 program_length;	/* bytes of the text */
 	__u16 cgroup_length;	/* bytes of the text, after those of the program */
 	__u8 program_flags;	/* enum program_flag */
-	__u8 reserved[7];
+	__u8 reserved[5];
+	__u16 text_length;
 	char name[16];
 	struct socket_record socket;
 	char text[TEXT_MASK + 1];
