@@ -73,7 +73,7 @@ Examples:
     Serve(ServeOptions),
     /// The half of `serve` that needs privileges; writes frames to its standard output
     #[command(hide = true)]
-    Sensor,
+    Sensor(SensorOptions),
     /// Starts the sensor, and starts it again when it ends
     #[command(hide = true)]
     Keeper,
@@ -187,6 +187,13 @@ pub(crate) struct ServeOptions {
     /// Also export a series for each listener
     #[arg(long = "metrics.listener-info")]
     pub(crate) listener_info: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SensorOptions {
+    /// Another sensor ended before this one began
+    #[arg(long)]
+    pub(crate) again: bool,
 }
 
 #[derive(Args, Debug)]

@@ -24,9 +24,10 @@ const WELL_AFTER: Duration = Duration::from_secs(60);
 pub(crate) fn run(shared: &Shared) -> anyhow::Result<Outcome> {
     log_to_stderr();
     let mut delay = FIRST_DELAY;
+    let mut again = false;
     while somebody_reads_for(Duration::ZERO)? {
         let began = Instant::now();
-        let mut sensor = sensor(shared).spawn().context("cannot start the sensor")?;
+        let mut sensor = sensor(shared, again).spawn().context("cannot start the sensor")?;
         let status = match wait(&mut sensor)? {
             Some(status) => status,
             None => break,
@@ -39,6 +40,7 @@ pub(crate) fn run(shared: &Shared) -> anyhow::Result<Outcome> {
         }
         tracing::warn!("the sensor ended ({status}); it is started again in {:.1} s", delay.as_secs_f32());
         somebody_reads_for(delay)?;
+        again = true;
         delay = (delay * 2).min(LONGEST_DELAY);
     }
     Ok(Outcome::Clean)
@@ -90,9 +92,12 @@ pub(crate) fn start(mut writer: Command) -> anyhow::Result<(OwnedFd, Child)> {
 }
 
 /// The running program itself, also where its file was replaced: both ends of the frames must be one release.
-fn sensor(shared: &Shared) -> Command {
+fn sensor(shared: &Shared, again: bool) -> Command {
     let mut command = myself("sensor", shared);
     command.stdin(Stdio::null());
+    if again {
+        command.arg("--again");
+    }
     command
 }
 

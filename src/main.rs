@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         Verb::Revoke(options) => revoke::run(&shared, &options),
         Verb::Watch(options) => watch::run(&shared, &options),
         Verb::Serve(options) => serve::run(&shared, options),
-        Verb::Sensor => sensor::run(&shared),
+        Verb::Sensor(options) => sensor::run(&shared, &options),
         Verb::Keeper => keeper::run(&shared),
         Verb::Loader(options) => loader::run(&options),
         Verb::Doctor(options) => doctor::run(&shared, &options),

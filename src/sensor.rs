@@ -4,7 +4,7 @@ use anyhow::Context;
 use rustix::process::Signal;
 use sensor::{Bpf, Hashing, Sensor, Timing};
 
-use crate::arguments::Shared;
+use crate::arguments::{SensorOptions, Shared};
 use crate::config::Config;
 use crate::loader::loader;
 use crate::log::log_to_stderr;
@@ -12,7 +12,7 @@ use crate::outcome::Outcome;
 use crate::paths::Paths;
 
 /// Looks at an interval and tells what it sees in frames on the standard output, until nobody reads there.
-pub(crate) fn run(shared: &Shared) -> anyhow::Result<Outcome> {
+pub(crate) fn run(shared: &Shared, SensorOptions { again }: &SensorOptions) -> anyhow::Result<Outcome> {
     rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
         .context("cannot ask the kernel to end this process with its parent")?;
     log_to_stderr();
@@ -20,8 +20,12 @@ pub(crate) fn run(shared: &Shared) -> anyhow::Result<Outcome> {
     let output = std::io::stdout().as_fd().try_clone_to_owned().context("cannot use the standard output")?;
     let sensor =
         Sensor::new(options(&config, Hashing::On, 1, Bpf::Never)).context("cannot look at this host")?;
-    let timing =
-        Timing { interval: config.sensor.interval, reconcile: config.sensor.reconcile, events: Some(loader) };
+    let timing = Timing {
+        interval: config.sensor.interval,
+        reconcile: config.sensor.reconcile,
+        events: Some(loader),
+        again: *again,
+    };
     ::sensor::run(sensor, timing, &output).context(
         "frames cannot be written to the standard output; `serve` starts the sensor with a socket there",
     )?;

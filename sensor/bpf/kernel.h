@@ -68,6 +68,10 @@ struct sock {
 } read_in_place;
 
 struct inet_sock { struct sock sk; __u16 inet_sport; } read_in_place;
+/* The bounds that a program gives to the kernel's choice of a port: since Linux 6.3, and since 6.8. */
+struct port_range { __u16 lo, hi; };
+struct inet_sock___pair { struct port_range local_port_range; } read_in_place;
+struct inet_sock___word { __u32 local_port_range; } read_in_place;
 struct mptcp_sock { struct sock *first; } read_in_place;
 
 struct super_block { __u32 s_dev; unsigned long s_magic; } read_in_place;

@@ -173,6 +173,18 @@ static __always_inline __u8 locks_of(struct sock *sk)
 	return BPF_CORE_READ_BITFIELD(sk, sk_userlocks);
 }
 
+/* With IP_LOCAL_PORT_RANGE a program can leave the kernel a choice of one. */
+static __always_inline bool narrows_choice(struct sock *sk)
+{
+	__u32 bounds = 0;
+
+	if (bpf_core_field_exists(struct inet_sock___word, local_port_range))
+		bpf_core_read(&bounds, sizeof(bounds), &((struct inet_sock___word *)sk)->local_port_range);
+	else if (bpf_core_field_exists(struct inet_sock___pair, local_port_range))
+		bpf_core_read(&bounds, sizeof(bounds), &((struct inet_sock___pair *)sk)->local_port_range);
+	return bounds;
+}
+
 static __noinline void describe_socket(struct socket_record *to, struct sock *sk, __u64 cookie)
 {
 	struct net *net = sk->__sk_common.skc_net.net;
@@ -195,7 +207,7 @@ static __noinline void describe_socket(struct socket_record *to, struct sock *sk
 		to->flags |= V6_ONLY;
 	if (BPF_CORE_READ_BITFIELD(sk, __sk_common.skc_reuseport))
 		to->flags |= REUSE_PORT;
-	if (locks & SOCK_BINDPORT_LOCK)
+	if (locks & SOCK_BINDPORT_LOCK || narrows_choice(sk))
 		to->flags |= PORT_ASKED_FOR;
 	if (to->family == AF_INET6) {
 		BPF_CORE_READ_INTO(&to->address, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr8);
@@ -340,8 +352,9 @@ static __noinline void send_open(struct place *place)
 		describe_task(&place->event, task);
 		place->event.program_flags = DESCRIBED_BEFORE;
 		send(place, 0);
-	} else if (send(place, describe_process(&place->event, task))) {
-		bpf_map_update_elem(&holders, &pid, &state, BPF_ANY);
+	} else if (send(place, describe_process(&place->event, task)) &&
+		   bpf_map_update_elem(&holders, &pid, &state, BPF_ANY)) {
+		lose();
 	}
 }
 
@@ -384,8 +397,9 @@ static __always_inline struct place *begin_datagram(struct bpf_sock *sk)
 
 	if (!place)
 		return NULL;
-	/* Without room its end is found by the next look. */
-	bpf_map_update_elem(&waiting, &cookie, &yes, BPF_ANY);
+	/* Without room its end is told by nobody. */
+	if (bpf_map_update_elem(&waiting, &cookie, &yes, BPF_ANY))
+		lose();
 	place->event.kind = OPENED;
 	socket = &place->event.socket;
 	__builtin_memset(socket, 0, sizeof(*socket));
@@ -471,6 +485,41 @@ int bound6(struct bpf_sock *sk)
 	return 1;
 }
 
+/* Connected sockets wait for nobody but their peer. */
+static __always_inline int gains_peer(struct bpf_sock_addr *context)
+{
+	struct place *place;
+	__u64 cookie;
+
+	if (context->type != SOCK_DGRAM)
+		return 1;
+	cookie = bpf_get_socket_cookie(context);
+	if (!bpf_map_lookup_elem(&waiting, &cookie))
+		return 1;
+	place = take_place();
+	if (!place)
+		return 1;
+	__builtin_memset(&place->event.socket, 0, sizeof(place->event.socket));
+	place->event.socket.cookie = cookie;
+	place->event.socket.netns_cookie = bpf_get_netns_cookie(context);
+	place->event.kind = CONNECTED;
+	describe_task(&place->event, bpf_get_current_task_btf());
+	send(place, 0);
+	return 1;
+}
+
+SEC("cgroup/connect4")
+int gains_peer4(struct bpf_sock_addr *context)
+{
+	return gains_peer(context);
+}
+
+SEC("cgroup/connect6")
+int gains_peer6(struct bpf_sock_addr *context)
+{
+	return gains_peer(context);
+}
+
 SEC("cgroup/sock_create")
 int raw_created(struct bpf_sock *sk)
 {
@@ -530,7 +579,8 @@ static __noinline void tell_whole(struct sock *sk, __u32 kind)
 	place->event.socket.inode = inode_of(sk);
 	place->event.kind = kind;
 	if (kind == OPENED) {
-		bpf_map_update_elem(&waiting, &cookie, &yes, BPF_ANY);
+		if (bpf_map_update_elem(&waiting, &cookie, &yes, BPF_ANY))
+			lose();
 		send_open(place);
 	} else {
 		describe_task(&place->event, bpf_get_current_task_btf());

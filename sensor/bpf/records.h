@@ -87,6 +87,7 @@ enum event_kind {
 	FORKED = 3,	/* pid is that of the child */
 	EXECUTED = 4,
 	EXITED = 5,
+	CONNECTED = 6,	/* pid is that of who gives a bound UDP socket a peer */
 };
 
 enum program_flag {

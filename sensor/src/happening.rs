@@ -6,8 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use inventory::{Holder, Holders, Listener, NetNs, NetNsId, ProcessId, Unattributed};
-
+use inventory::{Holder, Holders, Listener, NetNs, NetNsId, ProcessId, RawText, Unattributed};
 use rustix::io::Errno;
 
 use crate::Sensor;
@@ -50,7 +49,15 @@ impl Sensor {
         let holds = holds.remove(&pid).unwrap_or_default();
         let holder = match holds.is_empty() {
             true => None,
-            false => self.holders.hold_told(pid, holds.clone(), Instant::now(), &mut usize::from(anew)).ok(),
+            false => match self.holders.hold_told(pid, holds.clone(), Instant::now(), &mut usize::from(anew))
+            {
+                Ok(holder) => Some(holder),
+                Err(Unreadable::Gone) => None,
+                Err(error) => {
+                    tracing::debug!("process {pid}, which holds sockets, is left to a look: {error}");
+                    return None;
+                }
+            },
         };
         let files =
             files.into_iter().filter(|file| file.kind == FileKind::Socket && file.pid == pid).collect();
@@ -103,10 +110,9 @@ impl Sensor {
         }
         let id = ProcessId { pid, start_ticks: record.start_nanos / NANOS_PER_TICK };
         match self.holders.describe_now(id) {
-            Ok(holder) => Holders::Known(vec![self.as_it_was(holder, record)]),
-            Err(Unreadable::Gone | Unreadable::Denied | Unreadable::Failed { .. }) => {
-                Holders::Known(vec![Arc::new(self.holders.as_told(id, record))])
-            }
+            Ok(holder) if is_as_told(&holder, record) => Holders::Known(vec![holder]),
+            // It has ended, or executes another program by now, or has another user.
+            Ok(_) | Err(_) => Holders::Known(vec![Arc::new(self.holders.as_told(id, record))]),
         }
     }
 
@@ -128,9 +134,9 @@ impl Sensor {
         &mut self,
         record: &EventRecord,
         since: SystemTime,
-        described: &mut HashMap<(Option<u32>, u64), Holders>,
+        described: &mut HashMap<Opener, Holders>,
     ) -> Option<Listener> {
-        let process = (record.pid, record.start_nanos);
+        let process = Opener::of(record);
         let holders = match described.get(&process) {
             Some(holders) => holders.clone(),
             None => {
@@ -150,6 +156,17 @@ impl Sensor {
         listener
     }
 
+    /// The cookie of the namespace that a process lives in, or lived in where there is only one; 0 where it is not known.
+    pub(crate) fn netns_of(&self, pid: u32) -> u64 {
+        let inode = rustix::fs::stat(format!("/proc/{pid}/ns/net")).map(|stat| stat.st_ino);
+        let is_it = |view: &NamespaceView| match inode {
+            Ok(inode) => view.inode == inode,
+            Err(_) => self.surroundings.len() == 1,
+        };
+        let found = self.surroundings.iter().find(|(_, around)| is_it(&around.view));
+        found.map_or(0, |(cookie, _)| *cookie)
+    }
+
     /// Whether an event is of a namespace that we look into, or of a process that we see.
     pub(crate) fn concerns_us(&self, record: &EventRecord) -> bool {
         record.pid.is_some() || self.surroundings.contains_key(&record.socket.netns_cookie)
@@ -162,4 +179,28 @@ impl Surroundings {
         let netns = NetNs::anonymous(NetNsId::Cookie(record.netns_cookie));
         Surroundings { view: NamespaceView::unknown(netns.clone(), record.netns_inode.into()), netns }
     }
+}
+
+/// A process as it was when it opened a socket: another program and another user make it another opener.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Opener {
+    pid: Option<u32>,
+    start_nanos: u64,
+    uid: u32,
+    program: Option<(RawText, u64)>,
+}
+
+impl Opener {
+    fn of(record: &EventRecord) -> Self {
+        let EventRecord { pid, start_nanos, uid, program, .. } = record;
+        let program = program.as_ref().map(|seen| (seen.path.clone(), seen.inode));
+        Opener { pid: *pid, start_nanos: *start_nanos, uid: *uid, program }
+    }
+}
+
+/// Whether a process still is what the event says of it. Pid and start stay the same over execve(2).
+fn is_as_told(holder: &Holder, record: &EventRecord) -> bool {
+    let path = holder.program.as_ref().map(|program| &program.path);
+    let told = record.program.as_ref().map(|seen| &seen.path);
+    holder.uid == record.uid && told.is_none_or(|told| path == Some(told))
 }

@@ -1,8 +1,9 @@
+use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant, SystemTime};
 
 use inventory::frame::Closing;
-use inventory::{Discrepancies, Event};
+use inventory::{Discrepancies, Event, SocketId};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -15,7 +16,7 @@ use crate::events::heard::Heard;
 use crate::events::source::{Detached, Source, Taken, Teller, events_gap};
 use crate::sys::give_memory_back;
 use crate::telling::{Telling, Told};
-use crate::watcher::{Reconciled, Watcher};
+use crate::watcher::{Announced, Reconciled, Watcher};
 
 /// Nothing comes back by which a reader that is out of step could ask: everything is told again so often.
 const WHOLE_EVERY: Duration = Duration::from_secs(60);
@@ -40,6 +41,8 @@ pub struct Timing {
     pub reconcile: Duration,
     /// Loads what tells events; `None` to poll.
     pub events: Option<Loader>,
+    /// Another sensor ended before this one began: what happened in between nobody saw.
+    pub again: bool,
 }
 
 /// Why the sensor ended although somebody may still read.
@@ -140,7 +143,7 @@ impl<'a> Run<'a> {
 
     fn begin(&mut self) -> Result<(), RunError> {
         self.follow_what_is_known();
-        self.brand(0);
+        self.brand(0, self.timing.again);
         let closing = Closing { took: self.looked.took, ..Closing::default() };
         self.telling.look(None, &self.watcher.now, closing)?;
         give_memory_back();
@@ -202,7 +205,14 @@ impl<'a> Run<'a> {
 
     /// What a reader does not take is lost to it as what the kernel had no room for: it is told so when it reads again.
     fn count_unheard(&mut self, events: &[Event]) {
-        let unheard = u64::try_from(events.len()).unwrap_or(u64::MAX);
+        let opened: HashSet<SocketId> = events.iter().filter_map(opened).collect();
+        // The next look tells of all others.
+        let passed =
+            events.iter().filter(|event| matches!(event, Event::Closed(id, _) if opened.contains(id)));
+        let unheard = 2 * u64::try_from(passed.count()).unwrap_or(u64::MAX / 2);
+        if unheard > 0 {
+            tracing::warn!("nobody took {unheard} events of sockets that are gone by now");
+        }
         self.lost += unheard;
         self.lost_since_look += unheard;
     }
@@ -213,7 +223,8 @@ impl<'a> Run<'a> {
         let known = self.followed();
         let lost_before = std::mem::take(&mut self.lost_since_look);
         let (began, clock) = (Instant::now(), Clock::now());
-        let announced = self.source.announced;
+        // After a loss nothing that was told is a reason to doubt what is seen.
+        let announced = if lost_before == 0 { self.source.announced } else { Announced::default() };
         let (source, heard) = (&mut self.source, &mut self.heard);
         let mut during = Taken::default();
         let reconciled = self.watcher.reconcile(announced, || {
@@ -229,7 +240,7 @@ impl<'a> Run<'a> {
         }
         self.forget_what_is_gone(known);
         self.follow_what_is_known();
-        self.brand(lost_before);
+        self.brand(lost_before, false);
         // What was lost accounts for what differs.
         let is_whole = lost_before + during.lost == 0;
         let discrepancies = if is_whole { discrepancies } else { Discrepancies::default() };
@@ -256,7 +267,7 @@ impl<'a> Run<'a> {
     }
 
     /// Adds what is known of events to what a look tells.
-    fn brand(&mut self, lost: u64) {
+    fn brand(&mut self, lost: u64, began_again: bool) {
         let coverage = &mut self.watcher.now.coverage;
         coverage.events = self.source.word();
         coverage.shares.events = self.source.share();
@@ -265,7 +276,14 @@ impl<'a> Run<'a> {
             let reason = self.watcher.sensor.without_bpf.as_deref().unwrap_or("nobody tells descriptors");
             coverage.gaps.push(events_gap(&format!("what opens is read by looks alone: {reason}")));
         }
+        if began_again {
+            coverage.shares.events.seen = 0;
+            coverage.gaps.push(events_gap(
+                "the sensor was started again: what opened and closed before this look, since the one before ended, is not known",
+            ));
+        }
         if lost > 0 {
+            coverage.shares.events.seen = 0;
             coverage.gaps.push(events_gap(&format!(
                 "{lost} events found no room before this look: what opened and closed meanwhile may not be known"
             )));
@@ -349,3 +367,10 @@ impl<'a> Run<'a> {
 
 #[cfg(test)]
 mod tests;
+
+fn opened(event: &Event) -> Option<SocketId> {
+    match event {
+        Event::Opened(listener) => Some(listener.id),
+        Event::Changed(_) | Event::Closed(..) => None,
+    }
+}

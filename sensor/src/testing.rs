@@ -7,10 +7,11 @@ mod puppet;
 mod reader;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -36,7 +37,19 @@ impl Actor {
     }
 
     pub(crate) fn start(command: &mut Command) -> Actor {
-        let mut child = command.stdout(Stdio::piped()).stdin(Stdio::piped()).spawn().unwrap();
+        let command = command.stdout(Stdio::piped()).stdin(Stdio::piped());
+        // A child that another test has just forked may still have a program open that was written a moment ago.
+        let busy = |started: &io::Result<Child>| {
+            started.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ExecutableFileBusy)
+        };
+        let mut child = (0..100)
+            .map(|_| {
+                std::thread::sleep(Duration::from_millis(1));
+                command.spawn()
+            })
+            .find(|started| !busy(started))
+            .unwrap()
+            .unwrap();
         let said = BufReader::new(child.stdout.take().unwrap());
         Actor { child, said }
     }

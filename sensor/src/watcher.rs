@@ -4,6 +4,7 @@ mod batch;
 mod described;
 mod due;
 mod reconcile;
+mod refreshed;
 #[cfg(test)]
 mod tests;
 
@@ -12,12 +13,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use inventory::{Event, Holder, Holders, Inventory, Listener, NetNsKind, Unattributed};
+use inventory::{Event, Holder, Holders, Inventory, Listener, NetNsKind};
 
 use crate::Sensor;
 use crate::bpf::{EventKind, EventRecord, FileRecord};
 use crate::events::clock::Clock;
-use crate::happening::Held;
+use crate::happening::{Held, Opener};
 use crate::namespaces::Descriptor;
 use crate::published;
 use crate::workload::published_by;
@@ -25,6 +26,7 @@ use batch::Batch;
 use described::Described;
 pub(crate) use due::Due;
 pub(crate) use reconcile::{Announced, Reconciled};
+use refreshed::Refreshed;
 
 /// A socket as the kernel names it between two looks: the cookies of its namespace and its own.
 type Key = (u64, u64);
@@ -35,6 +37,8 @@ const UNFOUND: Duration = Duration::from_millis(200);
 const AGAIN: Duration = Duration::from_millis(10);
 /// What began later ago is described for good.
 const YOUNG: Duration = Duration::from_secs(10);
+/// As many processes are asked whether they have what another one left.
+const MOST_HEIRS: usize = 256;
 /// More openings than these wait for no socket: they are left to a look.
 const MOST_OPENINGS: usize = 100_000;
 
@@ -93,7 +97,8 @@ impl Watcher {
                 (EventKind::Forked, Some(pid)) => self.due.forked(pid, now),
                 (EventKind::Executed, Some(pid)) => self.due.executed(pid, now),
                 (EventKind::Exited, Some(pid)) => self.due.exited(pid, now),
-                (EventKind::Forked | EventKind::Executed | EventKind::Exited, None) => {}
+                (EventKind::Connected, Some(pid)) => self.due.connected(pid, now),
+                (_, None) => {}
             }
         }
         self.settle(&clock, &mut events);
@@ -149,7 +154,7 @@ impl Watcher {
         &mut self,
         record: &EventRecord,
         clock: &Clock,
-        described: &mut HashMap<(Option<u32>, u64), Holders>,
+        described: &mut HashMap<Opener, Holders>,
         events: &mut Vec<Event>,
     ) {
         let key = key_of(record);
@@ -273,26 +278,30 @@ impl Watcher {
 
     /// Looks again at what some processes hold, after they forked, executed another program or ended.
     fn refresh(&mut self, pids: &BTreeSet<u32>, events: &mut Vec<Event>) {
-        let mut looked_at = BTreeSet::new();
-        let mut held: HashMap<u64, Vec<Arc<Holder>>> = HashMap::new();
-        for pid in pids {
-            let Some(now) = self.sensor.held_by(*pid, true) else {
-                self.look_wanted = true;
-                continue;
-            };
-            looked_at.insert(*pid);
-            for hold in &now.holds {
-                held.entry(hold.inode).or_default().extend(now.holder.clone());
-            }
+        let mut seen = Refreshed::default();
+        pids.iter().for_each(|pid| self.read(*pid, &mut seen));
+        if self.now.listeners.iter().any(|listener| seen.leaves_unheld(listener)) {
+            // Who ended may have left it to a child that is to be looked at later.
+            let others = self.due.pids().filter(|pid| !seen.looked_at.contains(pid));
+            let others: BTreeSet<u32> = others.take(MOST_HEIRS).collect();
+            others.iter().for_each(|pid| self.read(*pid, &mut seen));
         }
         for listener in &mut self.now.listeners {
-            let holders = held_now(listener, &looked_at, &held);
-            if holders != listener.holders {
+            let (holders, peer) = (seen.holders_of(listener), seen.peer_of(listener));
+            if holders != listener.holders || peer != listener.peer {
                 self.look_wanted |= matches!(holders, Holders::Unattributed(_));
                 listener.holders = holders;
+                listener.peer = peer;
                 self.sensor.remember(listener);
                 events.push(Event::Changed(listener.clone()));
             }
+        }
+    }
+
+    fn read(&mut self, pid: u32, seen: &mut Refreshed) {
+        match self.sensor.held_by(pid, true) {
+            Some(held) => seen.add(pid, held),
+            None => self.look_wanted = true,
         }
     }
 
@@ -322,21 +331,4 @@ fn file_of<'a>(held: &'a Held, record: &EventRecord) -> Option<&'a FileRecord> {
 fn is_shared(file: &FileRecord, held: &Held) -> bool {
     let own = held.files.iter().filter(|other| other.socket.inode == file.socket.inode).count();
     file.references > u64::try_from(own).unwrap_or(u64::MAX)
-}
-
-/// Who holds it, where some processes were looked at again: `held` is what they hold, by inodes.
-fn held_now(
-    listener: &Listener,
-    looked_at: &BTreeSet<u32>,
-    held: &HashMap<u64, Vec<Arc<Holder>>>,
-) -> Holders {
-    let mut holders: Vec<Arc<Holder>> = listener.holders.known().to_vec();
-    holders.retain(|holder| !looked_at.contains(&holder.id.pid));
-    holders.extend(held.get(&listener.id.inode).into_iter().flatten().cloned());
-    holders.sort_by_key(|holder| holder.id);
-    match (holders.is_empty(), &listener.holders) {
-        (false, _) => Holders::Known(holders),
-        (true, Holders::Known(_)) => Holders::Unattributed(Unattributed::Exited),
-        (true, Holders::Unattributed(reason)) => Holders::Unattributed(*reason),
-    }
 }

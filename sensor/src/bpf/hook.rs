@@ -19,6 +19,10 @@ pub(crate) enum Hook {
     Bound4,
     /// The same over IPv6.
     Bound6,
+    /// UDP: a bound socket is connected, over IPv4.
+    Connected4,
+    /// The same over IPv6.
+    Connected6,
     /// A raw socket was made.
     RawCreated,
     /// A UDP or raw socket is closed.
@@ -63,13 +67,15 @@ pub(super) const INSTEAD_OF_CGROUPS: [Hook; 5] = [
 
 impl Hook {
     /// In the order in which they are attached: what notes something for another one comes first.
-    pub(crate) const ALL: [Hook; 11] = [
+    pub(crate) const ALL: [Hook; 13] = [
         Hook::Files,
         Hook::Released,
         Hook::AskedPort4,
         Hook::AskedPort6,
         Hook::Bound4,
         Hook::Bound6,
+        Hook::Connected4,
+        Hook::Connected6,
         Hook::RawCreated,
         Hook::Exited,
         Hook::Executed,
@@ -86,6 +92,8 @@ impl Hook {
             Hook::AskedPort6 => "asked_port6",
             Hook::Bound4 => "bound4",
             Hook::Bound6 => "bound6",
+            Hook::Connected4 => "gains_peer4",
+            Hook::Connected6 => "gains_peer6",
             Hook::RawCreated => "raw_created",
             Hook::Released => "released",
             Hook::FunctionBound4 => "function_bound4",
@@ -107,6 +115,8 @@ impl Hook {
             Hook::AskedPort6 => Attach::CgroupAddress(CgroupAttach::Bind6),
             Hook::Bound4 => Attach::CgroupSocket(CgroupAttach::PostBind4),
             Hook::Bound6 => Attach::CgroupSocket(CgroupAttach::PostBind6),
+            Hook::Connected4 => Attach::CgroupAddress(CgroupAttach::Connect4),
+            Hook::Connected6 => Attach::CgroupAddress(CgroupAttach::Connect6),
             Hook::RawCreated => Attach::CgroupSocket(CgroupAttach::SockCreate),
             Hook::Released => Attach::CgroupSocket(CgroupAttach::SockRelease),
             Hook::FunctionBound4 => Attach::FunctionExit("__inet_bind"),
@@ -134,6 +144,8 @@ impl Hook {
             Hook::AskedPort6 => "cgroup/bind6",
             Hook::Bound4 => "cgroup/post_bind4",
             Hook::Bound6 => "cgroup/post_bind6",
+            Hook::Connected4 => "cgroup/connect4",
+            Hook::Connected6 => "cgroup/connect6",
             Hook::RawCreated => "cgroup/sock_create",
             Hook::Released => "cgroup/sock_release",
             Hook::FunctionBound4 => "fexit/__inet_bind",

@@ -43,6 +43,8 @@ pub(crate) enum EventKind {
     Executed,
     /// One has ended.
     Exited,
+    /// A bound UDP socket is given a peer.
+    Connected,
 }
 
 /// An event with the process that caused it.
@@ -201,6 +203,7 @@ impl EventRecord {
             3 => EventKind::Forked,
             4 => EventKind::Executed,
             5 => EventKind::Exited,
+            6 => EventKind::Connected,
             _ => return None,
         };
         let seen = || ProgramSeen {

@@ -55,7 +55,8 @@ impl Heard {
         for (opened, closed_at) in std::mem::take(&mut self.passed) {
             // Perf tells of the whole machine, and not in which namespace.
             let told = record(&opened).filter(|record| watcher.sensor.concerns_us(record));
-            let Some(record) = told else { continue };
+            let Some(mut record) = told else { continue };
+            record.socket.netns_cookie = record.pid.map_or(0, |pid| watcher.sensor.netns_of(pid));
             let since = clock.wall(opened.boot_nanos);
             let Some(mut listener) = watcher.sensor.passing(&record, since, &mut described) else { continue };
             // Nothing else tells it from others.

@@ -10,7 +10,7 @@ use crate::sys::bpf::put_key;
 use crate::testing::{Puppet, Reader, alone, detach, loader_by, programs, sensor};
 
 const NEVER: Duration = Duration::from_secs(3_600);
-const AT_ONCE: Timing = Timing { interval: NEVER, reconcile: NEVER, events: None };
+const AT_ONCE: Timing = Timing { interval: NEVER, reconcile: NEVER, events: None, again: false };
 
 /// Steps until this is so, a bounded number of times.
 fn step_until(run: &mut Run<'_>, mut enough: impl FnMut(&Run<'_>) -> bool) {

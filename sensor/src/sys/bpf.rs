@@ -26,6 +26,8 @@ pub(crate) enum CgroupAttach {
     SockCreate = 2,
     Bind4 = 8,
     Bind6 = 9,
+    Connect4 = 10,
+    Connect6 = 11,
     PostBind4 = 12,
     PostBind6 = 13,
     SockRelease = 34,

@@ -36,7 +36,7 @@ impl Described {
                 self.processes.insert(process, seen);
             }
             EventKind::Exited => drop(self.processes.remove(&process)),
-            EventKind::Closed | EventKind::Forked | EventKind::Executed => {}
+            EventKind::Closed | EventKind::Forked | EventKind::Executed | EventKind::Connected => {}
         }
     }
 }

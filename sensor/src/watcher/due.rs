@@ -1,18 +1,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-/// A child may close what it was born with, or execute something that lacks it: it is looked at when it may have done
-/// so, and when it had time to.
-const AFTER_FORK: [Duration; 3] =
-    [Duration::from_millis(100), Duration::from_secs(2), Duration::from_secs(15)];
+/// A child may close what it was born with, or end: it is looked at when it had time to. One that executes another
+/// program is looked at for that.
+const AFTER_FORK: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(15)];
 /// The kernel tells that a program is executed before it is.
 const AFTER_EXEC: [Duration; 2] = [Duration::from_millis(5), Duration::from_secs(2)];
 /// The kernel tells that a process ends before it closes what the process had. That comes
 /// after it gave back its memory, which takes long where it was much.
 const AFTER_EXIT: [Duration; 3] =
     [Duration::from_millis(20), Duration::from_secs(1), Duration::from_secs(10)];
-/// Who has just begun may be moved to its cgroup, or give itself a name, a moment later.
-const AFTER_OPEN: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(15)];
+/// Who has just begun may drop its user, be moved to its cgroup, or give itself a name, a moment later; a drift of
+/// such kinds waits two seconds for it.
+const AFTER_OPEN: [Duration; 3] =
+    [Duration::from_millis(150), Duration::from_millis(1500), Duration::from_secs(15)];
+/// The kernel tells that a socket is connected before it is.
+const AFTER_CONNECT: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(500)];
 /// Between two of these what the kernel tells is taken: the ring must not fill meanwhile.
 const AT_ONCE: usize = 256;
 /// More wait for the next look at everything.
@@ -37,6 +40,11 @@ impl Due {
 
     pub(super) fn exited(&mut self, pid: u32, now: Instant) {
         self.add(pid, &AFTER_EXIT, now);
+    }
+
+    /// One of its UDP sockets is given a peer.
+    pub(super) fn connected(&mut self, pid: u32, now: Instant) {
+        self.add(pid, &AFTER_CONNECT, now);
     }
 
     /// One that has not been there for long.

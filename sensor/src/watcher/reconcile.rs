@@ -64,6 +64,7 @@ impl Watcher {
         };
         self.sensor.kernel_pids.extend(holders_since(&records));
         let before = std::mem::replace(&mut self.now, look);
+        self.keep_unseen(&before, announced);
         let discrepancies = differences(&before.listeners, &self.now.listeners, announced, &told);
         let clock = Clock::now();
         let mut passed = Vec::new();
@@ -78,6 +79,22 @@ impl Watcher {
             }
         }
         Reconciled { before, discrepancies, passed, records }
+    }
+
+    /// What listens in a namespace that this look did not see still does, unless an event tells otherwise.
+    fn keep_unseen(&mut self, before: &Inventory, announced: Announced) {
+        let seen = self.now.coverage.shares.namespaces;
+        if seen.seen >= seen.of {
+            return;
+        }
+        let surroundings = &self.sensor.surroundings;
+        let is_unseen = |listener: &&Listener| matches!(listener.id.netns, NetNsId::Cookie(cookie) if !surroundings.contains_key(&cookie));
+        let unseen = before.listeners.iter().filter(|listener| announced.has(listener)).filter(is_unseen);
+        let kept: Vec<Listener> = unseen.cloned().collect();
+        if !kept.is_empty() {
+            self.now.listeners.extend(kept);
+            self.now.listeners.sort_by_key(|listener| listener.id);
+        }
     }
 }
 

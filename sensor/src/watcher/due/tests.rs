@@ -16,9 +16,10 @@ fn looked_at(tell: fn(&mut Due, u32, Instant)) -> Vec<u64> {
 #[test]
 fn each_news_has_its_times() {
     type Told = fn(&mut Due, u32, Instant);
-    let table: [(Told, &[u64]); 4] = [
-        (Due::opened, &[2_000, 15_000]),
-        (Due::forked, &[100, 2_000, 15_000]),
+    let table: [(Told, &[u64]); 5] = [
+        (Due::opened, &[150, 1_500, 15_000]),
+        (Due::connected, &[5, 500]),
+        (Due::forked, &[1_000, 5_000, 15_000]),
         (Due::executed, &[5, 2_000]),
         (Due::exited, &[20, 1_000, 10_000]),
     ];
@@ -34,8 +35,8 @@ fn what_is_due_together_is_taken_together_and_once() {
     due.exited(1, began);
     due.exited(2, began);
     assert_eq!(due.pids().collect::<BTreeSet<_>>(), BTreeSet::from([1, 2]));
-    assert_eq!(due.take(began + Duration::from_millis(500)), BTreeSet::from([1, 2]));
-    assert_eq!(due.take(began + Duration::from_millis(500)), BTreeSet::new());
+    assert_eq!(due.take(began + Duration::from_millis(1_000)), BTreeSet::from([1, 2]));
+    assert_eq!(due.take(began + Duration::from_millis(1_000)), BTreeSet::new());
     assert_eq!(due.take(began + Duration::from_secs(60)), BTreeSet::from([1, 2]));
     assert_eq!((due.next(), due.pids().count()), (None, 0));
 }

@@ -321,3 +321,31 @@ fn a_namespace_that_is_new_is_looked_into() {
     assert_eq!((&looked.netns, looked.reach), (&first.netns, first.reach));
     assert_eq!(looked, first, "what an event tells and what a look tells are the same");
 }
+
+#[test]
+fn a_program_executed_a_moment_later_lends_nobody_its_name() {
+    let test = "a_program_executed_a_moment_later_lends_nobody_its_name";
+    let Some(mut following) = Following::begin(test) else { return };
+    let mut puppet = Puppet::new();
+    // What python opens is closed by execve(2).
+    puppet.begins(
+        "
+def forge(port):
+    tcp(port=port)
+    os.execv('/usr/bin/true', ['true'])
+for port in range(21000, 21100):
+    os.waitpid(descends(lambda: forge(port)), 0)",
+    );
+    let events = following.until(|events, _| of(events, puppet.netns).len() >= 200);
+    if following.is_drowned(test) {
+        return;
+    }
+    let exe = std::fs::read_link(format!("/proc/{}/exe", puppet.pid())).unwrap();
+    let opener = RawText::new(exe.as_os_str().as_encoded_bytes());
+    for event in of(&events, puppet.netns) {
+        let Event::Opened(listener) = event else { continue };
+        let programs =
+            listener.holders.known().iter().map(|holder| holder.program.as_ref().unwrap().path.clone());
+        assert_eq!(programs.collect::<Vec<_>>(), [opener.clone()], "{listener:?}");
+    }
+}
