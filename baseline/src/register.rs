@@ -1,5 +1,6 @@
 mod rejudge;
 mod saved;
+mod settling;
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::btree_map::Entry;
@@ -7,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use inventory::{Holders, Inventory, Listener, NetNsKind, SocketId};
+use inventory::{Inventory, Listener, NetNsKind, SocketId};
 
 use self::rejudge::{Fate, Rejudge};
+use self::settling::{Settling, ended_well, may_be_handed_on};
 use crate::{Accounts, Assessment, DriftId, DriftKind, Finding, Policy, Severity};
 
 pub use self::saved::BrokenRegister;
@@ -54,10 +56,7 @@ const EVIDENCE: usize = 4;
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Register {
     pub(crate) open: BTreeMap<DriftId, Arc<Drift>>,
-    /// Findings that wait for their listeners to be attributed.
-    waiting: BTreeMap<DriftId, Drift>,
-    /// Sockets that were no drift when it was last known who holds them.
-    settled: HashSet<SocketId>,
+    settling: Settling,
     /// Required approvals and since when nothing is there for them.
     absent_since: BTreeMap<DriftId, SystemTime>,
     /// Of the baseline that gone drifts were last judged by.
@@ -124,6 +123,8 @@ pub struct Passed<'a> {
 struct Found<'a> {
     /// One for each id.
     drifts: BTreeMap<DriftId, Drift>,
+    /// The listeners of each, by their places in the inventory; none of what is absent.
+    listeners: BTreeMap<&'a DriftId, &'a [usize]>,
     /// Those that are open and as they were.
     same: HashSet<&'a DriftId>,
 }
@@ -131,7 +132,7 @@ struct Found<'a> {
 impl Register {
     /// How long a drift stays open after it was gone.
     pub const KEPT_GONE: Duration = Duration::from_secs(24 * 60 * 60);
-    /// How long a finding waits for its listeners to be attributed.
+    /// How long a finding waits for its listeners to be attributed, or handed to whom the baseline expects.
     pub const SETTLING: Duration = Duration::from_secs(2);
     /// How many drifts can be open.
     pub const ROOM: usize = 10_000;
@@ -161,15 +162,24 @@ impl Register {
         now: SystemTime,
     ) -> Vec<DriftEvent> {
         let mut events = Vec::new();
-        let Found { drifts: mut found, same } = self.found(inventory, assessment, policy, now);
+        let Found { drifts: mut found, same, listeners: places } =
+            self.found(inventory, assessment, policy, now);
         let mut known: BTreeSet<DriftId> = found.keys().cloned().collect();
         known.extend(same.into_iter().cloned());
         let rejudge = Rejudge { inventory, assessment, policy, accounts, now };
         let baseline_changed = self.revision != policy.baseline.revision();
         policy.baseline.revision().clone_into(&mut self.revision);
-        self.settle(&mut found, inventory, now);
-        self.remember_settled(inventory, assessment);
-        let passed = self.passed(passed, &known, now);
+        let ended_well = ended_well(passed);
+        let open = &self.open;
+        let may_settle = |drift: &Drift, seen| {
+            let listeners = places.get(drift.id());
+            let is_young = listeners
+                .is_some_and(|listeners| may_be_handed_on(&drift.finding, listeners, inventory, seen));
+            !open.contains_key(drift.id()) && (drift.is_unattributed() || is_young)
+        };
+        self.settling.settle(&mut found, may_settle, &ended_well, inventory, now);
+        self.settling.remember(inventory, assessment);
+        let passed = self.passed(passed, inventory, &ended_well, &known, now);
         self.let_go(&known, &rejudge, baseline_changed, &mut events);
         self.take_in(found, passed, &mut events);
         events
@@ -178,15 +188,13 @@ impl Register {
     /// When the next thing happens that only time brings about: a finding has settled, something has been absent or
     /// gone for long enough. An update is wanted then, though nothing was told.
     pub fn due(&self, policy: &Policy) -> Option<SystemTime> {
-        let settled =
-            self.waiting.values().filter_map(|drift| drift.first_seen.checked_add(Register::SETTLING));
         let waits = |(id, since): (&DriftId, &SystemTime)| {
             let is_told = self.open.get(id).is_some_and(|drift| drift.is_present());
             if is_told { None } else { since.checked_add(policy.missing_after) }
         };
         let missing = self.absent_since.iter().filter_map(waits);
         let gone = self.open.values().filter_map(|drift| drift.gone_since?.checked_add(Register::KEPT_GONE));
-        settled.chain(missing).chain(gone).min()
+        self.settling.due().chain(missing).chain(gone).min()
     }
 
     /// The open drifts, gravest and oldest first.
@@ -234,7 +242,7 @@ impl Register {
         policy: &Policy,
         now: SystemTime,
     ) -> Found<'a> {
-        let Found { drifts: mut found, mut same } = Found::default();
+        let Found { drifts: mut found, mut listeners, mut same } = Found::default();
         for judged in &assessment.services {
             let crate::Verdict::Drift(finding) = &judged.verdict else { continue };
             if self.has(finding) {
@@ -245,6 +253,7 @@ impl Register {
                 .entry(finding.id.clone())
                 .or_insert_with(|| Drift::of(finding, &judged.service.listeners, inventory, now));
             known.finding.severity = known.finding.severity.max(finding.severity);
+            listeners.insert(&finding.id, &judged.service.listeners);
         }
         let absent: BTreeSet<&DriftId> = assessment.absent.iter().map(|finding| &finding.id).collect();
         self.absent_since.retain(|id, _| absent.contains(id));
@@ -260,7 +269,7 @@ impl Register {
                 found.insert(drift.finding.id.clone(), drift);
             }
         }
-        Found { drifts: found, same }
+        Found { drifts: found, listeners, same }
     }
 
     /// It is open, there, and was taken from this very finding. Several services may be one `expired`.
@@ -270,22 +279,33 @@ impl Register {
             && self.open.get(&finding.id).is_some_and(|open| open.is_present() && is_it(&open.found_as))
     }
 
-    /// Drifts that came and went, with whether each is open as gone by now. None of what is there.
+    /// Drifts that came and went, with whether each is open as gone by now. None of what is there, and none of sockets
+    /// that were handed on at once and are there or were no drift at last.
     fn passed(
         &self,
         passed: Option<Passed<'_>>,
+        present: &Inventory,
+        ended_well: &HashSet<SocketId>,
         known: &BTreeSet<DriftId>,
         now: SystemTime,
     ) -> BTreeMap<DriftId, (Drift, bool)> {
         let mut drifts: BTreeMap<DriftId, (Drift, bool)> = BTreeMap::new();
         let Some(Passed { inventory, assessment }) = passed else { return drifts };
+        let there: HashSet<SocketId> = present.listeners.iter().map(|listener| listener.id).collect();
+        let goes_on = |place: &usize| {
+            let id = inventory.listeners.get(*place).map(|listener| listener.id);
+            id.is_some_and(|id| there.contains(&id) || ended_well.contains(&id))
+        };
         for judged in &assessment.services {
             let crate::Verdict::Drift(finding) = &judged.verdict else { continue };
-            if known.contains(&finding.id) {
+            let listeners = &judged.service.listeners;
+            let handed_on =
+                || listeners.iter().all(goes_on) && may_be_handed_on(finding, listeners, inventory, now);
+            if known.contains(&finding.id) || handed_on() {
                 continue;
             }
             let drift = || {
-                let drift = Drift::of(finding, &judged.service.listeners, inventory, now);
+                let drift = Drift::of(finding, listeners, inventory, now);
                 let was_gone = self.open.get(&finding.id).is_some_and(|open| !open.is_present());
                 (Drift { gone_since: Some(now), ..drift }, was_gone)
             };
@@ -293,51 +313,6 @@ impl Register {
             known.finding.severity = known.finding.severity.max(finding.severity);
         }
         drifts
-    }
-
-    /// Holds back what is not attributed yet, and lets go of what waited: attribution made it another service, or it
-    /// is gone already, and then it is told.
-    fn settle(&mut self, found: &mut BTreeMap<DriftId, Drift>, inventory: &Inventory, now: SystemTime) {
-        let mut waited = std::mem::take(&mut self.waiting);
-        let unsettled: Vec<DriftId> = found
-            .iter()
-            .filter(|(id, drift)| !self.open.contains_key(id) && drift.is_unattributed())
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in unsettled {
-            let since = waited.remove(&id).map_or(now, |waiting| waiting.first_seen.min(now));
-            if elapsed(since, now) < Register::SETTLING
-                && let Some(mut drift) = found.remove(&id)
-            {
-                drift.first_seen = since;
-                self.waiting.insert(id, drift);
-            }
-        }
-        if waited.is_empty() {
-            return;
-        }
-        let there: HashSet<SocketId> = inventory.listeners.iter().map(|listener| listener.id).collect();
-        for (id, mut drift) in waited {
-            let listeners = &drift.evidence.listeners;
-            let was_right = !listeners.is_empty() && listeners.iter().all(|it| self.settled.contains(&it.id));
-            if !was_right && !listeners.iter().any(|listener| there.contains(&listener.id)) {
-                drift.gone_since = Some(now);
-                found.insert(id, drift);
-            }
-        }
-    }
-
-    /// A socket that was no drift and then lost its holder is one that is being closed: it lives on for an instant.
-    fn remember_settled(&mut self, inventory: &Inventory, assessment: &Assessment) {
-        let mut before = std::mem::take(&mut self.settled);
-        for (listener, place) in inventory.listeners.iter().zip(&assessment.service_of) {
-            let judged = assessment.services.get(*place);
-            let is_drift = judged.is_some_and(|judged| matches!(judged.verdict, crate::Verdict::Drift(_)));
-            let is_unattributed = matches!(listener.holders, Holders::Unattributed(_));
-            if before.remove(&listener.id) && is_unattributed || !is_drift {
-                self.settled.insert(listener.id);
-            }
-        }
     }
 
     /// Marks as gone or closes what was not found.

@@ -151,6 +151,7 @@ pub(crate) struct Listening {
     holders: Vec<Process>,
     unattributed: Unattributed,
     socket: u64,
+    since: Option<SystemTime>,
 }
 
 impl Listening {
@@ -169,6 +170,7 @@ impl Listening {
             unattributed: Unattributed::Unknown,
             endpoint,
             socket,
+            since: None,
         }
     }
 
@@ -179,6 +181,11 @@ impl Listening {
 
     pub(crate) fn unattributed(&mut self, reason: Unattributed) -> &mut Self {
         self.unattributed = reason;
+        self
+    }
+
+    pub(crate) fn since(&mut self, time: SystemTime) -> &mut Self {
+        self.since = Some(time);
         self
     }
 
@@ -243,7 +250,7 @@ impl Listening {
             port_choice: self.port_choice,
             peer: self.peer,
             published: self.published.clone(),
-            since: None,
+            since: self.since,
         }
     }
 }
