@@ -65,8 +65,7 @@ fn examine(config: &Config) -> anyhow::Result<Examination> {
 }
 
 fn is_whole(examination: &Examination) -> bool {
-    // What is polled for is seen too, only later.
-    examination.inventory.coverage.gaps.iter().all(|gap| gap.scope == Scope::Events)
+    examination.inventory.coverage.gaps.is_empty()
 }
 
 fn tell(examination: &Examination) -> anyhow::Result<()> {
@@ -78,8 +77,8 @@ fn tell(examination: &Examination) -> anyhow::Result<()> {
             false => writeln!(out, "  missing  {}: {}", privilege.name, privilege.without)?,
         }
     }
-    if examination.privileges.iter().any(|privilege| !privilege.held) {
-        writeln!(out, "  To see the rest run as root: sudo portledger doctor")?;
+    if let Some(cure) = cure(&examination.privileges, rustix::process::geteuid().is_root()) {
+        writeln!(out, "  {cure}")?;
     }
     let protocols: Vec<_> = examination.protocols.iter().map(ToString::to_string).collect();
     writeln!(out, "\nProtocols of this kernel\n  {}", protocols.join(", "))?;
@@ -109,6 +108,20 @@ fn tell(examination: &Examination) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What to do about privileges that are missing.
+fn cure(privileges: &[Privilege], is_root: bool) -> Option<String> {
+    let lacking = privileges.iter().filter(|privilege| !privilege.held);
+    let lacking: Vec<&str> = lacking.map(|privilege| privilege.name).collect();
+    match (lacking.is_empty(), is_root) {
+        (true, _) => None,
+        (false, false) => Some("To see the rest run as root: sudo portledger doctor".to_owned()),
+        (false, true) => Some(format!(
+            "This is root already: the container or unit that it runs in has to give {}",
+            lacking.join(", ")
+        )),
+    }
 }
 
 fn tell_events(out: &mut impl Write, events: &EventReport) -> std::io::Result<()> {
@@ -174,4 +187,18 @@ fn document(examination: &Examination) -> Value {
         "gaps": gaps,
         "second_opinion": second_opinion,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_is_not_told_to_become_root() {
+        let privilege = |held| Privilege { name: "CAP_BPF", held, without: "" };
+        assert_eq!(cure(&[privilege(true)], false), None);
+        assert!(cure(&[privilege(false)], false).is_some_and(|cure| cure.contains("sudo")));
+        let of_root = cure(&[privilege(false)], true).unwrap();
+        assert!(of_root.ends_with("has to give CAP_BPF"), "{of_root}");
+    }
 }
