@@ -2,7 +2,7 @@ use std::os::fd::AsFd;
 
 use anyhow::Context;
 use rustix::process::Signal;
-use sensor::{Bpf, Hashing, Sensor, Timing};
+use sensor::{Bpf, Hashing, RunError, Sensor, Timing};
 
 use crate::arguments::{SensorOptions, Shared};
 use crate::config::Config;
@@ -26,10 +26,19 @@ pub(crate) fn run(shared: &Shared, SensorOptions { again }: &SensorOptions) -> a
         events: Some(loader),
         again: *again,
     };
-    ::sensor::run(sensor, timing, &output).context(
-        "frames cannot be written to the standard output; `serve` starts the sensor with a socket there",
-    )?;
+    ::sensor::run(sensor, timing, &output).map_err(explained)?;
     Ok(Outcome::Clean)
+}
+
+fn explained(error: RunError) -> anyhow::Error {
+    let is_of_output = matches!(error, RunError::Send(_));
+    let error = anyhow::Error::from(error);
+    if !is_of_output {
+        return error;
+    }
+    error.context(
+        "frames cannot be written to the standard output; `serve` starts the sensor with a socket there",
+    )
 }
 
 /// What the configuration tells the sensor.
