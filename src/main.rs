@@ -33,6 +33,8 @@ use clap::Parser;
 use outcome::Outcome;
 
 fn main() -> ExitCode {
+    // What `serve` starts through /proc/self/exe would be `exe` to `top` and `ps -C`. A name is worth no failure.
+    rustix::thread::set_name(c"portledger").unwrap_or_default();
     let Arguments { shared, verb } = Arguments::parse();
     let outcome = match verb {
         Verb::List(options) => list::run(&shared, &options),
