@@ -1,9 +1,9 @@
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
-use baseline::{AddressWord, Drift, Finding, PortWord, Service, Severity, Verdict};
-use exporter::{drift_document, open_drifts};
+use baseline::{AddressWord, Drift, Finding, PortWord, Register, Service, Severity, Verdict};
+use exporter::{diff_document, open_drifts};
 use inventory::{Holders, RawText};
 
 use crate::arguments::{DiffOptions, ReportFormat, Shared};
@@ -18,11 +18,17 @@ const NAMED_HOLDERS: usize = 3;
 /// Shows what differs from the baseline.
 pub(crate) fn run(shared: &Shared, options: &DiffOptions) -> anyhow::Result<Outcome> {
     let judgement = judge::once(shared)?;
+    let register = open_drifts(&judgement.paths.state).unwrap_or_else(|error| {
+        aside(format_args!("portledger: it is not known what is gone: {error}"));
+        None
+    });
+    let register = register.unwrap_or_default();
+    let gone = gone(&judgement, &register);
     let mut output = std::io::stdout().lock();
     match options.format {
-        ReportFormat::Table => output.write_all(report(&judgement).as_bytes())?,
+        ReportFormat::Table => output.write_all((report(&judgement) + &report_gone(&gone)).as_bytes())?,
         ReportFormat::Json => {
-            let document = drift_document(&judgement.inventory, &judgement.assessment, None);
+            let document = diff_document(&judgement.inventory, &judgement.assessment, &gone);
             serde_json::to_writer_pretty(&mut output, &document)?;
             writeln!(output)?;
         }
@@ -63,28 +69,52 @@ fn report(judgement: &Judgement) -> String {
         text.push('\n');
     }
     text += &summary(judgement, &found);
-    text += &gone(judgement);
     text
 }
 
-/// What `serve` keeps open although it is not there any more.
-fn gone(judgement: &Judgement) -> String {
-    let Some(register) = open_drifts(&judgement.paths.state) else { return String::new() };
-    let line = |drift: &Drift| {
-        let gone_since = jiff::Timestamp::try_from(drift.gone_since?).ok()?;
-        let finding = &drift.finding;
-        Some(format!(
-            "  {} {} {}, last there {gone_since:.0}\n",
-            finding.severity,
-            finding.kind,
-            place(finding)
-        ))
-    };
-    let lines: String = register.drifts().filter_map(line).collect();
-    if lines.is_empty() {
-        return lines;
+/// What `serve` keeps open although it is not there any more, gravest first.
+fn gone<'a>(judgement: &Judgement, register: &'a Register) -> Vec<&'a Drift> {
+    let present: BTreeSet<_> = findings(judgement).into_iter().map(|(finding, _)| &finding.id).collect();
+    register.drifts().filter(|drift| !drift.is_present() && !present.contains(drift.id())).collect()
+}
+
+fn report_gone(gone: &[&Drift]) -> String {
+    if gone.is_empty() {
+        return String::new();
     }
-    format!("Gone, and kept open by `serve` for a day after that:\n{lines}")
+    let blocks: String = gone.iter().map(|drift| gone_block(drift) + "\n").collect();
+    let drifts = if gone.len() == 1 { "drift still pages" } else { "drifts still page" };
+    format!(
+        "\nGone, and kept open by `serve` for a day after that:\n\n{blocks}\
+         {} gone {drifts} for a day; the exit status does not count what is gone.\n",
+        gone.len()
+    )
+}
+
+/// As [`block`], by what `serve` wrote down, which its user could have made up: all text of it is escaped.
+fn gone_block(drift: &Drift) -> String {
+    let finding = &drift.finding;
+    let subject = &finding.subject;
+    let users: Vec<String> = subject.users.iter().map(|user| escaped(user)).collect();
+    let programs: Vec<String> = subject.programs.iter().map(ToString::to_string).collect();
+    let workloads: String = subject.workloads.iter().map(|workload| format!(", {workload}")).collect();
+    let mut lines = vec![
+        format!("{:<9} {:<16} {}", finding.severity, finding.kind, place(finding)),
+        format!("  id       {}", escaped(finding.id.as_str())),
+    ];
+    if programs.is_empty() && subject.reach.is_some() {
+        lines.push("  held by  nobody that was seen".to_owned());
+    } else if !programs.is_empty() {
+        lines.push(format!("  held by  {} as {}{workloads}", programs.join(", "), users.join(", ")));
+    }
+    lines.extend(finding.differs.iter().map(|sentence| format!("  why      {}", escaped(sentence))));
+    let gone_since = drift.gone_since.and_then(|time| jiff::Timestamp::try_from(time).ok());
+    lines.extend(gone_since.map(|time| format!("  last there {time:.0}")));
+    lines.join("\n") + "\n"
+}
+
+fn escaped(text: &str) -> String {
+    RawText::from(text).to_string()
 }
 
 /// What a person needs to know of one drift, in lines of at most 80 columns as far as names allow.

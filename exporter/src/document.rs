@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use inventory::{Coverage, Gap, RawText};
 use serde::{Serialize, Serializer};
 
-pub use drift::drift_document;
+pub use drift::{diff_document, drift_document};
 pub use listeners::listeners_document;
 pub(crate) use listeners::{NetNsEntry, WorkloadEntry};
 pub use witnessed::{missing_document, standing_document, witnessed_document};

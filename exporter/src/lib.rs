@@ -26,13 +26,13 @@ mod state;
 
 pub use accounts::{AccountBook, user_name};
 pub use document::{
-    drift_document, gaps_document, listeners_document, missing_document, standing_document,
+    diff_document, drift_document, gaps_document, listeners_document, missing_document, standing_document,
     witnessed_document,
 };
 pub use follower::{Follower, News, OutOfStep, Witnessed};
 pub use frames::{Packet, forward};
 pub use identity::{Identity, IdentityError, Origin, drop_to};
-pub use open_drifts::open_drifts;
+pub use open_drifts::{OpenDriftsError, open_drifts};
 pub use rules::{BaselineSet, Load, LoadOutcome};
 pub use run::{Error, Options, run};
 pub use state::{StateError, StateLock, lock_state, prepare_state};

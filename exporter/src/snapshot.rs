@@ -97,7 +97,7 @@ impl JudgedPass {
 
     /// The body of `/api/v1/drift`.
     pub(crate) fn drift_json(&self) -> Result<Arc<[u8]>, String> {
-        let document = || json(&drift_document(&self.inventory, &self.assessment, Some(&self.register)));
+        let document = || json(&drift_document(&self.inventory, &self.assessment, &self.register));
         self.documents.drift.get_or_init(document).clone()
     }
 }

@@ -117,8 +117,11 @@ fn what_is_gone_is_told_by_diff_as_long_as_it_is_open() {
     eventually("it is gone", || serve.drifts().find(8080).filter(|row| row.get("state") == "gone"));
     eventually("diff tells it", || {
         let told = host.run(&["diff"]).stdout;
-        (told.contains("Gone, and kept open") && told.contains("unapproved tcp *:8080")).then_some(())
+        let block = told.split("Gone, and kept open").nth(1)?;
+        let has = |text| block.contains(text);
+        (has("tcp *:8080") && has("  id       s1-") && has("1 gone drift still pages")).then_some(())
     });
+    host.diff().on(8080).has("state", "gone");
 }
 
 /// The second would take the state away from the first.

@@ -1,28 +1,40 @@
 use std::time::SystemTime;
 
-use baseline::{AddressWord, Assessment, Finding, Mode, PortWord, Register};
+use baseline::{AddressWord, Assessment, Drift, Finding, Mode, PortWord, Register};
 use inventory::Inventory;
 use serde::{Serialize, Serializer};
 
 use super::{Escaped, GapEntry, SCHEMA, gaps, time};
 
-/// What `diff --format json` and `/api/v1/drift` give: with a register every open drift, also what is gone; without one
-/// what `assessment` finds, and nobody knows since when.
+/// What `/api/v1/drift` gives: every open drift, also what is gone.
 pub fn drift_document<'a>(
     inventory: &'a Inventory,
     assessment: &'a Assessment,
-    register: Option<&'a Register>,
+    register: &'a Register,
 ) -> impl Serialize + 'a {
-    let drifts = match register {
-        Some(register) => {
-            let open = register.drifts();
-            open.map(|drift| entry(&drift.finding, Some(drift.first_seen), drift.gone_since)).collect()
-        }
-        None => {
-            let found = assessment.findings().chain(&assessment.absent);
-            found.map(|finding| entry(finding, None, None)).collect()
-        }
-    };
+    document(inventory, assessment, register.drifts().map(kept).collect())
+}
+
+/// What `diff --format json` gives: what `assessment` finds, of which it does not know since when; then those that are
+/// `gone`.
+pub fn diff_document<'a>(
+    inventory: &'a Inventory,
+    assessment: &'a Assessment,
+    gone: &[&'a Drift],
+) -> impl Serialize + 'a {
+    let found = assessment.findings().chain(&assessment.absent).map(|finding| entry(finding, None, None));
+    document(inventory, assessment, found.chain(gone.iter().map(|drift| kept(drift))).collect())
+}
+
+fn kept(drift: &Drift) -> DriftEntry<'_> {
+    entry(&drift.finding, Some(drift.first_seen), drift.gone_since)
+}
+
+fn document<'a>(
+    inventory: &'a Inventory,
+    assessment: &'a Assessment,
+    drifts: Vec<DriftEntry<'a>>,
+) -> Document<'a> {
     Document {
         schema: SCHEMA,
         host: Escaped(&inventory.host),

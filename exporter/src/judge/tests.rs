@@ -110,7 +110,7 @@ fn what_lived_a_moment_is_counted_and_open_as_gone() {
     let json = snapshot.judged.unwrap().drift_json().unwrap();
     assert!(String::from_utf8_lossy(&json).contains("\"state\":\"gone\""));
     drop(judge);
-    let kept = crate::open_drifts(folder.path()).unwrap();
+    let kept = crate::open_drifts(folder.path()).unwrap().unwrap();
     assert_eq!(kept.len(), 1, "it is written down at the end");
 }
 

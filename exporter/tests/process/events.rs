@@ -147,7 +147,7 @@ pub(crate) fn tells_what_lived_a_moment() {
     }
     let gone = log.iter().filter(|line| line["event"] == "drift_gone").count();
     assert_eq!(gone, usize::from(COUNT));
-    let kept = exporter::open_drifts(state.path()).unwrap();
+    let kept = exporter::open_drifts(state.path()).unwrap().unwrap();
     assert_eq!(kept.len(), usize::from(COUNT) + 3, "it outlives the end");
 }
 
@@ -158,7 +158,7 @@ pub(crate) fn keeps_what_was_told_a_second_before_a_kill() {
     telling.tell(&lived_shortly(4_444));
     telling.wait_for("portledger_opened_total{protocol=\"tcp\"} 1");
     let deadline = Instant::now() + Duration::from_secs(20);
-    while exporter::open_drifts(state.path()).is_none_or(|kept| kept.is_empty())
+    while exporter::open_drifts(state.path()).unwrap().is_none_or(|kept| kept.is_empty())
         || log_of(state.path()).len() < 4
     {
         assert!(Instant::now() < deadline, "{:?}", log_of(state.path()));
