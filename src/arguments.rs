@@ -41,18 +41,27 @@ pub(crate) struct Shared {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Show what listens: as `ss -tulpn`, with namespaces, containers, reach and approval
+    ///
+    /// Exit status: 0 listed, also where not all was seen, 2 failed, also where the baseline cannot be used.
     List(ListOptions),
     /// Show what differs from the baseline
     ///
     /// Exit status: 0 no drift, 1 drift, 2 failed, 3 no drift in what was seen, but sockets or holders were not all seen.
+    /// Drift that is gone is shown and does not count.
     Diff(DiffOptions),
     /// Write a baseline from what listens now
     ///
     /// What it writes counts as learned, not as approved: read it, and give each entry a reason.
+    ///
+    /// Exit status: 0 written or printed, 2 failed.
     Learn(LearnOptions),
     /// Add a drift to the baseline
+    ///
+    /// Exit status: 0 approved, 2 failed.
     Approve(ApproveOptions),
     /// Take an approval out of the baseline
+    ///
+    /// Exit status: 0 revoked, 2 failed.
     Revoke(RevokeOptions),
     /// Show opens and closes as they happen
     ///
@@ -70,6 +79,8 @@ Examples:
   portledger watch --format json --count 1 --filter program=*/nginx | jq .holders")]
     Watch(WatchOptions),
     /// Look all the time, and serve metrics, drift and inventory over HTTP
+    ///
+    /// Exit status: 0 ended by a signal, 2 failed.
     Serve(ServeOptions),
     /// The half of `serve` that needs privileges; writes frames to its standard output
     #[command(hide = true)]
