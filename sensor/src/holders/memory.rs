@@ -76,6 +76,10 @@ pub(super) struct Held {
 }
 
 impl Held {
+    pub(super) fn has_program(&self) -> bool {
+        self.described.holder.program.is_some()
+    }
+
     pub(super) fn is_stale(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.described_at) > self.stays_fresh
     }

@@ -100,8 +100,14 @@ impl Memory {
     ) -> Result<Arc<Holder>, Unreadable> {
         let process = self.proc.process(pid)?;
         let mark = self.describer.mark(&process)?;
-        let known = self.held.remove(&pid).filter(|held| held.described.mark == mark);
-        let stale = *refreshes > 0 && known.as_ref().is_some_and(|held| held.is_stale(now));
+        // What is ending has given back its program before its descriptors: it is who it was.
+        let id = process.id()?;
+        let is_ending =
+            |held: &Held| mark.has_no_program() && held.described.holder.id == id && held.has_program();
+        let known = self.held.remove(&pid);
+        let known = known.filter(|held| held.described.mark == mark || is_ending(held));
+        let stale =
+            *refreshes > 0 && !mark.has_no_program() && known.as_ref().is_some_and(|held| held.is_stale(now));
         *refreshes -= usize::from(stale);
         let held = match known {
             Some(held) if !stale => Held { holds, ..held },

@@ -49,6 +49,13 @@ struct Ancestor {
     parent: u32,
 }
 
+impl Mark {
+    /// Of a kernel thread, of a process that is ending, and of somebody else's.
+    pub(crate) fn has_no_program(&self) -> bool {
+        self.running.is_none()
+    }
+}
+
 impl Describer {
     /// `host_root` is the host's root folder, usually `/`.
     ///

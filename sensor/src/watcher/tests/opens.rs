@@ -346,6 +346,6 @@ for port in range(21000, 21100):
         let Event::Opened(listener) = event else { continue };
         let programs =
             listener.holders.known().iter().map(|holder| holder.program.as_ref().unwrap().path.clone());
-        assert_eq!(programs.collect::<Vec<_>>(), [opener.clone()], "{listener:?}");
+        assert_eq!(programs.collect::<Vec<_>>(), std::slice::from_ref(&opener), "{listener:?}");
     }
 }
