@@ -116,10 +116,13 @@ impl Sensor {
         }
     }
 
-    /// A process that is ending has given back its program, and later its cgroup, before it is gone.
+    /// The opener as the event tells it, where it is not that any more: it is ending, or executes another program, or
+    /// has another user. If it still holds the socket, the news of that follows.
     pub(crate) fn as_it_was(&mut self, holder: Arc<Holder>, record: &EventRecord) -> Arc<Holder> {
-        let is_ending = holder.program.is_none() && record.program.is_some();
-        if is_ending { Arc::new(self.holders.as_told(holder.id, record)) } else { holder }
+        match is_as_told(&holder, record) {
+            true => holder,
+            false => Arc::new(self.holders.as_told(holder.id, record)),
+        }
     }
 
     /// The process with this pid, if it is one that was there at that moment.
