@@ -34,6 +34,8 @@ const TRIED: usize = 8;
 pub(crate) struct Leads {
     /// Cookies of namespaces that are known, or that a lead was kept to.
     cookies: BTreeSet<u64>,
+    /// How many were kept to each other one.
+    ways: HashMap<u64, u8>,
     task: Option<(u32, OwnedFd)>,
     sockets: Vec<Descriptor>,
     namespaces: Vec<(Descriptor, u64)>,
@@ -149,7 +151,12 @@ impl Leads {
     fn leads_out(&mut self, lead: Descriptor) -> Result<bool, Errno> {
         let socket = duplicate(lead, &mut self.task)?;
         match sys::netns_cookie(socket.as_fd()) {
-            Ok(cookie) => Ok(self.cookies.insert(cookie)),
+            Ok(cookie) if self.cookies.contains(&cookie) => Ok(false),
+            Ok(cookie) => {
+                let ways = self.ways.entry(cookie).or_default();
+                *ways = ways.saturating_add(1);
+                Ok(*ways <= WAYS)
+            }
             Err(error) if error.raw_os_error() == Some(Errno::NOTSOCK.raw_os_error()) => Err(Errno::NOTSOCK),
             Err(_) => Ok(true),
         }
