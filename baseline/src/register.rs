@@ -1,3 +1,4 @@
+mod evidence;
 mod rejudge;
 mod saved;
 mod settling;
@@ -8,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use inventory::{Inventory, Listener, NetNsKind, SocketId};
+use inventory::{Inventory, Listener, SocketId};
 
+pub(crate) use self::evidence::Evidence;
 use self::rejudge::{Fate, Rejudge};
 use self::settling::{Settling, ended_well, may_be_handed_on};
 use crate::{Accounts, Assessment, DriftId, DriftKind, Finding, Policy, Severity};
@@ -41,16 +43,6 @@ impl PartialEq for FoundAs {
 }
 
 impl Eq for FoundAs {}
-
-/// What a drift was found on, kept to judge it again when it is gone.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub(crate) struct Evidence {
-    /// The farthest-reaching of its listeners, at most [`EVIDENCE`]; none for `missing`.
-    pub(crate) listeners: Vec<Listener>,
-}
-
-/// Listeners of one service differ in little that an approval heeds.
-const EVIDENCE: usize = 4;
 
 /// The open drifts of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -482,27 +474,6 @@ impl Drift {
         self.gone_since = seen.gone_since;
         self.found_as = seen.found_as;
         was_gone && self.gone_since.is_none()
-    }
-}
-
-impl Evidence {
-    fn of(places: &[usize], inventory: &Inventory) -> Self {
-        let mut listeners: Vec<&Listener> = places.iter().map(|place| &inventory.listeners[*place]).collect();
-        listeners.sort_by_key(|listener| Reverse(listener.reach));
-        Evidence { listeners: listeners.into_iter().take(EVIDENCE).map(Evidence::keep).collect() }
-    }
-
-    /// Without the chain of parents: no approval heeds it.
-    fn keep(listener: &Listener) -> Listener {
-        let holders = listener.holders.map(|holder| match holder.parents.is_empty() {
-            true => Arc::clone(holder),
-            false => Arc::new(inventory::Holder { parents: Vec::new(), ..inventory::Holder::clone(holder) }),
-        });
-        listener.clone().with_holders(holders)
-    }
-
-    pub(crate) fn netns_kind(&self) -> NetNsKind {
-        self.listeners.first().map_or(NetNsKind::Host, |listener| listener.netns.kind)
     }
 }
 
