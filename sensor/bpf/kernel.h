@@ -24,6 +24,7 @@
 /* include/net/sock.h */
 #define SOCK_BINDPORT_LOCK 8
 /* include/uapi/linux/magic.h */
+#define SOCKFS_MAGIC 0x534f434b
 #define NSFS_MAGIC 0x6e736673
 #define ANON_INODE_FS_MAGIC 0x09041934
 
@@ -53,6 +54,7 @@ struct sock_common {
 	__u16 skc_dport;
 	__u16 skc_num;
 	possible_net_t skc_net;
+	atomic64_t skc_cookie;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 } read_in_place;
@@ -91,13 +93,16 @@ struct mount {
 } read_in_place;
 struct path { struct vfsmount *mnt; struct dentry *dentry; } read_in_place;
 
-struct file { struct inode *f_inode; struct path f_path; } read_in_place;
+struct file { struct inode *f_inode; struct path f_path; void *private_data; } read_in_place;
 /* Before and since Linux 6.13. */
 struct file___counted { atomic64_t f_count; } read_in_place;
 typedef struct { atomic64_t refcnt; } file_ref_t;
 struct file___referenced { file_ref_t f_ref; } read_in_place;
 
 struct socket { struct file *file; struct sock *sk; } read_in_place;
+
+struct fdtable { unsigned int max_fds; struct file **fd; } read_in_place;
+struct files_struct { struct fdtable *fdt; } read_in_place;
 
 struct upid { int nr; struct pid_namespace *ns; } read_in_place;
 struct pid { unsigned int level; struct upid numbers[1]; } read_in_place;
@@ -118,6 +123,7 @@ struct task_struct {
 	struct task_struct *group_leader;
 	struct pid *thread_pid;
 	struct signal_struct *signal;
+	struct files_struct *files;
 	const struct cred *cred;
 	struct mm_struct *mm;
 	struct css_set *cgroups;
@@ -131,4 +137,8 @@ struct bpf_iter__task_file {
 	struct task_struct *task;
 	__u32 fd;
 	struct file *file;
+} read_in_place;
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
 } read_in_place;

@@ -56,7 +56,8 @@ enum file_kind {
 	NAMESPACE_SEEN = 2,	/* some socket of a network namespace that was not told in this pass */
 	NAMESPACE_HELD = 3,	/* a descriptor of a namespace of any kind */
 	RING_HELD = 4,	/* an io_uring, which may hold sockets of its own */
-	TASK_SEEN = 5,	/* the first file of a task */
+	TASK_SEEN = 5,	/* a task whose files were looked through */
+	TASK_IN_PART = 6,	/* one whose files are to be asked of the other iterator, for its process */
 };
 
 /* Of the ring. A record ends after the text that it has. */

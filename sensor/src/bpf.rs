@@ -16,11 +16,11 @@ mod tests;
 pub use choice::{Bpf, Loader, Wanted};
 pub use load::{LoadError, load};
 
-pub(crate) use choice::choose;
+pub(crate) use choice::{Chosen, choose};
 pub(crate) use files::{FileKind, FileRecord, Files};
 #[cfg(test)]
 pub(crate) use handover::load_here;
-pub(crate) use handover::{Programs, ask};
+pub(crate) use handover::{Loading, Programs};
 pub(crate) use hook::Hook;
 pub(crate) use record::{EventKind, EventRecord, ProgramSeen, SocketRecord};
 pub(crate) use ring::Ring;

@@ -10,7 +10,7 @@ use inventory::{
 use ipnet::IpNet;
 
 use crate::assemble::{self, Seen};
-use crate::bpf::{Bpf, FileKind, Files, Hook, choose};
+use crate::bpf::{Bpf, Chosen, FileKind, FileRecord, Files, Hook, Loading, choose};
 use crate::collector::Socket;
 use crate::holders::{Attribution, Memory, Place, Sightings};
 use crate::joined::join;
@@ -56,6 +56,8 @@ pub struct Sensor {
     /// What the pass before saw; `None` before the first.
     known: Option<HashMap<SocketId, Known>>,
     pub(crate) files: Option<Files>,
+    /// Iterators that the first look is to have: namespaces are visited while they are loaded.
+    loading: Option<Loading>,
     /// The processes that hold sockets, as the initial pid namespace counts.
     pub(crate) kernel_pids: HashSet<u32>,
     /// What the last pass saw of each namespace with a cookie, but for its sockets.
@@ -89,10 +91,13 @@ impl Sensor {
         let proc = ProcRoot::open(Path::new(PROC))?;
         let redaction = Redaction::with_names(&options.redact);
         let describer = Describer::new(&proc, Path::new(HOST_ROOT), redaction, options.hashing)?;
-        let (files, without_bpf) = match choose(options.bpf, &proc, Path::new(PROC)) {
-            Ok(files) => (files, None),
-            Err(reason) => (None, Some(reason)),
-        };
+        let (mut files, mut loading, mut without_bpf) = (None, None, None);
+        match choose(options.bpf, &proc, Path::new(PROC)) {
+            Ok(Chosen::Walk) => {}
+            Ok(Chosen::Shared(shared)) => files = Some(shared),
+            Ok(Chosen::Loading(begun)) => loading = Some(begun),
+            Err(reason) => without_bpf = Some(reason),
+        }
         let limits = Limits { namespaces: options.namespaces, ..Limits::default() };
         Ok(Sensor {
             public: options.public,
@@ -103,6 +108,7 @@ impl Sensor {
             unlived: HashMap::new(),
             known: None,
             files,
+            loading,
             kernel_pids: HashSet::new(),
             surroundings: HashMap::new(),
             vanished: HashSet::new(),
@@ -148,10 +154,52 @@ impl Sensor {
 
     /// Visits the namespaces and finds who holds their sockets.
     fn look(&mut self, protocols: &Protocols) -> (Visits, Attribution) {
-        if let Some(told) = self.look_told(protocols) {
-            return told;
+        let visits = self.visit_known(protocols);
+        let (visits, attribution) = match self.told() {
+            Some(files) => self.attribute_told(protocols, visits, &files),
+            None => self.attribute_walked(protocols, visits),
+        };
+        self.remember_ways(&visits);
+        (visits, attribution)
+    }
+
+    /// All descriptors, where the kernel tells them in one pass.
+    fn told(&mut self) -> Option<Vec<FileRecord>> {
+        if let Some(loading) = self.loading.take() {
+            match loading.finish().and_then(|mut programs| programs.files()) {
+                Ok(files) => self.files = Some(files),
+                Err(reason) => self.without_bpf = Some(reason),
+            }
         }
-        let mut visits = self.visit_known(protocols);
+        match self.files.as_ref()?.all() {
+            Ok(files) => Some(files),
+            Err(error) => {
+                self.without_bpf = Some(format!("{}: {error}", Hook::Files));
+                self.files = None;
+                None
+            }
+        }
+    }
+
+    fn attribute_told(
+        &mut self,
+        protocols: &Protocols,
+        mut visits: Visits,
+        files: &[FileRecord],
+    ) -> (Visits, Attribution) {
+        let leads = Leads::told(&visits, files);
+        if !leads.is_empty() {
+            visits = self.namespaces.visit_unlived(protocols, &leads, visits);
+        }
+        join(&mut visits.views, files);
+        let holders = files.iter().filter(|file| file.kind == FileKind::Socket);
+        self.kernel_pids = holders.map(|file| file.kernel_pid).collect();
+        let attribution = self.holders.attribute_told(files, &inodes(&visits));
+        (visits, attribution)
+    }
+
+    /// The same by a walk over the descriptors under /proc.
+    fn attribute_walked(&mut self, protocols: &Protocols, mut visits: Visits) -> (Visits, Attribution) {
         let mut leads = Leads::beyond(&visits);
         let mut attribution = self.holders.attribute(&inodes(&visits), &mut leads);
         if !leads.is_empty() {
@@ -162,31 +210,7 @@ impl Sensor {
                 attribution = self.holders.attribute(&inodes(&visits), &mut ());
             }
         }
-        self.remember_ways(&visits);
         (visits, attribution)
-    }
-
-    /// The same where the kernel tells all descriptors in one pass; `None` where it does not.
-    fn look_told(&mut self, protocols: &Protocols) -> Option<(Visits, Attribution)> {
-        let mut visits = self.visit_known(protocols);
-        let files = match self.files.as_ref()?.all() {
-            Ok(files) => files,
-            Err(error) => {
-                self.without_bpf = Some(format!("{}: {error}", Hook::Files));
-                self.files = None;
-                return None;
-            }
-        };
-        let leads = Leads::told(&visits, &files);
-        if !leads.is_empty() {
-            visits = self.namespaces.visit_unlived(protocols, &leads, visits);
-        }
-        join(&mut visits.views, &files);
-        let holders = files.iter().filter(|file| file.kind == FileKind::Socket);
-        self.kernel_pids = holders.map(|file| file.kernel_pid).collect();
-        let attribution = self.holders.attribute_told(&files, &inodes(&visits));
-        self.remember_ways(&visits);
-        Some((visits, attribution))
     }
 
     fn remember_ways(&mut self, visits: &Visits) {

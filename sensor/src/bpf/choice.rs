@@ -4,7 +4,7 @@ use std::process::Command;
 use rustix::fs::{AtFlags, CWD, statat};
 
 use super::files::Files;
-use super::handover::ask;
+use super::handover::Loading;
 use super::hook::Hook;
 use crate::process::ProcRoot;
 
@@ -15,7 +15,7 @@ pub type Loader = fn(Wanted) -> Command;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// What one look wants.
-    Iterator,
+    Iterators,
     /// That, and what tells opens and closes.
     Events,
 }
@@ -23,7 +23,7 @@ pub enum Wanted {
 impl Wanted {
     pub(super) fn hooks(self) -> &'static [Hook] {
         match self {
-            Wanted::Iterator => &Hook::ALL[..1],
+            Wanted::Iterators => &Hook::ALL[..2],
             Wanted::Events => &Hook::ALL,
         }
     }
@@ -43,22 +43,33 @@ pub enum Bpf {
 /// Loading takes as long as walking over so many descriptors.
 const WORTH_LOADING: u64 = 80_000;
 
-/// The iterator to look with; `None` where a walk is cheaper or was asked for.
+/// What a look goes by.
+#[derive(Debug)]
+pub(crate) enum Chosen {
+    /// A walk, which is cheaper or was asked for.
+    Walk,
+    /// Iterators that another process has loaded.
+    Shared(Files),
+    /// Iterators that are being loaded.
+    Loading(Loading),
+}
+
+/// What to look by. Where something is to be loaded, that has begun.
 ///
 /// # Errors
-/// A sentence about what the kernel refuses.
-pub(crate) fn choose(choice: Bpf, proc: &ProcRoot, path: &Path) -> Result<Option<Files>, String> {
+/// A sentence about what hinders it.
+pub(crate) fn choose(choice: Bpf, proc: &ProcRoot, path: &Path) -> Result<Chosen, String> {
     let loader = match choice {
-        Bpf::Never => return Ok(None),
+        Bpf::Never => return Ok(Chosen::Walk),
         Bpf::WhenItPays(loader) | Bpf::Always(loader) => loader,
     };
     if let Some(files) = Files::shared() {
-        return Ok(Some(files));
+        return Ok(Chosen::Shared(files));
     }
     if matches!(choice, Bpf::WhenItPays(_)) && descriptors(proc, path) < WORTH_LOADING {
-        return Ok(None);
+        return Ok(Chosen::Walk);
     }
-    ask(loader(Wanted::Iterator))?.files().map(Some)
+    Loading::start(loader(Wanted::Iterators)).map(Chosen::Loading)
 }
 
 /// How many are open in all processes, as far as the kernel tells (Linux 6.2).

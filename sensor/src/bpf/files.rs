@@ -1,9 +1,11 @@
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 
+use super::hook;
 use super::record::{Reader, SocketRecord};
 use crate::sys::bpf::{self, Whose};
 
@@ -18,8 +20,10 @@ pub(crate) enum FileKind {
     NamespaceHeld,
     /// An io_uring, which may hold sockets of its own.
     Ring,
-    /// The first of its task: that task's descriptors were looked through.
+    /// None: the task's descriptors were looked through.
     Task,
+    /// None: the descriptors of the process are to be asked for by themselves, whatever was told of it.
+    TaskInPart,
 }
 
 /// A descriptor of a task.
@@ -33,7 +37,7 @@ pub(crate) struct FileRecord {
     pub(crate) fd: u32,
     /// As the initial pid namespace counts.
     pub(crate) kernel_pid: u32,
-    /// To the open file, from everywhere, less the one that looking at it takes; 0 where not known.
+    /// To the open file, from everywhere; 0 where not known.
     pub(crate) references: u64,
     pub(crate) socket: SocketRecord,
 }
@@ -45,34 +49,65 @@ const CHUNK: usize = 64 << 10;
 /// again: so often at most.
 const MOST_BREAKS: u32 = 10_000;
 
-/// The iterator over the files of all tasks.
+/// The iterators over the descriptors of all tasks.
 #[derive(Debug)]
 pub(crate) struct Files {
-    link: OwnedFd,
+    /// The one that reads the tables; `None` where the kernel is too old for it.
+    tasks: Option<OwnedFd>,
+    /// The one that is handed out each file.
+    files: OwnedFd,
     program: Option<OwnedFd>,
 }
 
 impl Files {
-    /// `program` is wanted to look at one process alone.
-    pub(crate) fn new(link: OwnedFd, program: Option<OwnedFd>) -> Self {
-        Files { link, program }
+    /// `program` is that of `files`; it is wanted to look at one process alone.
+    pub(crate) fn new(tasks: Option<OwnedFd>, files: OwnedFd, program: Option<OwnedFd>) -> Self {
+        Files { tasks, files, program }
     }
 
-    /// One that another process has loaded; `None` where there is none, or it may not be shared with us.
+    /// Those that another process has loaded; `None` where there are none, or they may not be shared with us.
     pub(crate) fn shared() -> Option<Self> {
+        let (mut tasks, mut files) = (None, None);
         let mut id = 0;
         while let Ok(Some(next)) = bpf::next_link(id) {
             id = next;
-            if let Some(link) = is_ours(id) {
-                return Some(Files { link, program: None });
+            let Some(iterator) = Loaded::by_id(id) else { continue };
+            match iterator.name == hook::TASKS_PROGRAM.as_bytes() {
+                true => tasks = Some(iterator.link),
+                false if iterator.name == hook::FILES_PROGRAM.as_bytes() => files = Some(iterator),
+                false => {}
             }
         }
-        None
+        files.map(|files| Files::new(tasks, files.link, Some(files.program)))
     }
 
     /// Every descriptor of interest of every process that our pid namespace shows.
     pub(crate) fn all(&self) -> io::Result<Vec<FileRecord>> {
-        read(bpf::iterate(self.link.as_fd())?)
+        let read_tables = |tasks: &OwnedFd| read(bpf::iterate(tasks.as_fd())?);
+        match self.tasks.as_ref().map(read_tables) {
+            Some(Ok(told)) => self.completed(told),
+            Some(Err(_)) | None => self.handed_out(),
+        }
+    }
+
+    /// The same by the slower way, which leaves nothing to be asked for.
+    pub(crate) fn handed_out(&self) -> io::Result<Vec<FileRecord>> {
+        read(bpf::iterate(self.files.as_fd())?)
+    }
+
+    /// With those of the processes that the tables told in part.
+    fn completed(&self, mut told: Vec<FileRecord>) -> io::Result<Vec<FileRecord>> {
+        let in_part = told.iter().filter(|file| file.kind == FileKind::TaskInPart);
+        let in_part: BTreeSet<u32> = in_part.map(|file| file.pid).collect();
+        told.retain(|file| !in_part.contains(&file.pid));
+        for pid in in_part {
+            match self.of_process(pid) {
+                Ok(files) => told.extend(files),
+                Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {}
+                Err(_) => return self.handed_out(),
+            }
+        }
+        Ok(told)
     }
 
     /// Those of one process.
@@ -86,15 +121,37 @@ impl Files {
     }
 }
 
-fn is_ours(id: u32) -> Option<OwnedFd> {
-    let link = bpf::link_by_id(id).ok()?;
-    let info = bpf::link_info(link.as_fd()).ok()?;
-    if info.kind != bpf::ITERATOR {
-        return None;
+#[cfg(test)]
+impl Files {
+    /// Whether the faster way is had.
+    pub(crate) fn reads_tables(&self) -> bool {
+        self.tasks.is_some()
     }
-    let program = bpf::program_by_id(info.program).ok()?;
-    let name = bpf::program_name(program.as_fd()).ok()?;
-    (name == super::hook::ITERATOR_PROGRAM.as_bytes()).then_some(link)
+
+    /// With the slower way alone.
+    pub(crate) fn without_tables(self) -> Self {
+        Files { tasks: None, ..self }
+    }
+}
+
+/// An iterator that somebody has loaded.
+struct Loaded {
+    name: Vec<u8>,
+    link: OwnedFd,
+    program: OwnedFd,
+}
+
+impl Loaded {
+    fn by_id(id: u32) -> Option<Self> {
+        let link = bpf::link_by_id(id).ok()?;
+        let info = bpf::link_info(link.as_fd()).ok()?;
+        if info.kind != bpf::ITERATOR {
+            return None;
+        }
+        let program = bpf::program_by_id(info.program).ok()?;
+        let name = bpf::program_name(program.as_fd()).ok()?;
+        Some(Loaded { name, link, program })
+    }
 }
 
 fn read(pass: OwnedFd) -> io::Result<Vec<FileRecord>> {
@@ -133,11 +190,12 @@ pub(super) fn parse(bytes: &[u8]) -> Option<FileRecord> {
         3 => FileKind::NamespaceHeld,
         4 => FileKind::Ring,
         5 => FileKind::Task,
+        6 => FileKind::TaskInPart,
         _ => return None,
     };
     let (pid, tid, fd, kernel_pid, _) =
         (reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?);
-    let references = reader.u64()?.saturating_sub(1);
+    let references = reader.u64()?;
     let socket = reader.socket()?;
     Some(FileRecord { kind, pid, tid: (tid != pid).then_some(tid), fd, kernel_pid, references, socket })
 }

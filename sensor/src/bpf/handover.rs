@@ -1,7 +1,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -50,19 +50,25 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// Takes the iterator out.
+    /// Takes the iterators out.
     ///
     /// # Errors
-    /// Why the kernel refuses it.
+    /// Why the kernel refuses the one that no look can do without.
     pub(crate) fn files(&mut self) -> Result<Files, String> {
-        match self.links.iter().position(|(hook, _)| *hook == Hook::Files) {
-            Some(place) => Ok(Files::new(self.links.remove(place).1, self.iterator.take())),
+        let tasks = self.take(Hook::Tasks);
+        match self.take(Hook::Files) {
+            Some(files) => Ok(Files::new(tasks, files, self.iterator.take())),
             None => {
                 let refused = self.refused.iter().find(|(hook, _)| *hook == Hook::Files);
                 let reason = refused.map_or("it was not loaded", |(_, reason)| reason);
                 Err(format!("{}: {reason}", Hook::Files))
             }
         }
+    }
+
+    fn take(&mut self, wanted: Hook) -> Option<OwnedFd> {
+        let place = self.links.iter().position(|(hook, _)| *hook == wanted)?;
+        Some(self.links.remove(place).1)
     }
 }
 
@@ -109,35 +115,52 @@ pub(super) fn hand_over(output: BorrowedFd<'_>, loaded: Result<Loaded, String>) 
     Ok(())
 }
 
-/// Has `loader` load the programs and takes over what it hands out on its standard output.
-///
-/// # Errors
-/// A sentence about what the kernel, or the way there, refuses.
-pub(crate) fn ask(mut loader: Command) -> Result<Programs, String> {
-    let failed = |error: io::Error| format!("the loader cannot be started: {error}");
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-        .map_err(|errno| failed(errno.into()))?;
-    loader.stdin(Stdio::null()).stdout(theirs);
-    let mut child = loader.spawn().map_err(failed)?;
-    // It has the only other end: where it dies, the wait for its message ends.
-    drop(loader);
-    let taken = set_socket_timeout(&ours, Timeout::Recv, Some(PATIENCE))
-        .map_err(io::Error::from)
-        .and_then(|()| take_over(ours.as_fd()));
-    if taken.is_err() {
-        // It has ended, or hangs.
-        drop(child.kill());
+/// A loader at work.
+#[derive(Debug)]
+pub(crate) struct Loading {
+    child: Child,
+    ours: OwnedFd,
+}
+
+impl Loading {
+    /// Has `loader` load the programs.
+    ///
+    /// # Errors
+    /// A sentence about what hinders it to begin.
+    pub(crate) fn start(mut loader: Command) -> Result<Self, String> {
+        let failed = |error: io::Error| format!("the loader cannot be started: {error}");
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .map_err(|errno| failed(errno.into()))?;
+        // It has the only other end: where it dies, the wait for its message ends.
+        loader.stdin(Stdio::null()).stdout(theirs);
+        let child = loader.spawn().map_err(failed)?;
+        Ok(Loading { child, ours })
     }
-    let status = child.wait().map_err(|error| format!("the loader's end is not known: {error}"))?;
-    match taken {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            Err(format!("the loader ended without a word ({status})"))
+
+    /// Takes over what it hands out on its standard output.
+    ///
+    /// # Errors
+    /// A sentence about what the kernel, or the way there, refuses.
+    pub(crate) fn finish(mut self) -> Result<Programs, String> {
+        let taken = set_socket_timeout(&self.ours, Timeout::Recv, Some(PATIENCE))
+            .map_err(io::Error::from)
+            .and_then(|()| take_over(self.ours.as_fd()));
+        if taken.is_err() {
+            // It has ended, or hangs.
+            drop(self.child.kill());
         }
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            Err(format!("the loader said nothing for {} seconds", PATIENCE.as_secs()))
+        let status = self.child.wait().map_err(|error| format!("the loader's end is not known: {error}"))?;
+        match taken {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(format!("the loader ended without a word ({status})"))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(format!("the loader said nothing for {} seconds", PATIENCE.as_secs()))
+            }
+            Err(error) => Err(format!("what the loader hands over cannot be taken: {error}")),
+            Ok(taken) => taken,
         }
-        Err(error) => Err(format!("what the loader hands over cannot be taken: {error}")),
-        Ok(taken) => taken,
     }
 }
 

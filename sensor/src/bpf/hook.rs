@@ -7,8 +7,10 @@ use crate::sys::bpf::CgroupAttach;
 /// A place in the kernel where a program of ours is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) enum Hook {
-    /// Every open file of every task, in one pass.
+    /// Every open file of every task in one pass, or of one process alone.
     Files,
+    /// Every table of descriptors of every task, in one pass (Linux 5.17).
+    Tasks,
     /// A socket with connections begins to listen, or ends.
     StreamState,
     /// UDP: port 0 was asked for, over IPv4.
@@ -49,6 +51,7 @@ pub(crate) enum Hook {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attach {
     TaskFiles,
+    Tasks,
     Tracepoint(&'static str),
     CgroupSocket(CgroupAttach),
     CgroupAddress(CgroupAttach),
@@ -67,8 +70,9 @@ pub(super) const INSTEAD_OF_CGROUPS: [Hook; 5] = [
 
 impl Hook {
     /// In the order in which they are attached: what notes something for another one comes first.
-    pub(crate) const ALL: [Hook; 13] = [
+    pub(crate) const ALL: [Hook; 14] = [
         Hook::Files,
+        Hook::Tasks,
         Hook::Released,
         Hook::AskedPort4,
         Hook::AskedPort6,
@@ -86,7 +90,8 @@ impl Hook {
     /// The function in `portledger.bpf.c`.
     pub(super) const fn program(self) -> &'static str {
         match self {
-            Hook::Files => ITERATOR_PROGRAM,
+            Hook::Files => FILES_PROGRAM,
+            Hook::Tasks => TASKS_PROGRAM,
             Hook::StreamState => "stream_state",
             Hook::AskedPort4 => "asked_port4",
             Hook::AskedPort6 => "asked_port6",
@@ -110,6 +115,7 @@ impl Hook {
     pub(super) const fn attach(self) -> Attach {
         match self {
             Hook::Files => Attach::TaskFiles,
+            Hook::Tasks => Attach::Tasks,
             Hook::StreamState => Attach::Tracepoint("inet_sock_set_state"),
             Hook::AskedPort4 => Attach::CgroupAddress(CgroupAttach::Bind4),
             Hook::AskedPort6 => Attach::CgroupAddress(CgroupAttach::Bind6),
@@ -139,6 +145,7 @@ impl Hook {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Hook::Files => "iter/task_file",
+            Hook::Tasks => "iter/task",
             Hook::StreamState => "tp_btf/inet_sock_set_state",
             Hook::AskedPort4 => "cgroup/bind4",
             Hook::AskedPort6 => "cgroup/bind6",
@@ -160,9 +167,10 @@ impl Hook {
     }
 }
 
-/// The name of the iterator's program, by which one that is loaded already is found. Raised with every change of its
-/// records.
-pub(super) const ITERATOR_PROGRAM: &str = "portledger_v1";
+/// The names of the iterators' programs, by which those that are loaded already are found. Raised with every change of
+/// their records.
+pub(super) const FILES_PROGRAM: &str = "portledger_v1";
+pub(super) const TASKS_PROGRAM: &str = "portledger_t1";
 
 impl fmt::Display for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -89,6 +89,11 @@ fn attach(
             program.load("task_file", btf).map_err(refused)?;
             bpf::attach_iterator(program.fd().map_err(wrong)?.as_fd(), Whose::Everybodys)
         }
+        Attach::Tasks => {
+            let program: &mut Iter = program.try_into().map_err(wrong)?;
+            program.load("task", btf).map_err(refused)?;
+            bpf::attach_iterator(program.fd().map_err(wrong)?.as_fd(), Whose::Everybodys)
+        }
         Attach::Tracepoint(name) => {
             let program: &mut BtfTracePoint = program.try_into().map_err(wrong)?;
             program.load(name, btf).map_err(refused)?;

@@ -1,3 +1,4 @@
 mod bytes;
+mod iterators;
 mod layout;
 mod ring;

@@ -4,7 +4,7 @@ use inventory::{EventSource, Gap, RawText, Scope, Share};
 
 use super::heard::Heard;
 use super::perf::Perf;
-use crate::bpf::{EventRecord, Files, Hook, Loader, Programs, Ring, Wanted, ask};
+use crate::bpf::{EventRecord, Files, Hook, Loader, Loading, Programs, Ring, Wanted};
 use crate::sys::bpf;
 use crate::watcher::Announced;
 
@@ -247,7 +247,7 @@ pub(crate) fn events_gap(reason: &str) -> Gap {
 }
 
 fn with_bpf(loader: Loader) -> Result<(Source, Option<Files>), String> {
-    of_programs(ask(loader(Wanted::Events))?)
+    of_programs(Loading::start(loader(Wanted::Events))?.finish()?)
 }
 
 fn of_programs(mut programs: Programs) -> Result<(Source, Option<Files>), String> {

@@ -143,7 +143,11 @@ impl Memory {
                         }
                     });
                 }
-                FileKind::Socket | FileKind::NamespaceSeen | FileKind::NamespaceHeld | FileKind::Task => {}
+                FileKind::Socket
+                | FileKind::NamespaceSeen
+                | FileKind::NamespaceHeld
+                | FileKind::Task
+                | FileKind::TaskInPart => {}
             }
         }
         for holds in holds.values_mut() {

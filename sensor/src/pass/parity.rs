@@ -6,7 +6,7 @@ use std::process::Command;
 use inventory::{Holders, Inventory, Listener, NetNsId, PortChoice, Protocol};
 
 use crate::Sensor;
-use crate::bpf::FileKind;
+use crate::bpf::{FileKind, Files};
 use crate::events::source::Source;
 use crate::testing::{Named, Puppet, alone, programs, sensor};
 
@@ -127,6 +127,7 @@ fn bpf_and_the_tables_tell_the_same_to_the_last_holder() {
     let _alone = alone();
     let Some(programs) = programs(test) else { return };
     let (_source, files) = Source::of(programs).unwrap();
+    let (_other_source, handed_out) = Source::of(self::programs(test).unwrap()).unwrap();
     let mut puppet = Puppet::new();
     let mut inodes = puppet.does(LOAD);
     inodes.extend(puppet.does(ODD));
@@ -142,9 +143,11 @@ fn bpf_and_the_tables_tell_the_same_to_the_last_holder() {
         inside
             .does("a = tcp('0.0.0.0', 1016); b = udp('::', 1017, socket.AF_INET6); say(inode(a), inode(b))"),
     );
-    let (mut by_tables, mut by_bpf) = (sensor(), sensor());
+    let (mut by_tables, mut by_bpf, mut by_handed_out) = (sensor(), sensor(), sensor());
     by_bpf.files = files;
-    for pass in 1..=2 {
+    by_handed_out.files = handed_out.map(Files::without_tables);
+    for pass in 1..=4 {
+        let by_bpf = if pass % 2 == 0 { &mut by_handed_out } else { &mut by_bpf };
         let (tables, bpf) = (by_tables.pass(), by_bpf.pass());
         assert!(by_bpf.files.is_some(), "{:?}", by_bpf.without_bpf);
         let (tables, bpf) = (of_inodes(&tables, &inodes), of_inodes(&bpf, &inodes));

@@ -209,7 +209,7 @@ const WANTED: &str = "PORTLEDGER_TEST_LOADS";
 #[test]
 fn loads_for_another_process() {
     let Ok(wanted) = std::env::var(WANTED) else { return };
-    let wanted = if wanted == "events" { Wanted::Events } else { Wanted::Iterator };
+    let wanted = if wanted == "events" { Wanted::Events } else { Wanted::Iterators };
     let itself = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
     let output = pidfd_getfd(&itself, 3, PidfdGetfdFlags::empty()).unwrap();
     crate::load(wanted, &output).unwrap();

@@ -108,7 +108,7 @@ fn the_reader_reads_what_the_header_lays_out() {
         tid: Some(43),
         fd: 9,
         kernel_pid: 4242,
-        references: 2,
+        references: 3,
         socket: socket(),
     };
     assert_eq!(crate::bpf::files::parse(file), Some(expected));
