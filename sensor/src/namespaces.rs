@@ -159,9 +159,18 @@ impl Namespaces {
     pub(crate) fn visit(&mut self, protocols: &Protocols) -> Visits {
         self.identities.begin_pass();
         self.threads.begin_pass();
+        self.visit_found(protocols, |_| true)
+    }
+
+    /// Visits those with these inodes once more in the same pass.
+    pub(crate) fn visit_again(&mut self, protocols: &Protocols, inodes: &BTreeSet<u64>) -> Visits {
+        self.visit_found(protocols, |inode| inodes.contains(&inode))
+    }
+
+    fn visit_found(&mut self, protocols: &Protocols, wanted: impl Fn(u64) -> bool) -> Visits {
         let mut threads = std::mem::take(&mut self.threads);
         let mut visitor = self.visitor(protocols, Visits::default());
-        let others = visitor.visit_own(&mut threads);
+        let others = visitor.visit_own(&mut threads, wanted);
         let visits = match others.is_empty() {
             true => visitor.into_visits(),
             false => on_a_thread(visitor, |visitor| visitor.visit_others(others, &mut threads)),

@@ -1,4 +1,4 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::Path;
 use std::time::SystemTime;
@@ -124,7 +124,7 @@ impl Sensor {
         let netns = self.names.of(&visits.views, &mut self.holders);
         let seen = Seen { visits: &visits, netns: &netns, attribution: &attribution, public: &self.public };
         let mut listeners = assemble::listeners(&seen);
-        self.tell_exited(&mut listeners, &protocols);
+        self.tell_exited(&mut listeners, &visits, &protocols);
         if attribution.involves_first_process() {
             self.name_socket_units(&mut listeners);
         }
@@ -223,15 +223,20 @@ impl Sensor {
     /// Visits those that can be found, and those that the descriptors seen before lead to.
     fn visit_known(&mut self, protocols: &Protocols) -> Visits {
         let visits = self.namespaces.visit(protocols);
-        let mut known = Leads::beyond(&visits);
-        self.unlived.iter().for_each(|(inode, through)| known.again(*through, *inode));
-        if known.is_empty() { visits } else { self.namespaces.visit_unlived(protocols, &known, visits) }
+        self.follow_ways(protocols, visits, |_| true)
+    }
+
+    fn follow_ways(&mut self, protocols: &Protocols, seen: Visits, wanted: impl Fn(u64) -> bool) -> Visits {
+        let mut known = Leads::beyond(&seen);
+        let ways = self.unlived.iter().filter(|(inode, _)| wanted(**inode));
+        ways.for_each(|(inode, through)| known.again(*through, *inode));
+        if known.is_empty() { seen } else { self.namespaces.visit_unlived(protocols, &known, seen) }
     }
 
     /// A socket that nobody holds and that somebody held, or that is new, may have been closed while its holder was
     /// looked for: a second look into the tables tells. What was known and is closed is left out; what is new was there,
     /// however short.
-    fn tell_exited(&mut self, listeners: &mut Vec<Listener>, protocols: &Protocols) {
+    fn tell_exited(&mut self, listeners: &mut Vec<Listener>, visits: &Visits, protocols: &Protocols) {
         let known = self.known.take();
         let before = |id: &SocketId| known.as_ref().and_then(|known| known.get(id));
         let is_lost = |listener: &Listener| {
@@ -239,8 +244,11 @@ impl Sensor {
             was_held
                 && matches!(listener.holders, Holders::Unattributed(reason) if reason != Unattributed::Kernel)
         };
-        if listeners.iter().any(is_lost) {
-            let there = self.sockets_there(protocols);
+        let of_lost: HashSet<NetNsId> =
+            listeners.iter().filter(|listener| is_lost(listener)).map(|listener| listener.id.netns).collect();
+        if !of_lost.is_empty() {
+            let theirs = visits.views.iter().filter(|view| of_lost.contains(&view.netns.id));
+            let there = self.sockets_there(protocols, &theirs.map(|view| view.inode).collect());
             let is_closed = |listener: &Listener| is_lost(listener) && !there.contains(&listener.id);
             listeners.retain(|listener| before(&listener.id).is_none() || !is_closed(listener));
             for listener in listeners.iter_mut().filter(|listener| is_closed(listener)) {
@@ -250,9 +258,10 @@ impl Sensor {
         self.known = known;
     }
 
-    /// The sockets that listen now.
-    fn sockets_there(&mut self, protocols: &Protocols) -> HashSet<SocketId> {
-        let visits = self.visit_known(protocols);
+    /// The sockets that listen now in the namespaces with these inodes.
+    fn sockets_there(&mut self, protocols: &Protocols, inodes: &BTreeSet<u64>) -> HashSet<SocketId> {
+        let visits = self.namespaces.visit_again(protocols, inodes);
+        let visits = self.follow_ways(protocols, visits, |inode| inodes.contains(&inode));
         let of_view = |view: &NamespaceView| {
             let netns = view.netns.id;
             let id = move |socket: &Socket| SocketId { netns, cookie: socket.cookie, inode: socket.inode };

@@ -91,6 +91,24 @@ fn named_and_anonymous_namespaces_are_visited() {
 }
 
 #[test]
+fn a_second_look_in_the_same_pass_is_into_those_that_are_wanted() {
+    if !is_root("a_second_look_in_the_same_pass_is_into_those_that_are_wanted") {
+        return;
+    }
+    let (_sleeper, listener, inode) =
+        in_new_namespace(|| (Sleeper::start(), TcpListener::bind("127.0.0.1:0").unwrap(), own_inode()));
+    let mut namespaces = with_limits(Limits::default());
+    let first = namespaces.visit(&protocols());
+    let again = namespaces.visit_again(&protocols(), &BTreeSet::from([inode]));
+    assert_eq!(again.views.len(), 1);
+    assert_eq!(again.views[0], *listens(&first, &listener).unwrap());
+    drop(listener);
+    let host = namespaces.visit_again(&protocols(), &BTreeSet::from([own_inode(), inode]));
+    assert_eq!(host.views[0].netns, first.views[0].netns);
+    assert_eq!((host.views[1].inode, host.views[1].sockets.len()), (inode, 0));
+}
+
+#[test]
 fn one_that_a_socket_alone_keeps_alive_is_found_through_it() {
     if !is_root("one_that_a_socket_alone_keeps_alive_is_found_through_it") {
         return;

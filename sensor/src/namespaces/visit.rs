@@ -69,9 +69,11 @@ impl<'a> Visitor<'a> {
         }
     }
 
-    /// Finds them all and visits the one that this thread is in; gives back the others.
-    pub(super) fn visit_own(&mut self, threads: &mut Threads) -> Vec<Found> {
-        let (found, gaps) = find(self.proc, threads);
+    /// Finds them all, by their inodes keeps those that are wanted, and visits the one that this thread is in; gives
+    /// back the others.
+    pub(super) fn visit_own(&mut self, threads: &mut Threads, wanted: impl Fn(u64) -> bool) -> Vec<Found> {
+        let (mut found, gaps) = find(self.proc, threads);
+        found.retain(|found| wanted(found.inode));
         self.visits.hidden |= !gaps.is_empty();
         self.visits.gaps.extend(gaps);
         let (own, others): (Vec<_>, Vec<_>) =
