@@ -37,6 +37,8 @@ pub(crate) struct SockDiag {
     line: Result<Line, Errno>,
     buffer: Vec<u8>,
     sequence: u32,
+    /// The v6 half of the TCP dump whose v4 half was asked for.
+    other_half: Option<Dump>,
 }
 
 /// An open netlink socket and its port.
@@ -49,11 +51,34 @@ struct Line {
 impl SockDiag {
     /// Opens a socket in the calling thread's namespace. A failure is told by each table that is asked for.
     pub(crate) fn open() -> Self {
-        SockDiag { line: Line::open(), buffer: vec![0; DATAGRAM], sequence: 0 }
+        SockDiag { line: Line::open(), buffer: vec![0; DATAGRAM], sequence: 0, other_half: None }
+    }
+
+    /// The dump of one table. TCP is asked once for both families, as the kernel walks one table for them.
+    fn of_table(&mut self, protocol: Protocol, family: Family, room: usize) -> (Dump, Result<(), Broken>) {
+        let half = match (protocol, family) {
+            (Protocol::Tcp, Family::V4) => self.v4_half(room),
+            (Protocol::Tcp, Family::V6) => self.other_half.take(),
+            _ => None,
+        };
+        half.map_or_else(|| self.dump(protocol, Some(family), room), |half| (half, Ok(())))
+    }
+
+    /// `None` where the question about both was not answered to the end: the newer one, about one, may be.
+    fn v4_half(&mut self, room: usize) -> Option<Dump> {
+        let (both, end) = self.dump(Protocol::Tcp, None, room);
+        let (v4, v6) = both.split();
+        self.other_half = end.is_ok().then_some(v6);
+        end.is_ok().then_some(v4)
     }
 
     /// Dumps one table, again while it comes torn. What had come when a dump broke is kept.
-    fn dump(&mut self, protocol: Protocol, family: Family, room: usize) -> (Dump, Result<(), Broken>) {
+    fn dump(
+        &mut self,
+        protocol: Protocol,
+        family: Option<Family>,
+        room: usize,
+    ) -> (Dump, Result<(), Broken>) {
         let mut attempt = 1;
         loop {
             let (dump, end) = self.dump_once(protocol, family, room);
@@ -64,7 +89,12 @@ impl SockDiag {
         }
     }
 
-    fn dump_once(&mut self, protocol: Protocol, family: Family, room: usize) -> (Dump, Result<(), Broken>) {
+    fn dump_once(
+        &mut self,
+        protocol: Protocol,
+        family: Option<Family>,
+        room: usize,
+    ) -> (Dump, Result<(), Broken>) {
         self.sequence = self.sequence.wrapping_add(1);
         let query = Query { protocol, family, sequence: self.sequence };
         match &self.line {
@@ -88,7 +118,7 @@ impl SocketCollector for SockDiag {
     }
 
     fn table(&mut self, protocol: Protocol, family: Family, room: usize) -> Result<Table, Refusal> {
-        let (dump, end) = self.dump(protocol, family, room);
+        let (dump, end) = self.of_table(protocol, family, room);
         match end {
             Err(broken) if dump.found.is_empty() => Err(refusal(&broken, protocol, family)),
             end => Ok(table(dump, end.err(), family)),

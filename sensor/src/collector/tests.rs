@@ -276,6 +276,25 @@ fn a_thousand_listeners_and_room_for_fewer() {
     assert_eq!((cut.found.len(), cut.flaws.len()), (400, 1));
 }
 
+#[test]
+fn one_dump_of_tcp_serves_each_family_once() {
+    if !is_root("one_dump_of_tcp_serves_each_family_once") {
+        return;
+    }
+    in_new_namespace(|| {
+        let _v4 = stream(V4, None, |_| {});
+        let _v6 = stream(V6, None, |_| {});
+        let mut sock_diag = SockDiag::open();
+        let mut of = |family, room| sock_diag.table(Protocol::Tcp, family, room).unwrap();
+        assert_eq!(shown(&of(Family::V4, 2).found), ["tcp 127.0.0.1 8080"]);
+        let _later = stream(V6_ANY, None, |_| {});
+        assert_eq!(shown(&of(Family::V6, 1).found), ["tcp ::1 8080"]);
+        assert_eq!(shown(&of(Family::V6, 2).found), ["tcp :: 9090", "tcp ::1 8080"]);
+        // What was cut is cut of both.
+        assert_eq!([of(Family::V4, 1).flaws.len(), of(Family::V6, 1).flaws.len()], [1, 1]);
+    });
+}
+
 /// `ss` prints `127.0.0.1:8080`, `[::1]:53`, `*:22` for dual-stack, `0.0.0.0%lo:68`.
 fn as_ss_prints(socket: &Socket) -> String {
     let protocol = if socket.protocol == Protocol::Tcp { "tcp" } else { "udp" };

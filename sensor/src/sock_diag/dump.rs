@@ -1,9 +1,10 @@
 //! One dump from its first datagram to its end, without a socket.
 
 use super::fields::{cut, u16_at, u32_at};
-use super::query::{Query, SOCK_DIAG_BY_FAMILY};
+use super::query::Query;
 use super::reply;
 use crate::collector::Socket;
+use crate::protocols::Family;
 
 /// netlink(7).
 const NLMSG_NOOP: u16 = 1;
@@ -62,6 +63,16 @@ impl Dump {
         Dump { query, port, room, found: Vec::new(), full: false, torn: false }
     }
 
+    /// The same of each family: v4, v6.
+    pub(super) fn split(self) -> (Dump, Dump) {
+        let (v4, v6) = self.found.into_iter().partition(|socket| socket.address.is_ipv4());
+        let of = |family, found| {
+            let query = Query { family: Some(family), ..self.query };
+            Dump { query, port: self.port, room: self.room, found, full: self.full, torn: self.torn }
+        };
+        (of(Family::V4, v4), of(Family::V6, v6))
+    }
+
     /// Takes in one datagram from the kernel. Messages that answer another question are passed over.
     pub(super) fn take(&mut self, mut datagram: &[u8]) -> Result<Step, Broken> {
         while !datagram.is_empty() {
@@ -79,7 +90,7 @@ impl Dump {
     fn take_message(&mut self, message: &Message<'_>) -> Result<Step, Broken> {
         self.torn |= message.flags & NLM_F_DUMP_INTR != 0;
         match message.kind {
-            SOCK_DIAG_BY_FAMILY => {
+            kind if kind == self.query.kind() => {
                 if let Some(socket) = reply::read(message.payload, self.query).map_err(Broken::Malformed)? {
                     self.keep(socket);
                 }

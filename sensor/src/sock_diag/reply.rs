@@ -27,10 +27,10 @@ pub(super) fn read(payload: &[u8], query: Query) -> Result<Option<Socket>, &'sta
     let Some((message, attributes)) = payload.split_at_checked(INET_DIAG_MSG_LENGTH) else {
         return Err("a socket shorter than a struct inet_diag_msg");
     };
-    if message[0] != query.address_family() || message[1] != query.state() {
+    let Some(family) = query.family_of(message[0]).filter(|_| message[1] == query.state()) else {
         return Ok(None);
-    }
-    let socket = header(message, query).ok_or("a socket cut short")?;
+    };
+    let socket = header(message, query, family).ok_or("a socket cut short")?;
     if has_peer(message) && !has_connections(query.protocol) {
         return Ok(None);
     }
@@ -40,12 +40,12 @@ pub(super) fn read(payload: &[u8], query: Query) -> Result<Option<Socket>, &'sta
 /// Family, state, timer and retransmits (a byte each); `struct inet_diag_sockid`: source and destination port (2 each,
 /// big-endian), source (8) and destination (24) address (16 each), device (40), cookie (44); then at 52 expiry, receive
 /// queue, send queue, uid and inode (4 each).
-fn header(message: &[u8], query: Query) -> Option<Socket> {
+fn header(message: &[u8], query: Query, family: Family) -> Option<Socket> {
     // In LISTEN the kernel puts the backlog where the send queue is otherwise.
     let backlog = if has_connections(query.protocol) { Some(u32_at(message, 60)?) } else { None };
     Some(Socket {
         protocol: query.protocol,
-        address: address_at(message, 8, query.family)?,
+        address: address_at(message, 8, family)?,
         more_addresses: Vec::new(),
         port: u16_be_at(message, 4)?,
         device_index: u32_at(message, 40)?,

@@ -15,7 +15,7 @@ const PORT: u32 = 24_622;
 const SEQUENCE: u32 = 7;
 
 fn dump(protocol: Protocol, family: Family) -> Dump {
-    Dump::new(Query { protocol, family, sequence: SEQUENCE }, PORT, 100)
+    Dump::new(Query { protocol, family: Some(family), sequence: SEQUENCE }, PORT, 100)
 }
 
 fn hex(text: &str) -> Vec<u8> {
@@ -225,7 +225,7 @@ fn sockets_that_were_not_asked_for_are_passed_over() {
 
 #[test]
 fn what_there_is_no_room_for_is_told() {
-    let query = Query { protocol: Protocol::Tcp, family: Family::V4, sequence: SEQUENCE };
+    let query = Query { protocol: Protocol::Tcp, family: Some(Family::V4), sequence: SEQUENCE };
     let mut dump = Dump::new(query, PORT, 1);
     dump.take(&hex(TCP)).unwrap();
     assert_eq!(dump.found.len(), 1);
@@ -308,19 +308,50 @@ fn sctp_has_several_addresses() {
 
 #[test]
 fn asks_for_one_state_and_for_mptcp_by_an_attribute() {
-    let tcp = Query { protocol: Protocol::Tcp, family: Family::V6, sequence: 9 }.encode();
+    let tcp = Query { protocol: Protocol::Tcp, family: Some(Family::V6), sequence: 9 }.encode();
     let expected = "
         48 00 00 00 14 00 01 03 09 00 00 00 00 00 00 00  # 72 bytes, SOCK_DIAG_BY_FAMILY, REQUEST|DUMP, sequence 9
         0a 06 00 00                                      # AF_INET6, TCP, no extensions
         00 04 00 00                                      # 1 << LISTEN";
     assert_eq!(tcp[..24], hex(expected));
     assert_eq!(tcp[24..], [0; 48]);
-    let mptcp = Query { protocol: Protocol::Mptcp, family: Family::V4, sequence: 9 }.encode();
+    let mptcp = Query { protocol: Protocol::Mptcp, family: Some(Family::V4), sequence: 9 }.encode();
     assert_eq!(mptcp[16..18], [2, 0]);
     assert_eq!(mptcp[72..], hex("08 00 03 00 06 01 00 00"));
     assert_eq!(mptcp.len(), 80);
-    let udp = Query { protocol: Protocol::Udp, family: Family::V4, sequence: 9 }.encode();
+    let udp = Query { protocol: Protocol::Udp, family: Some(Family::V4), sequence: 9 }.encode();
     assert_eq!(udp[20..24], hex("80 00 00 00"));
+}
+
+#[test]
+fn asks_for_both_families_of_tcp_by_the_older_question() {
+    let both = Query { protocol: Protocol::Tcp, family: None, sequence: 9 }.encode();
+    let expected = "
+        4c 00 00 00 12 00 01 03 09 00 00 00 00 00 00 00  # 76 bytes, TCPDIAG_GETSOCK, REQUEST|DUMP, sequence 9
+        00 00 00 00                                      # no family, no prefixes, no extensions";
+    assert_eq!(both[..20], hex(expected));
+    assert_eq!(both[20..68], [0; 48]);
+    assert_eq!(both[68..], hex("00 04 00 00 00 00 00 00"));
+}
+
+#[test]
+fn an_answer_about_both_families_is_split_by_them() {
+    let mut datagram = hex(TCP);
+    datagram.extend(hex(TCP6));
+    let answers_the_newer_question = datagram.clone();
+    let query = Query { protocol: Protocol::Tcp, family: None, sequence: SEQUENCE };
+    let mut at = 0;
+    while at < datagram.len() {
+        datagram[at + 4] = 0x12;
+        at += usize::from(u16::from_ne_bytes([datagram[at], datagram[at + 1]]));
+    }
+    let mut both = Dump::new(query, PORT, 100);
+    assert_eq!(both.take(&datagram), Ok(Step::More));
+    assert!(both.take(&answers_the_newer_question).is_err());
+    let (v4, v6) = both.split();
+    assert_eq!(v4.found, read(Protocol::Tcp, Family::V4, TCP));
+    assert_eq!(v6.found, read(Protocol::Tcp, Family::V6, TCP6));
+    assert!(!v4.found.is_empty() && !v6.found.is_empty());
 }
 
 proptest! {
