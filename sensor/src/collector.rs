@@ -127,7 +127,7 @@ impl Pass {
             let mut whole = true;
             for family in families {
                 // An MPTCP listener has a subflow in the TCP table, which was just read and is told beside it, as ss
-                // does; the kernel takes 15 times as long for its own table.
+                // does; the kernel takes 5 times as long for its own table.
                 if protocol == Protocol::Mptcp && without_tcp.contains(family) {
                     continue;
                 }

@@ -34,6 +34,8 @@ pub(crate) struct Protocols(Vec<(Protocol, Vec<Family>)>);
 
 /// Far above the 2 KiB that a kernel with every protocol prints.
 const LONGEST: u64 = 256 * 1024;
+/// With room for it all, one read suffices.
+const USUAL: usize = 8 * 1024;
 
 impl Protocols {
     /// Reads `net/protocols` under `proc` (proc(5)). Where that cannot be read, TCP and UDP are taken for granted, and
@@ -70,6 +72,16 @@ impl Protocols {
     }
 }
 
+/// How many sockets of a protocol the namespace has whose table this is; `None` where that is not told.
+pub(crate) fn in_use(table: &[u8], protocol: Protocol, family: Family) -> Option<u64> {
+    let table = str::from_utf8(table).ok()?;
+    let mut rows = table.lines().map(str::split_ascii_whitespace);
+    let mut row =
+        rows.find_map(|mut row| (row.next() == Some(kernel_name(protocol, family))).then_some(row))?;
+    // After the size of a socket.
+    row.nth(1)?.parse().ok()
+}
+
 /// `struct proto.name` in the kernel.
 const fn kernel_name(protocol: Protocol, family: Family) -> &'static str {
     let (v4, v6) = match protocol {
@@ -87,8 +99,9 @@ const fn kernel_name(protocol: Protocol, family: Family) -> &'static str {
     }
 }
 
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let mut table = Vec::new();
+/// The whole of a text as long as `net/protocols` can be.
+pub(crate) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut table = Vec::with_capacity(USUAL);
     File::open(path)?.take(LONGEST).read_to_end(&mut table)?;
     Ok(table)
 }
@@ -113,7 +126,7 @@ mod tests {
 
     use inventory::Protocol;
 
-    use super::{Family, Protocols};
+    use super::{Family, Protocols, in_use};
 
     /// Linux 6.18 without SCTP, columns cut.
     const TABLE: &[u8] = b"protocol  size sockets  memory press maxhdr  slab module
@@ -143,6 +156,15 @@ TCP       2304      1     371   no     192   yes  kernel
         let has = [Protocol::Tcp, Protocol::Mptcp, Protocol::Udp, Protocol::Udplite, Protocol::Raw];
         let expected = has.map(|protocol| (protocol, &Family::BOTH[..]));
         assert_eq!(listed(&Protocols::parse(TABLE)), expected);
+    }
+
+    #[test]
+    fn counts_the_sockets_of_one_protocol() {
+        assert_eq!(in_use(TABLE, Protocol::Tcp, Family::V4), Some(1));
+        assert_eq!(in_use(TABLE, Protocol::Tcp, Family::V6), Some(0));
+        assert_eq!(in_use(TABLE, Protocol::Sctp, Family::V4), None);
+        assert_eq!(in_use(b"", Protocol::Tcp, Family::V4), None);
+        assert_eq!(in_use(b"protocol  size\nTCP       2304\n", Protocol::Tcp, Family::V4), None);
     }
 
     #[test]

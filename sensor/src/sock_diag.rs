@@ -1,5 +1,6 @@
 //! Socket tables through sock_diag(7), the kernel's binary interface that filters by state before it answers.
 
+mod counted;
 mod dump;
 mod fields;
 mod query;
@@ -118,6 +119,9 @@ impl SocketCollector for SockDiag {
     }
 
     fn table(&mut self, protocol: Protocol, family: Family, room: usize) -> Result<Table, Refusal> {
+        if protocol == Protocol::Mptcp && counted::is_without_mptcp(family) {
+            return Ok(Table::default());
+        }
         let (dump, end) = self.of_table(protocol, family, room);
         match end {
             Err(broken) if dump.found.is_empty() => Err(refusal(&broken, protocol, family)),

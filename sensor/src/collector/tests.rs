@@ -295,6 +295,29 @@ fn one_dump_of_tcp_serves_each_family_once() {
     });
 }
 
+#[test]
+fn mptcp_is_found_from_the_first_to_the_last() {
+    if !is_root("mptcp_is_found_from_the_first_to_the_last") {
+        return;
+    }
+    in_new_namespace(|| {
+        let shows = || {
+            let mut all = shown(&all().found);
+            all.retain(|line| line.starts_with("mptcp"));
+            all
+        };
+        let _tcp = [stream(V4, None, |_| {}), stream(V6, None, |_| {})];
+        assert_eq!(shows(), Vec::<String>::new());
+        let over = |at: SocketAddr| stream(SocketAddr::new(at.ip(), 8081), Some(ipproto::MPTCP), |_| {});
+        let (v4, v6) = (over(V4), over(V6));
+        assert_eq!(shows(), ["mptcp 127.0.0.1 8081", "mptcp ::1 8081"]);
+        drop(v4);
+        assert_eq!(shows(), ["mptcp ::1 8081"]);
+        drop(v6);
+        assert_eq!(shows(), Vec::<String>::new());
+    });
+}
+
 /// `ss` prints `127.0.0.1:8080`, `[::1]:53`, `*:22` for dual-stack, `0.0.0.0%lo:68`.
 fn as_ss_prints(socket: &Socket) -> String {
     let protocol = if socket.protocol == Protocol::Tcp { "tcp" } else { "udp" };
