@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use inventory::{Gap, NetNs, Protocol, RawText, Scope, Share};
+use inventory::{Gap, Protocol, RawText, Scope, Share};
 
 use crate::portable::Portable;
 use crate::proc_net::ProcNet;
@@ -47,7 +47,7 @@ pub(crate) struct Socket {
 pub(crate) struct Sockets {
     /// Each once, in no order.
     pub found: Vec<Socket>,
-    /// What may be missing from `found`, or be told of it less than whole.
+    /// What may be missing from `found`, or be told of it less than whole; whoever entered the namespace names it.
     pub gaps: Vec<Gap>,
     /// Tables dumped whole, of those that the kernel has.
     pub tables: Share,
@@ -107,7 +107,7 @@ pub(crate) fn collectors() -> [Box<dyn SocketCollector>; 3] {
 }
 
 /// Reading the tables of one namespace after the other.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Pass {
     refused_everywhere: Vec<(&'static str, Protocol, Family, Refusal)>,
 }
@@ -117,7 +117,6 @@ impl Pass {
     pub(crate) fn collect(
         &mut self,
         collectors: &mut [Box<dyn SocketCollector>],
-        netns: &NetNs,
         protocols: &Protocols,
         room: usize,
     ) -> Sockets {
@@ -140,7 +139,7 @@ impl Pass {
                 whole &= family_whole;
                 sockets.found.extend(table.found);
                 for flaw in table.flaws {
-                    add_gap(&mut sockets.gaps, served_by, protocol, netns, flaw);
+                    add_gap(&mut sockets.gaps, served_by, protocol, flaw);
                 }
             }
             sockets.tables.of += 1;
@@ -201,12 +200,12 @@ impl Pass {
 }
 
 /// Both families often lack the same thing, which is told once.
-fn add_gap(gaps: &mut Vec<Gap>, collector: &str, protocol: Protocol, netns: &NetNs, flaw: Flaw) {
+fn add_gap(gaps: &mut Vec<Gap>, collector: &str, protocol: Protocol, flaw: Flaw) {
     let gap = Gap {
         collector: collector.to_owned(),
         scope: flaw.scope,
         protocol: Some(protocol),
-        netns: Some(netns.clone()),
+        netns: None,
         reason: RawText::new(flaw.reason.into_bytes()),
     };
     if !gaps.contains(&gap) {

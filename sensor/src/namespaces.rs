@@ -4,6 +4,7 @@ mod find;
 mod identity;
 mod leads;
 mod mounts;
+mod observe;
 #[cfg(test)]
 mod tests;
 mod threads;
@@ -89,7 +90,7 @@ impl NamespaceView {
             sockets: Vec::new(),
             tables: Share { seen: 0, of: 0 },
             interfaces: None,
-            local_ports: visit::USUAL_PORTS,
+            local_ports: observe::USUAL_PORTS,
         }
     }
 }
@@ -134,7 +135,7 @@ fn share(seen: usize, of: usize) -> Share {
     Share { seen: count(seen), of: count(of) }
 }
 
-/// Visits namespaces, each pass on a thread that ends with it. Between passes nothing of a namespace is kept, only what
+/// Visits namespaces, each pass on threads that end with it. Between passes nothing of a namespace is kept, only what
 /// tells it from one that has its inode later.
 #[derive(Debug)]
 pub(crate) struct Namespaces {

@@ -3,7 +3,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::Command;
 
-use inventory::{NetNs, NetNsId, Protocol, Scope};
+use inventory::{Protocol, Scope};
 use rustix::net::sockopt::set_ipv6_v6only;
 use rustix::net::{AddressFamily, SocketType, bind, ipproto, listen, socket};
 
@@ -18,10 +18,6 @@ const V4: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 808
 const V6: SocketAddr = SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::LOCALHOST, 8080, 0, 0));
 const V6_ANY: SocketAddr = SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, 9090, 0, 0));
 
-fn netns() -> NetNs {
-    NetNs::host(NetNsId::Cookie(1))
-}
-
 fn protocols() -> Protocols {
     let (protocols, gap) = Protocols::read(Path::new("/proc"));
     assert_eq!(gap, None);
@@ -29,7 +25,7 @@ fn protocols() -> Protocols {
 }
 
 fn all() -> Sockets {
-    Pass::default().collect(&mut collectors(), &netns(), &protocols(), 10_000)
+    Pass::default().collect(&mut collectors(), &protocols(), 10_000)
 }
 
 /// `tcp 127.0.0.1 8080`
@@ -153,7 +149,7 @@ fn where_sock_diag_is_refused_netstat2_serves_and_the_text_does_the_rest() {
         let _udp = UdpSocket::bind(V6).unwrap();
         let mut collectors: [Box<dyn SocketCollector>; 3] =
             [Box::new(Refuses), Box::new(portable::Portable), Box::new(ProcNet::of_this_thread())];
-        let sockets = Pass::default().collect(&mut collectors, &netns(), &protocols(), 100);
+        let sockets = Pass::default().collect(&mut collectors, &protocols(), 100);
         assert_eq!(shown(&sockets.found), ["tcp 127.0.0.1 8080", "udp ::1 8080"]);
         let of = |protocol| sockets.gaps.iter().filter(move |gap| gap.protocol == Some(protocol));
         let netstat2 = of(Protocol::Tcp).find(|gap| gap.collector == "netstat2").unwrap();
@@ -208,7 +204,7 @@ fn a_subflow_is_told_beside_its_parent() {
     let protocols = Protocols::parse(b"\nMPTCP \nTCP \n");
     let sockets = vec![given(Protocol::Tcp, 5, 1), given(Protocol::Mptcp, 5, 2)];
     let mut collectors: [Box<dyn SocketCollector>; 1] = [Box::new(Serves(sockets))];
-    let found = Pass::default().collect(&mut collectors, &netns(), &protocols, 100).found;
+    let found = Pass::default().collect(&mut collectors, &protocols, 100).found;
     let told: Vec<_> = found.iter().map(|socket| (socket.protocol, socket.cookie)).collect();
     assert_eq!(told, [(Protocol::Tcp, 1), (Protocol::Mptcp, 2)]);
 }
@@ -218,7 +214,7 @@ fn mptcp_is_not_asked_for_where_no_tcp_listens() {
     let protocols = Protocols::parse(b"\nMPTCP \nTCP \nTCPv6 \nMPTCPv6 \n");
     let ask = |sockets: Vec<Socket>| {
         let mut collectors: [Box<dyn SocketCollector>; 1] = [Box::new(Serves(sockets))];
-        let sockets = Pass::default().collect(&mut collectors, &netns(), &protocols, 100);
+        let sockets = Pass::default().collect(&mut collectors, &protocols, 100);
         assert_eq!(sockets.tables.seen, 2);
         sockets.gaps.iter().filter(|gap| gap.protocol == Some(Protocol::Mptcp)).count()
     };
@@ -245,7 +241,7 @@ fn what_is_refused_everywhere_is_asked_for_once_a_pass() {
     let protocols = Protocols::parse(b"\nRAW \n");
     let mut pass = Pass::default();
     let mut collectors: [Box<dyn SocketCollector>; 1] = [Box::new(Lacks(false))];
-    let mut gaps = || pass.collect(&mut collectors, &netns(), &protocols, 100).gaps;
+    let mut gaps = || pass.collect(&mut collectors, &protocols, 100).gaps;
     let first = gaps();
     assert_eq!(first[0].reason.escaped(), "lacks: no module");
     assert_eq!(gaps(), first);
@@ -256,7 +252,7 @@ fn room_is_shared_by_all_tables() {
     let protocols = Protocols::parse(b"\nTCP \nUDP \n");
     let sockets = vec![given(Protocol::Tcp, 1, 1), given(Protocol::Udp, 2, 2), given(Protocol::Udp, 3, 3)];
     let mut collectors: [Box<dyn SocketCollector>; 1] = [Box::new(Serves(sockets))];
-    let sockets = Pass::default().collect(&mut collectors, &netns(), &protocols, 2);
+    let sockets = Pass::default().collect(&mut collectors, &protocols, 2);
     assert_eq!(sockets.found.len(), 2);
     let reasons: Vec<String> = sockets.gaps.iter().map(|gap| gap.reason.escaped()).collect();
     assert_eq!(reasons, ["room 2", "room 1"]);

@@ -296,6 +296,33 @@ fn room_for_sockets_is_shared_by_all_namespaces() {
     assert!(told, "{:?}", visits.gaps);
 }
 
+#[test]
+fn the_first_in_order_have_the_room_whoever_looks_first() {
+    if !is_root("the_first_in_order_have_the_room_whoever_looks_first") {
+        return;
+    }
+    let make = || {
+        let listeners = [0; 3].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+        (Sleeper::start(), listeners, own_inode())
+    };
+    let ours: Vec<_> = (0..8).map(|_| in_new_namespace(make)).collect();
+    let inodes: Vec<u64> = ours.iter().map(|(_, _, inode)| *inode).collect();
+    let counts = |visits: &Visits| {
+        let views = visits.views.iter().filter(|view| inodes.contains(&view.inode));
+        views.map(|view| (view.inode, view.sockets.len())).collect::<Vec<_>>()
+    };
+    let mut namespaces = with_limits(Limits { sockets: 10, ..Limits::default() });
+    namespaces.visit(&protocols());
+    let visits = namespaces.visit_again(&protocols(), &inodes.iter().copied().collect());
+    let mut by_pid = ours.iter().map(|(sleeper, _, inode)| (sleeper.pid(), *inode)).collect::<Vec<_>>();
+    by_pid.sort_unstable();
+    let expected = by_pid.iter().zip([3, 3, 3, 1, 0, 0, 0, 0]).map(|((_, inode), count)| (*inode, count));
+    assert_eq!(counts(&visits), expected.collect::<Vec<_>>());
+    // Tables that are cut are those of the namespaces beyond.
+    assert!(visits.tables().seen < visits.tables().of);
+    assert_eq!(visits.views[2].tables.seen, visits.views[2].tables.of);
+}
+
 /// Runs on a thread that is an ordinary user for good: the others stay root.
 fn as_an_ordinary_user<T: Send>(run: impl FnOnce() -> T + Send) -> T {
     let nobody = Uid::from_raw(65_534);

@@ -1,28 +1,20 @@
-//! Entering a namespace and looking around. All of this runs on the thread of one pass.
+//! Visiting namespaces one after the other, within the limits of a pass.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io;
-use std::ops::RangeInclusive;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use inventory::{Gap, NetNs, NetNsId, RawText, Scope};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use inventory::{Gap, NetNs, NetNsId};
 
 use super::find::{Found, bound, find, namespace_of, open_door};
 use super::identity::Identities;
+use super::observe::{Ahead, Observed, Outcome, enter, observe};
 use super::threads::Threads;
 use super::{Limits, NamespaceView, Visits, gap};
-use crate::collector::{Pass, Sockets, collectors};
-use crate::interfaces::interfaces;
+use crate::collector::Pass;
 use crate::privileges::cure;
 use crate::protocols::Protocols;
-use crate::sys;
-
-/// What the kernel starts with (ip(7)), taken where the range cannot be read.
-pub(super) const USUAL_PORTS: RangeInclusive<u16> = 32768..=60999;
 
 /// One round of visits under way.
 pub(super) struct Visitor<'a> {
@@ -85,7 +77,7 @@ impl<'a> Visitor<'a> {
     /// Visits those. What was gone when its turn came is looked for once more: its processes may have been followed by
     /// others.
     pub(super) fn visit_others(&mut self, others: Vec<Found>, threads: &mut Threads) {
-        let gone = self.visit_all(others);
+        let gone = self.visit_together(others);
         if gone.is_empty() {
             return;
         }
@@ -111,14 +103,40 @@ impl<'a> Visitor<'a> {
 
     /// Visits in order, and returns the inodes of those that were gone.
     fn visit_all(&mut self, all: Vec<Found>) -> BTreeSet<u64> {
+        self.take_all(all, Vec::new())
+    }
+
+    /// The same by two threads that look ahead: what came of it is taken in order, as if one had looked at all.
+    fn visit_together(&mut self, all: Vec<Found>) -> BTreeSet<u64> {
+        let free = self.limits.namespaces.saturating_sub(self.visits.views.len()).min(all.len());
+        let ahead = Ahead { proc: self.proc, protocols: self.protocols, pass: &self.pass, room: self.room() };
+        let outcomes = ahead.look_into(&all[..free]);
+        self.take_all(all, outcomes)
+    }
+
+    /// Visits those of which there is no outcome, or none that fits in the room that is left.
+    fn take_all(&mut self, all: Vec<Found>, outcomes: Vec<Option<Outcome>>) -> BTreeSet<u64> {
         let mut gone = BTreeSet::new();
-        for found in all {
+        let outcomes = outcomes.into_iter().chain(std::iter::repeat_with(|| None));
+        for (found, outcome) in all.into_iter().zip(outcomes) {
             let inode = found.inode;
             self.visits.known.insert(inode);
             if self.is_full() {
                 continue;
             }
-            if self.visit_one(found) == Visited::Gone {
+            let visited = match outcome {
+                Some(Outcome::Gone) => Visited::Gone,
+                Some(Outcome::Refused(error)) => {
+                    self.refuse(error);
+                    Visited::Done
+                }
+                Some(Outcome::Seen(observed)) if observed.sockets.len() <= self.room() => {
+                    self.take(found, *observed);
+                    Visited::Done
+                }
+                Some(Outcome::Seen(_)) | None => self.visit_one(found),
+            };
+            if visited == Visited::Gone {
                 self.visits.known.remove(&inode);
                 gone.insert(inode);
             }
@@ -154,9 +172,9 @@ impl<'a> Visitor<'a> {
 
     /// Moves this thread to a namespace and looks.
     pub(super) fn enter(&mut self, found: Found, door: &OwnedFd) {
-        match move_into_link_name_space(door.as_fd(), Some(LinkNameSpaceType::Network)) {
+        match enter(door) {
             Ok(()) => self.look(found),
-            Err(errno) => self.refuse(errno.into()),
+            Err(error) => self.refuse(error),
         }
     }
 
@@ -166,41 +184,35 @@ impl<'a> Visitor<'a> {
 
     /// Looks around where this thread is.
     fn look(&mut self, found: Found) {
-        let id = self.identities.identify(own_cookie(), found.inode);
+        let room = self.room();
+        let observed = observe(self.proc, self.protocols, &mut self.pass, room);
+        self.take(found, observed);
+    }
+
+    /// How many sockets more may be kept.
+    fn room(&self) -> usize {
+        let kept: usize = self.visits.views.iter().map(|view| view.sockets.len()).sum();
+        self.limits.sockets.saturating_sub(kept)
+    }
+
+    fn take(&mut self, found: Found, observed: Observed) {
+        let id = self.identities.identify(observed.cookie, found.inode);
         if !self.ids.insert(id) {
             self.visits.known.remove(&found.inode);
             return;
         }
         let netns = NetNs { id, kind: found.kind, name: found.name };
-        let kept: usize = self.visits.views.iter().map(|view| view.sockets.len()).sum();
-        let room = self.limits.sockets.saturating_sub(kept);
-        let Sockets { found: sockets, gaps, tables } =
-            self.pass.collect(&mut collectors(), &netns, self.protocols, room);
-        self.gaps.extend(gaps);
-        let interfaces = interfaces().map_err(|error| self.lacks(&netns, error.to_string())).ok();
-        let local_ports = local_ports(self.proc).unwrap_or_else(|error| {
-            self.lacks(&netns, format!("ip_local_port_range: {error}; 32768 to 60999 is taken instead"));
-            USUAL_PORTS
-        });
+        let here = |gap| Gap { netns: Some(netns.clone()), ..gap };
+        self.gaps.extend(observed.gaps.into_iter().map(here));
         self.visits.views.push(NamespaceView {
             netns,
             inode: found.inode,
             pids: found.pids,
             through: found.through,
-            sockets,
-            tables,
-            interfaces,
-            local_ports,
-        });
-    }
-
-    fn lacks(&mut self, netns: &NetNs, reason: String) {
-        self.gaps.push(Gap {
-            collector: "namespaces".to_owned(),
-            scope: Scope::Addresses,
-            protocol: None,
-            netns: Some(netns.clone()),
-            reason: RawText::new(reason.into_bytes()),
+            sockets: observed.sockets,
+            tables: observed.tables,
+            interfaces: observed.interfaces,
+            local_ports: observed.local_ports,
         });
     }
 
@@ -242,20 +254,4 @@ pub(super) fn told_once(gaps: Vec<Gap>) -> Vec<Gap> {
         }
     }
     alike.into_iter().map(|(gap, netns)| Gap { netns, ..gap }).collect()
-}
-
-/// The cookie of the namespace that this thread is in; `None` before Linux 5.14.
-fn own_cookie() -> Option<u64> {
-    let any = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None).ok()?;
-    sys::netns_cookie(any.as_fd()).ok()
-}
-
-/// Under /proc/sys/net each thread reads its own namespace's.
-fn local_ports(proc: &Path) -> io::Result<RangeInclusive<u16>> {
-    let text = fs::read_to_string(proc.join("sys/net/ipv4/ip_local_port_range"))?;
-    let mut ports = text.split_ascii_whitespace().map(str::parse);
-    match (ports.next(), ports.next()) {
-        (Some(Ok(first)), Some(Ok(last))) => Ok(first..=last),
-        _ => Err(io::Error::other(format!("`{}` is no range", text.trim()))),
-    }
 }
