@@ -37,12 +37,15 @@ pub(crate) fn once(shared: &Shared) -> anyhow::Result<Judgement> {
     let config = Config::load(&paths)?;
     let texts = read_baseline(&paths)?;
     let baseline = texts.as_deref().map(parsed).transpose()?;
-    look(paths, &config, texts, baseline, Bpf::Always(loader))
+    look(paths, &config, texts, baseline, Hashing::On, Bpf::Always(loader))
 }
 
 /// Looks once and judges by what can be had: with a baseline that cannot be used by the last good one, or by none. Also
-/// gives what is wrong with it.
-pub(crate) fn in_any_case(shared: &Shared) -> anyhow::Result<(Judgement, Option<anyhow::Error>)> {
+/// gives what is wrong with it. Programs are hashed where their hashes are shown, or wanted to judge.
+pub(crate) fn in_any_case(
+    shared: &Shared,
+    shows_hashes: bool,
+) -> anyhow::Result<(Judgement, Option<anyhow::Error>)> {
     let paths = Paths::of(shared)?;
     let config = Config::load(&paths)?;
     let read = read_baseline(&paths).and_then(|texts| {
@@ -57,7 +60,9 @@ pub(crate) fn in_any_case(shared: &Shared) -> anyhow::Result<(Judgement, Option<
             ((kept, baseline), Some(wrong))
         }
     };
-    Ok((look(paths, &config, texts, baseline, Bpf::WhenItPays(loader))?, wrong))
+    let pins_programs = baseline.as_ref().is_some_and(Baseline::pins_programs);
+    let hashing = if shows_hashes || pins_programs { Hashing::On } else { Hashing::Off };
+    Ok((look(paths, &config, texts, baseline, hashing, Bpf::WhenItPays(loader))?, wrong))
 }
 
 /// The files of the baseline; `None` where there is none and `serve` has never had one either.
@@ -80,6 +85,7 @@ fn look(
     config: &Config,
     texts: Option<Vec<SourceText>>,
     baseline: Option<Baseline>,
+    hashing: Hashing,
     bpf: Bpf,
 ) -> anyhow::Result<Judgement> {
     let policy = policy(config, baseline);
@@ -88,7 +94,7 @@ fn look(
     }
     let _progress = Progress::of("looking at sockets and their holders");
     let mut sensor =
-        Sensor::new(options(config, Hashing::On, workers(), bpf)).context("cannot look at this host")?;
+        Sensor::new(options(config, hashing, workers(), bpf)).context("cannot look at this host")?;
     let inventory = sensor.pass();
     let accounts = AccountBook::new().resolve(&inventory, &policy.baseline);
     for unknown in policy.baseline.unknown_accounts(&accounts) {

@@ -28,7 +28,7 @@ pub(crate) enum SortKey {
 
 /// Shows the inventory with the baseline's verdict.
 pub(crate) fn run(shared: &Shared, options: &ListOptions) -> anyhow::Result<Outcome> {
-    let (judgement, wrong) = judge::in_any_case(shared)?;
+    let (judgement, wrong) = judge::in_any_case(shared, options.format == Format::Json)?;
     let Judgement { inventory, assessment, accounts, .. } = &judgement;
     let mut rows = table::rows(inventory, assessment, accounts);
     rows.retain(|row| options.filter.iter().all(|filter| filter.passes(row)));

@@ -64,6 +64,11 @@ impl Baseline {
         self.approvals.get(place)
     }
 
+    /// Whether some approval is of programs with a hash, so that judging wants them hashed.
+    pub fn pins_programs(&self) -> bool {
+        self.approvals.iter().any(|approval| !approval.sha256.is_empty())
+    }
+
     /// What is judged and what is not.
     pub fn scopes(&self) -> &[ScopeRule] {
         &self.scopes

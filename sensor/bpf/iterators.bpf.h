@@ -233,7 +233,7 @@ static __always_inline bool see_file(struct look *look, struct file *file)
 
 /* Found by its name by those who want to share it: raise the number with every change of its records. */
 SEC("iter/task_file")
-int portledger_v1(struct bpf_iter__task_file *context)
+int portledger_f2(struct bpf_iter__task_file *context)
 {
 	struct file *file = context->file;
 	struct look look = {};
@@ -388,7 +388,7 @@ static __noinline bool tell_task(struct scan *scan, __u32 kind)
 
 /* Found by its name, as the other one. */
 SEC("iter/task")
-int portledger_t1(struct bpf_iter__task *context)
+int portledger_t2(struct bpf_iter__task *context)
 {
 	struct task_struct *task = context->task;
 	struct files_struct *files;

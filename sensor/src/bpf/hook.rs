@@ -169,8 +169,8 @@ impl Hook {
 
 /// The names of the iterators' programs, by which those that are loaded already are found. Raised with every change of
 /// their records.
-pub(super) const FILES_PROGRAM: &str = "portledger_v1";
-pub(super) const TASKS_PROGRAM: &str = "portledger_t1";
+pub(super) const FILES_PROGRAM: &str = "portledger_f2";
+pub(super) const TASKS_PROGRAM: &str = "portledger_t2";
 
 impl fmt::Display for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
