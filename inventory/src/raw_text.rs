@@ -1,18 +1,22 @@
 use std::fmt;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Bytes that somebody else chose: a process name, a path, an argument, a name in a state file.
 ///
 /// `Display` writes them so that no other bytes give the same text and no terminal or parser is misled: every
 /// byte that is not part of a printable character, and the backslash itself, becomes `\xNN`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
-pub struct RawText(Vec<u8>);
+///
+/// A clone shares the bytes: what listens is copied with each judgement.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct RawText(Arc<[u8]>);
 
 impl RawText {
     /// Takes the bytes as they are.
-    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
-        RawText(bytes.into())
+    pub fn new(bytes: impl AsRef<[u8]>) -> Self {
+        RawText(bytes.as_ref().into())
     }
 
     /// The bytes as they came.
@@ -41,28 +45,65 @@ impl RawText {
             rest = &rest[at + 4..];
         }
         bytes.extend_from_slice(rest.as_bytes());
-        let read = RawText(bytes);
+        let read = RawText::new(bytes);
         (read.escaped() == text).then_some(read)
     }
 }
 
 impl From<&str> for RawText {
     fn from(text: &str) -> Self {
-        RawText(text.as_bytes().to_vec())
+        RawText::new(text.as_bytes())
+    }
+}
+
+impl Serialize for RawText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for RawText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_bytes(Bytes)
+    }
+}
+
+/// Reads bytes as frames have them, and the list of numbers that they are in JSON.
+struct Bytes;
+
+impl<'de> Visitor<'de> for Bytes {
+    type Value = RawText;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bytes")
+    }
+
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<RawText, E> {
+        Ok(RawText::new(bytes))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut numbers: A) -> Result<RawText, A::Error> {
+        let mut bytes = Vec::new();
+        while let Some(byte) = numbers.next_element::<u8>()? {
+            bytes.push(byte);
+        }
+        Ok(RawText::new(bytes))
     }
 }
 
 impl fmt::Display for RawText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
-            let mut utf8 = [0; 4];
-            for character in chunk.valid().chars() {
-                if is_printable(character) {
-                    write!(f, "{character}")?;
-                } else {
-                    write_hex(f, character.encode_utf8(&mut utf8).as_bytes())?;
+            let mut printable = 0;
+            for (at, character) in chunk.valid().char_indices() {
+                if !is_printable(character) {
+                    let end = at + character.len_utf8();
+                    f.write_str(&chunk.valid()[printable..at])?;
+                    write_hex(f, &chunk.valid().as_bytes()[at..end])?;
+                    printable = end;
                 }
             }
+            f.write_str(&chunk.valid()[printable..])?;
             write_hex(f, chunk.invalid())?;
         }
         Ok(())
@@ -84,7 +125,7 @@ fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
 fn is_printable(character: char) -> bool {
     match character {
         '\\' => false,
-        '\'' | '"' => true,
+        ' '..='~' => true,
         _ => character.escape_debug().len() == 1,
     }
 }
