@@ -58,7 +58,7 @@ pub(crate) fn may_hide_subject(coverage: &Coverage, subject: &Subject, netns_kin
 fn missing(approval: &Approval, mode: Mode) -> Option<Finding> {
     let listen: Vec<String> = approval.listen.iter().map(ToString::to_string).collect();
     Some(Finding {
-        id: DriftId(approval.id.clone()),
+        id: DriftId(approval.id.as_str().into()),
         kind: DriftKind::Missing,
         also: Vec::new(),
         severity: if mode == Mode::Observe { Severity::Info } else { Severity::Warning },

@@ -66,7 +66,7 @@ impl<'a> Judge<'a> {
         let is_udp_client = view.is_udp_client();
         let mut present = Vec::new();
         let verdict = self.verdict(&view, &mut present);
-        Judged { service, verdict, present, is_udp_client }
+        Judged { service, verdict, present: present.into(), is_udp_client }
     }
 
     /// What these services, in their order, make together.
@@ -77,7 +77,7 @@ impl<'a> Judge<'a> {
             judged.service.listeners.iter().for_each(|place| service_of[*place] = at);
             udp_clients += if judged.is_udp_client { judged.service.listeners.len() } else { 0 };
         }
-        let present = services.iter().flat_map(|judged| &judged.present).copied().collect();
+        let present = services.iter().flat_map(|judged| &*judged.present).copied().collect();
         let absent = absent(&self, &present, &self.inventory.coverage);
         Assessment {
             services,
@@ -103,7 +103,7 @@ impl<'a> Judge<'a> {
         if let Some(covering) = covers.min_by_key(|held| (held.approval.is_learned(), held.place))
             && of_file.is_empty()
         {
-            let id = covering.approval.id.clone();
+            let id = covering.approval.id.as_str().into();
             return if covering.approval.is_learned() { Verdict::Learned(id) } else { Verdict::Approved(id) };
         }
         match nearest {
@@ -190,8 +190,8 @@ impl<'a> Judge<'a> {
         let kind = kinds.next().unwrap_or(DriftKind::Unapproved);
         let approval = nearest.map(|held| held.approval);
         let id = match approval {
-            Some(approval) if kind == DriftKind::Expired => DriftId(approval.id.clone()),
-            _ => DriftId(view.service.id.as_str().to_owned()),
+            Some(approval) if kind == DriftKind::Expired => DriftId(approval.id.as_str().into()),
+            _ => DriftId(view.service.id.0.clone()),
         };
         Finding {
             id,

@@ -15,9 +15,9 @@ pub enum Mode {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// This approval covers it.
-    Approved(String),
+    Approved(Arc<str>),
     /// This approval covers it, which `learn` wrote and nobody has approved.
-    Learned(String),
+    Learned(Arc<str>),
     /// It drifts.
     Drift(Arc<Finding>),
     /// A scope of the baseline, or the default one, leaves it unjudged; or it is a UDP client, or connected to one peer;
@@ -49,7 +49,7 @@ pub struct Judged {
     /// [`Verdict::Drift`] of kind `outdated`.
     pub verdict: Verdict,
     /// Places of approvals for which it is there, so that they are not missing.
-    pub(crate) present: Vec<usize>,
+    pub(crate) present: Arc<[usize]>,
     /// Its listeners count as UDP clients.
     pub(crate) is_udp_client: bool,
 }

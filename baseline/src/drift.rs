@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 
 use inventory::{Protocol, RawText, Reach};
 use serde::{Deserialize, Serialize};
@@ -89,7 +90,7 @@ impl fmt::Display for Severity {
 
 /// Names a drift: the service's id, or for `missing` and `expired` the approval's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct DriftId(pub(crate) String);
+pub struct DriftId(pub(crate) Arc<str>);
 
 impl DriftId {
     /// As it is written.
@@ -100,7 +101,7 @@ impl DriftId {
 
 impl From<&str> for DriftId {
     fn from(id: &str) -> Self {
-        DriftId(id.to_owned())
+        DriftId(id.into())
     }
 }
 

@@ -149,7 +149,7 @@ impl Key {
         }
         put(&(self.users.len() as u64).to_be_bytes());
         self.users.iter().for_each(|user| put(user.as_bytes()));
-        ServiceId(format!("s1-{}", hex(&hash.finalize()[..16])))
+        ServiceId(format!("s1-{}", hex(&hash.finalize()[..16])).into())
     }
 }
 

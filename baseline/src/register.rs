@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use inventory::{Inventory, Listener, SocketId};
 
 pub(crate) use self::evidence::Evidence;
+use self::evidence::Witnesses;
 use self::rejudge::{Fate, Rejudge};
 use self::settling::{Settling, ended_well, may_be_handed_on};
 use crate::{Accounts, Assessment, DriftId, DriftKind, Finding, Policy, Severity};
@@ -235,6 +236,7 @@ impl Register {
         now: SystemTime,
     ) -> Found<'a> {
         let Found { drifts: mut found, mut listeners, mut same } = Found::default();
+        let mut seen = Witnesses::of(inventory);
         for judged in &assessment.services {
             let crate::Verdict::Drift(finding) = &judged.verdict else { continue };
             if self.has(finding) {
@@ -243,7 +245,7 @@ impl Register {
             }
             let known = found
                 .entry(finding.id.clone())
-                .or_insert_with(|| Drift::of(finding, &judged.service.listeners, inventory, now));
+                .or_insert_with(|| Drift::of(finding, &judged.service.listeners, &mut seen, now));
             known.finding.severity = known.finding.severity.max(finding.severity);
             listeners.insert(&finding.id, &judged.service.listeners);
         }
@@ -283,10 +285,12 @@ impl Register {
     ) -> BTreeMap<DriftId, (Drift, bool)> {
         let mut drifts: BTreeMap<DriftId, (Drift, bool)> = BTreeMap::new();
         let Some(Passed { inventory, assessment }) = passed else { return drifts };
-        let there: HashSet<SocketId> = present.listeners.iter().map(|listener| listener.id).collect();
+        let mut seen = Witnesses::of(inventory);
+        let is_there =
+            |id: &SocketId| present.listeners.binary_search_by_key(id, |listener| listener.id).is_ok();
         let goes_on = |place: &usize| {
             let id = inventory.listeners.get(*place).map(|listener| listener.id);
-            id.is_some_and(|id| there.contains(&id) || ended_well.contains(&id))
+            id.is_some_and(|id| is_there(&id) || ended_well.contains(&id))
         };
         for judged in &assessment.services {
             let crate::Verdict::Drift(finding) = &judged.verdict else { continue };
@@ -297,7 +301,7 @@ impl Register {
                 continue;
             }
             let drift = || {
-                let drift = Drift::of(finding, listeners, inventory, now);
+                let drift = Drift::of(finding, listeners, &mut seen, now);
                 let was_gone = self.open.get(&finding.id).is_some_and(|open| !open.is_present());
                 (Drift { gone_since: Some(now), ..drift }, was_gone)
             };
@@ -418,12 +422,12 @@ impl Register {
 }
 
 impl Drift {
-    fn of(finding: &Arc<Finding>, places: &[usize], inventory: &Inventory, now: SystemTime) -> Self {
+    fn of(finding: &Arc<Finding>, places: &[usize], seen: &mut Witnesses<'_>, now: SystemTime) -> Self {
         Drift {
             finding: Finding::clone(finding),
             first_seen: now,
             gone_since: None,
-            evidence: Evidence::of(places, inventory),
+            evidence: seen.evidence(places),
             found_as: FoundAs(Some(finding.clone())),
         }
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// Names a service: `s1-` and 32 hexadecimal digits, the `1` being the version of what is hashed. Shorter ones could be
 /// made to collide, and a drift would hide behind the name of another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ServiceId(pub(crate) String);
+pub struct ServiceId(pub(crate) Arc<str>);
 
 impl ServiceId {
     /// As it is written.

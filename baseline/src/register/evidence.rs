@@ -1,4 +1,5 @@
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use inventory::{Holder, Inventory, Listener, NetNsKind};
@@ -13,22 +14,39 @@ pub(crate) struct Evidence {
     pub(crate) listeners: Vec<Listener>,
 }
 
-impl Evidence {
-    pub(super) fn of(places: &[usize], inventory: &Inventory) -> Self {
+/// The evidence of one inventory: drifts of one process share what is known of it.
+pub(super) struct Witnesses<'a> {
+    inventory: &'a Inventory,
+    orphans: HashMap<*const Holder, Arc<Holder>>,
+}
+
+impl<'a> Witnesses<'a> {
+    pub(super) fn of(inventory: &'a Inventory) -> Self {
+        Witnesses { inventory, orphans: HashMap::new() }
+    }
+
+    pub(super) fn evidence(&mut self, places: &[usize]) -> Evidence {
+        let inventory = self.inventory;
         let mut listeners: Vec<&Listener> = places.iter().map(|place| &inventory.listeners[*place]).collect();
         listeners.sort_by_key(|listener| Reverse(listener.reach));
-        Evidence { listeners: listeners.into_iter().take(EVIDENCE).map(Evidence::keep).collect() }
+        Evidence { listeners: listeners.into_iter().take(EVIDENCE).map(|kept| self.keep(kept)).collect() }
     }
 
     /// Without the chain of parents: no approval heeds it.
-    fn keep(listener: &Listener) -> Listener {
+    fn keep(&mut self, listener: &Listener) -> Listener {
         let holders = listener.holders.map(|holder| match holder.parents.is_empty() {
             true => Arc::clone(holder),
-            false => Arc::new(Holder { parents: Vec::new(), ..Holder::clone(holder) }),
+            false => self.orphans.entry(Arc::as_ptr(holder)).or_insert_with(|| orphan(holder)).clone(),
         });
         listener.clone().with_holders(holders)
     }
+}
 
+fn orphan(holder: &Holder) -> Arc<Holder> {
+    Arc::new(Holder { parents: Vec::new(), ..holder.clone() })
+}
+
+impl Evidence {
     pub(crate) fn netns_kind(&self) -> NetNsKind {
         self.listeners.first().map_or(NetNsKind::Host, |listener| listener.netns.kind)
     }

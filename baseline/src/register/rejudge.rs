@@ -40,9 +40,10 @@ impl Rejudge<'_> {
             return Vec::new();
         }
         // A socket that was given a peer is not judged any more, and no reason to close what it was told for before.
+        let wanted: HashSet<&str> = lost.iter().map(|drift| drift.id().as_str()).collect();
         let services = self.assessment.services.iter().filter(|judged| !judged.service.connected);
-        let present: HashMap<&str, &Verdict> =
-            services.map(|judged| (judged.service.id.as_str(), &judged.verdict)).collect();
+        let present = services.map(|judged| (judged.service.id.as_str(), &judged.verdict));
+        let present: HashMap<&str, &Verdict> = present.filter(|(id, _)| wanted.contains(id)).collect();
         let unattributed = self.unattributed_sockets();
         let again = if baseline_changed { self.judge_again(&lost) } else { BTreeMap::new() };
         let fate = |drift: &Drift| {

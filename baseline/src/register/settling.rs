@@ -11,8 +11,8 @@ use crate::{Assessment, DriftId, DriftKind, Finding, Verdict};
 pub(super) struct Settling {
     /// They wait for their listeners to be attributed, or to be handed to whom they are meant for.
     waiting: BTreeMap<DriftId, Drift>,
-    /// Sockets that were no drift when it was last known who holds them.
-    settled: HashSet<SocketId>,
+    /// Sockets that were no drift when it was last known who holds them, in order.
+    settled: Vec<SocketId>,
 }
 
 impl Settling {
@@ -55,7 +55,7 @@ impl Settling {
         let there: HashSet<SocketId> = inventory.listeners.iter().map(|listener| listener.id).collect();
         for (id, mut drift) in waited {
             let listeners = &drift.evidence.listeners;
-            let is_right = |id: &SocketId| self.settled.contains(id) || ended_well.contains(id);
+            let is_right = |id: &SocketId| self.settled.binary_search(id).is_ok() || ended_well.contains(id);
             let was_right = !listeners.is_empty() && listeners.iter().all(|it| is_right(&it.id));
             if !was_right && !listeners.iter().any(|listener| there.contains(&listener.id)) {
                 drift.gone_since = Some(now);
@@ -66,13 +66,16 @@ impl Settling {
 
     /// A socket that was no drift and then lost its holder is one that is being closed: it lives on for an instant.
     pub(super) fn remember(&mut self, inventory: &Inventory, assessment: &Assessment) {
-        let mut before = std::mem::take(&mut self.settled);
-        for (listener, place) in inventory.listeners.iter().zip(&assessment.service_of) {
+        let before = std::mem::take(&mut self.settled);
+        let was_settled = |id: &SocketId| before.binary_search(id).is_ok();
+        let listeners = inventory.listeners.iter().zip(&assessment.service_of);
+        let settled = listeners.filter(|(listener, place)| {
             let is_unattributed = matches!(listener.holders, Holders::Unattributed(_));
-            if before.remove(&listener.id) && is_unattributed || !is_drift(assessment, *place) {
-                self.settled.insert(listener.id);
-            }
-        }
+            !is_drift(assessment, **place) || is_unattributed && was_settled(&listener.id)
+        });
+        self.settled = settled.map(|(listener, _)| listener.id).collect();
+        // An inventory is in this order already.
+        self.settled.sort_unstable();
     }
 }
 
