@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use baseline::{Accounts, Assessment, Judged, Policy, ServiceId, Verdict};
-use inventory::frame::{Assembler, BrokenFrame, BrokenPass, Tells, decode};
+use inventory::frame::{Assembler, BrokenFrame, BrokenPass, Pass, Tells, decode};
 use inventory::{Happening, Inventory, Listener};
 
 use crate::AccountBook;
@@ -84,7 +84,15 @@ impl Follower {
 
     /// Takes a packet of the sensor's socket.
     pub fn take(&mut self, packet: &[u8]) -> Result<(), OutOfStep> {
-        let Some(pass) = self.assembler.take(decode(packet)?)? else { return Ok(()) };
+        for message in decode(packet)? {
+            if let Some(pass) = self.assembler.take(message?)? {
+                self.add(pass);
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, pass: Pass) {
         let seen = Seen { at: pass.taken_at, by_look: pass.tells != Tells::Events };
         self.seen.extend(pass.happened.iter().map(|_| seen));
         self.happened.extend(pass.happened);
@@ -93,7 +101,6 @@ impl Follower {
         let arrived = self.arrived.get_or_insert_default();
         arrived.first |= pass.first;
         arrived.covers_otherwise |= pass.covers_otherwise;
-        Ok(())
     }
 
     /// How much was taken that is not told yet.

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 /// How many bytes of packets wait to be judged before no more are read. A sensor that must wait loses events, so there is
 /// room for a storm of some ten thousand.
-const ROOM: usize = 16 << 20;
+const ROOM: usize = 6 << 20;
 
 /// A packet of a sensor's socket. It takes its room until it is dropped.
 pub struct Packet {

@@ -105,20 +105,30 @@ impl Judge {
     }
 
     fn take(&mut self, packet: &[u8], now: SystemTime) {
-        let message = match decode(packet) {
-            Ok(message) => message,
+        let messages = match decode(packet) {
+            Ok(messages) => messages,
             Err(broken) => return self.broken.say(|| format!("a frame of the sensor is dropped: {broken}")),
         };
-        self.sensor.last_frame = Some(now);
-        match self.assembler.take(message) {
-            Ok(None) => {}
-            Ok(Some(pass)) => {
-                self.sensor.note(&pass);
-                self.news.add(pass);
+        for message in messages {
+            let message = match message {
+                Ok(message) => message,
+                Err(broken) => {
+                    return self
+                        .broken
+                        .say(|| format!("the rest of a frame of the sensor is dropped: {broken}"));
+                }
+            };
+            self.sensor.last_frame = Some(now);
+            match self.assembler.take(message) {
+                Ok(None) => {}
+                Ok(Some(pass)) => {
+                    self.sensor.note(&pass);
+                    self.news.add(pass);
+                }
+                Err(broken) => self.broken.say(|| {
+                    format!("a pass of the sensor is dropped, the inventory before it stays: {broken}")
+                }),
             }
-            Err(broken) => self
-                .broken
-                .say(|| format!("a pass of the sensor is dropped, the inventory before it stays: {broken}")),
         }
     }
 

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use inventory::frame::{
-    self, Closing, Message, messages_of_changes, messages_of_events, messages_of_inventory,
+    BrokenFrame, Closing, Message, Packer, messages_of_changes, messages_of_events, messages_of_inventory,
 };
 use inventory::{Changes, Event, Gap, Inventory, RawText, Scope};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -80,23 +80,26 @@ impl<F: AsFd> Telling<F> {
 
     fn send(&self, messages: impl Iterator<Item = Message>) -> Result<Told, Errno> {
         let end = Instant::now() + MOST_PATIENCE;
+        let mut packer = Packer::default();
         for message in messages {
-            let frame = match frame::encode(&message) {
-                Ok(frame) => frame,
-                Err(error) => match smaller(message, &error) {
-                    Some(frame) => frame,
-                    None => return Ok(Told::Torn),
-                },
+            let added = packer.add(&message).or_else(|error| packer.add(&smaller(message, error)?));
+            let told = match added {
+                Ok(None) => Told::Whole,
+                Ok(Some(frame)) => self.send_packet(&frame, end)?,
+                Err(error) => {
+                    tracing::error!("what does not fit a frame cannot be told: {error}");
+                    Told::Torn
+                }
             };
-            match self.send_packet(&frame, end.min(Instant::now() + PATIENCE))? {
-                Told::Whole => {}
-                other => return Ok(other),
+            if told != Told::Whole {
+                return Ok(told);
             }
         }
-        Ok(Told::Whole)
+        packer.finish().map_or(Ok(Told::Whole), |frame| self.send_packet(&frame, end))
     }
 
-    fn send_packet(&self, packet: &[u8], deadline: Instant) -> Result<Told, Errno> {
+    fn send_packet(&self, packet: &[u8], end: Instant) -> Result<Told, Errno> {
+        let deadline = end.min(Instant::now() + PATIENCE);
         loop {
             match send(&self.output, packet, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
                 Ok(_) => return Ok(Told::Whole),
@@ -125,11 +128,8 @@ impl<F: AsFd> Telling<F> {
 }
 
 /// A message that no frame holds is said to be missing, where it is one that may be.
-fn smaller(message: Message, error: &frame::BrokenFrame) -> Option<Vec<u8>> {
-    let Message::Gap(gap) = message else {
-        tracing::error!("what does not fit a frame cannot be told: {error}");
-        return None;
-    };
+fn smaller(message: Message, error: BrokenFrame) -> Result<Message, BrokenFrame> {
+    let Message::Gap(gap) = message else { return Err(error) };
     let reason = RawText::from("a gap whose reason does not fit a frame");
-    frame::encode(&Message::Gap(Gap { scope: Scope::Sockets, reason, ..gap })).ok()
+    Ok(Message::Gap(Gap { scope: Scope::Sockets, reason, ..gap }))
 }

@@ -64,12 +64,30 @@ fn deliver(
 ) -> Result<Option<Pass>, BrokenPass> {
     let mut last = Ok(None);
     for message in messages {
-        last = assembler.take(decode(&encode(&message).unwrap()).unwrap());
+        last = assembler.take(only(&encode(&message).unwrap()).unwrap());
         if last.is_err() {
             break;
         }
     }
     last
+}
+
+/// The message of a frame that holds one.
+fn only(frame: &[u8]) -> Result<Message, BrokenFrame> {
+    let mut messages = decode(frame)?;
+    let message = messages.next().unwrap();
+    assert!(messages.next().is_none());
+    message
+}
+
+fn gap(reason: &[u8]) -> Message {
+    Message::Gap(Gap {
+        collector: "sock_diag".to_owned(),
+        scope: Scope::Sockets,
+        protocol: None,
+        netns: None,
+        reason: RawText::new(reason),
+    })
 }
 
 fn told(pass: &Pass) -> Vec<String> {
@@ -149,25 +167,59 @@ fn a_holder_that_was_not_told_is_refused() {
 
 #[test]
 fn each_broken_frame_is_named() {
-    let good = encode(&Message::Gap(Gap {
-        collector: "sock_diag".to_owned(),
-        scope: Scope::Sockets,
-        protocol: None,
-        netns: None,
-        reason: RawText::from("no"),
-    }))
-    .unwrap();
+    let good = encode(&gap(b"no")).unwrap();
+    let broken = |frame: &[u8]| match decode(frame) {
+        Ok(mut messages) => messages.find_map(Result::err),
+        Err(broken) => Some(broken),
+    };
     let changed = |at: usize, byte: u8| {
         let mut frame = good.clone();
         frame[at] = byte;
-        decode(&frame)
+        broken(&frame)
     };
-    assert_eq!(decode(&good[..5]), Err(BrokenFrame::Short(5)));
-    assert_eq!(changed(0, b'x'), Err(BrokenFrame::Magic));
-    assert_eq!(changed(4, 9), Err(BrokenFrame::Version(9)));
-    assert!(matches!(decode(&good[..good.len() - 1]), Err(BrokenFrame::Length { .. })));
-    assert!(matches!(changed(12, 99), Err(BrokenFrame::Content(_))));
-    assert_eq!(decode(&vec![0; MAX_FRAME + 1]), Err(BrokenFrame::TooLarge(MAX_FRAME + 1)));
+    assert_eq!(broken(&good[..5]), Some(BrokenFrame::Short(5)));
+    assert_eq!(changed(0, b'x'), Some(BrokenFrame::Magic));
+    assert_eq!(changed(4, 9), Some(BrokenFrame::Version(9)));
+    assert!(matches!(broken(&good[..good.len() - 1]), Some(BrokenFrame::Length { .. })));
+    assert!(matches!(changed(12, 99), Some(BrokenFrame::Content(_))));
+    assert_eq!(broken(&vec![0; MAX_FRAME + 1]), Some(BrokenFrame::TooLarge(MAX_FRAME + 1)));
+}
+
+/// The frames that these messages make, and those that find no room in any.
+fn pack(messages: &[Message]) -> (Vec<Vec<u8>>, Vec<BrokenFrame>) {
+    let (mut frames, mut broken) = (Vec::new(), Vec::new());
+    let mut packer = Packer::default();
+    for message in messages {
+        match packer.add(message) {
+            Ok(frame) => frames.extend(frame),
+            Err(error) => broken.push(error),
+        }
+    }
+    frames.extend(packer.finish());
+    (frames, broken)
+}
+
+#[test]
+fn messages_come_out_of_frames_as_they_went_in() {
+    // What is longer than a frame should be stands alone.
+    let sent = [10, FULL / 2, FULL / 2, 20, FULL + 1, 30, 40].map(|length| gap(&vec![b'x'; length]));
+    let (frames, broken) = pack(&sent);
+    assert_eq!(broken, []);
+    let got: Vec<Vec<Message>> =
+        frames.iter().map(|frame| decode(frame).unwrap().map(Result::unwrap).collect()).collect();
+    assert_eq!(got.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 1, 2]);
+    assert_eq!(got.concat(), sent);
+    assert_eq!(pack(&[]), (vec![], vec![]));
+}
+
+#[test]
+fn what_no_frame_holds_leaves_the_others_whole() {
+    let sent = [gap(b"one"), gap(&vec![b'x'; MAX_FRAME]), gap(b"two")];
+    let (frames, broken) = pack(&sent);
+    assert!(matches!(broken[..], [BrokenFrame::TooLarge(_)]));
+    let got: Vec<Message> =
+        frames.iter().flat_map(|frame| decode(frame).unwrap().map(Result::unwrap)).collect();
+    assert_eq!(got, [gap(b"one"), gap(b"two")]);
 }
 
 #[test]
@@ -266,10 +318,11 @@ proptest! {
 
     #[test]
     fn no_bytes_make_the_reader_panic(content in any::<Vec<u8>>()) {
-        let mut frame = b"PLGR\x01\0\0\0".to_vec();
+        let mut frame = [&MAGIC[..], &[VERSION, 0, 0, 0]].concat();
         frame.extend(u32::try_from(content.len()).unwrap().to_be_bytes());
         frame.extend(content);
-        if let Ok(message) = decode(&frame) {
+        let first = decode(&frame).unwrap().map_while(Result::ok).next();
+        if let Some(message) = first {
             assert!(Assembler::default().take(message).is_err() || frame[12] == 0);
         }
     }

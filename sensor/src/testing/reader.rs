@@ -32,11 +32,13 @@ impl Reader {
                     Ok((frame, _)) if !frame.0.is_empty() => (frame.0.to_vec(), ()),
                     _ => return,
                 };
-                let pass = assembler.take(decode(&frame).unwrap()).unwrap();
-                if let Some(pass) = pass
-                    && sender.send((pass, assembler.inventory().unwrap())).is_err()
-                {
-                    return;
+                for message in decode(&frame).unwrap() {
+                    let pass = assembler.take(message.unwrap()).unwrap();
+                    if let Some(pass) = pass
+                        && sender.send((pass, assembler.inventory().unwrap())).is_err()
+                    {
+                        return;
+                    }
                 }
             }
         };
