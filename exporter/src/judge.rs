@@ -2,14 +2,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use baseline::{ClosedBecause, DriftEvent, Passed, Register, assess, reassess};
+use baseline::{Passed, Register, assess, reassess};
 use inventory::frame::{Assembler, Pass, Tells, decode};
 use inventory::{Happening, Inventory};
 use tokio::sync::{mpsc, watch};
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::AccountBook;
 use crate::assessed::Assessed;
+use crate::crier::Crier;
 use crate::event_log::Entry;
 use crate::frames::Packet;
 use crate::muffler::Muffler;
@@ -57,6 +58,7 @@ pub(crate) struct Judge {
     due: Option<SystemTime>,
     broken: Muffler,
     crowded: Muffler,
+    crier: Crier,
 }
 
 /// What came in and is not judged yet.
@@ -80,8 +82,9 @@ impl Judge {
         let scribe = Scribe::start(state, snapshot.unlogged.clone())?;
         let (publish, snapshots) = watch::channel(snapshot);
         let (accounts, assembler, sensor, news, due) = Default::default();
-        let (broken, crowded) = Default::default();
-        let judge = Judge { rules, accounts, assembler, scribe, publish, sensor, news, due, broken, crowded };
+        let (broken, crowded, crier) = Default::default();
+        let judge =
+            Judge { rules, accounts, assembler, scribe, publish, sensor, news, due, broken, crowded, crier };
         Ok((judge, snapshots))
     }
 
@@ -245,7 +248,7 @@ impl Judge {
         let sockets = happened.iter().map(|happening| entry(happening, &pass, past.as_ref(), now));
         let drifts = events.iter().map(|event| Entry::Drift { at: now, event: event.clone() });
         self.scribe.log(sockets.flatten().chain(drifts));
-        events.iter().for_each(tell);
+        self.crier.tell(&events);
     }
 
     fn warn_of_unknown_accounts(&self) {
@@ -302,37 +305,6 @@ fn entry(
             let judged = of_past.or_else(judged);
             Some(Entry::opened(listener.clone(), judged, now))
         }
-    }
-}
-
-fn tell(event: &DriftEvent) {
-    let drift = event.drift();
-    let finding = &drift.finding;
-    let subject = &finding.subject;
-    info!(
-        "drift {} {}: {} {} at {} {}, port {} in {}",
-        finding.id,
-        what_happened(event),
-        finding.severity,
-        finding.kind,
-        subject.protocol,
-        subject.address,
-        subject.port,
-        subject.netns
-    );
-}
-
-fn what_happened(event: &DriftEvent) -> &'static str {
-    match event {
-        DriftEvent::Opened(_) => "opened",
-        DriftEvent::Returned(_) => "is back",
-        DriftEvent::Gone(_) => "is gone",
-        DriftEvent::Closed { why, .. } => match why {
-            ClosedBecause::Approved => "is closed: it is as approved",
-            ClosedBecause::Unjudged => "is closed: a scope leaves it unjudged",
-            ClosedBecause::Aged => "is closed: it has been gone for a day",
-            ClosedBecause::Crowded => "is closed: others needed its place",
-        },
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod assessed;
+mod crier;
 pub mod daemon;
 mod document;
 mod event_log;
