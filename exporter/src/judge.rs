@@ -41,8 +41,6 @@ impl From<Packet> for Work {
 const GATHER: Duration = Duration::from_millis(5);
 /// How many of them at most.
 const MAX_GATHERED: usize = 8_192;
-/// How often an inventory that stays the same is judged again: approvals expire, accounts change.
-const JUDGED_FOR: Duration = Duration::from_secs(60);
 
 /// Takes what the sensor tells, holds it against the rules and publishes what comes of it. It runs on a thread of its
 /// own, so that a long judgement keeps nobody waiting who asks by HTTP.
@@ -54,8 +52,6 @@ pub(crate) struct Judge {
     publish: watch::Sender<Snapshot>,
     sensor: SensorStatus,
     news: News,
-    /// When time alone changes something.
-    due: Option<SystemTime>,
     broken: Muffler,
     crowded: Muffler,
     crier: Crier,
@@ -81,10 +77,10 @@ impl Judge {
         };
         let scribe = Scribe::start(state, snapshot.unlogged.clone())?;
         let (publish, snapshots) = watch::channel(snapshot);
-        let (accounts, assembler, sensor, news, due) = Default::default();
+        let (accounts, assembler, sensor, news) = Default::default();
         let (broken, crowded, crier) = Default::default();
         let judge =
-            Judge { rules, accounts, assembler, scribe, publish, sensor, news, due, broken, crowded, crier };
+            Judge { rules, accounts, assembler, scribe, publish, sensor, news, broken, crowded, crier };
         Ok((judge, snapshots))
     }
 
@@ -155,7 +151,7 @@ impl Judge {
             self.scribe.keep_coverage(best);
         }
         match snapshot.judged.clone() {
-            Some(pass) if !news.is_to_be_judged() && !self.is_due(&pass, now) => {
+            Some(pass) if !news.is_to_be_judged() && !pass.is_due(now) => {
                 let (inventory, documents) = (Arc::new(inventory), Documents::default());
                 let lost = sensor.lost;
                 let pass = JudgedPass { inventory, lost, documents, ..JudgedPass::clone(&pass) };
@@ -194,16 +190,10 @@ impl Judge {
             return;
         }
         let Some(pass) = self.publish.borrow().judged.clone() else { return };
-        if self.is_due(&pass, now) {
+        if pass.is_due(now) {
             let snapshot = self.publish.borrow().clone();
             self.judge(snapshot, Some(&pass), pass.inventory.clone(), &[], now);
         }
-    }
-
-    fn is_due(&self, pass: &JudgedPass, now: SystemTime) -> bool {
-        // A clock that was set back makes it long ago.
-        let is_old = now.duration_since(pass.judged_at).map_or(true, |age| age >= JUDGED_FOR);
-        is_old || self.due.is_some_and(|due| due <= now)
     }
 
     /// Publishes what the rules say of an inventory at this moment, and only then writes it down. `before` was judged by
@@ -228,7 +218,7 @@ impl Judge {
             past.as_ref().map(|past| Passed { inventory: &past.inventory, assessment: &past.assessment });
         let policy = self.rules.policy();
         let events = register.update_after(passed, &inventory, &assessment, policy, &accounts, now);
-        self.due = register.due(policy);
+        let due = register.due(policy);
         snapshot.counts.count_drifts(&events);
         if register.left_out() > 0 {
             let left_out = register.left_out();
@@ -241,7 +231,8 @@ impl Judge {
         let (register, documents) = (snapshot.register.clone(), Documents::default());
         let (assessment, accounts) = (Arc::new(assessment), Arc::new(accounts));
         let lost = snapshot.sensor.lost;
-        let pass = JudgedPass { inventory, assessment, accounts, register, judged_at: now, lost, documents };
+        let pass =
+            JudgedPass { inventory, assessment, accounts, register, judged_at: now, due, lost, documents };
         let pass = Arc::new(pass);
         snapshot.judged = Some(pass.clone());
         self.publish(snapshot);

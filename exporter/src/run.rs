@@ -18,6 +18,10 @@ use crate::{daemon, frames};
 
 /// How many frames wait for the judge before no more are read, as far as there is room for their bytes.
 const INBOX: usize = 65_536;
+/// How long nothing is looked at that only time changes.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The same where nothing is due: a clock may be set meanwhile.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long answers under way may take once it is over.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long it may then take to judge and write down what came in, on a machine that is busy.
@@ -135,16 +139,26 @@ async fn finish(judge: mpsc::Sender<Work>, gone: oneshot::Receiver<()>) {
     }
 }
 
-/// Looks every second whether the sensor is silent, and has the judge look whether time has changed something, unless it
-/// is busy. Returns when the judge is gone.
-async fn tick(judge: mpsc::Sender<Work>, snapshots: watch::Receiver<Snapshot>, mut silence: Silence) {
-    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+/// Looks whether the sensor is silent, and has the judge look whether time has changed something, unless it is busy: when
+/// it has, and at most once a second. Returns when the judge is gone.
+async fn tick(judge: mpsc::Sender<Work>, mut snapshots: watch::Receiver<Snapshot>, mut silence: Silence) {
     loop {
-        seconds.tick().await;
-        let last_frame = snapshots.borrow().sensor.last_frame;
-        silence.watch(last_frame, Instant::now());
-        if let Err(mpsc::error::TrySendError::Closed(_)) = judge.try_send(Work::Tick) {
+        let left = {
+            let snapshot = snapshots.borrow_and_update();
+            silence.watch(snapshot.sensor.last_frame, Instant::now());
+            snapshot.judged.as_ref().map_or(LONGEST_PAUSE, |pass| pass.due_in(SystemTime::now()))
+        };
+        if left.is_zero()
+            && let Err(mpsc::error::TrySendError::Closed(_)) = judge.try_send(Work::Tick)
+        {
             return;
+        }
+        let pause = left.clamp(PAUSE, LONGEST_PAUSE);
+        tokio::time::sleep(PAUSE).await;
+        // What is published meanwhile may be due earlier.
+        tokio::select! {
+            () = tokio::time::sleep(pause - PAUSE) => {}
+            changed = snapshots.changed() => if changed.is_err() { return },
         }
     }
 }

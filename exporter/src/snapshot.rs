@@ -66,6 +66,8 @@ pub(crate) struct JudgedPass {
     /// What was open when it was judged.
     pub(crate) register: Arc<Register>,
     pub(crate) judged_at: SystemTime,
+    /// When time alone changes something that is open.
+    pub(crate) due: Option<SystemTime>,
     /// Events that were lost by then.
     pub(crate) lost: u64,
     /// Written once for all who ask: a hundred thousand listeners are tens of megabytes.
@@ -79,7 +81,23 @@ pub(crate) struct Documents {
     drift: OnceLock<Result<Arc<[u8]>, String>>,
 }
 
+/// How often an inventory that stays the same is judged again: approvals expire, accounts change.
+const JUDGED_FOR: Duration = Duration::from_secs(60);
+
 impl JudgedPass {
+    /// How long until it is to be judged again though nothing was told.
+    pub(crate) fn due_in(&self, now: SystemTime) -> Duration {
+        // A clock that was set back makes it long ago.
+        let age = now.duration_since(self.judged_at).unwrap_or(JUDGED_FOR);
+        let due = self.due.map(|due| due.duration_since(now).unwrap_or_default());
+        let old = JUDGED_FOR.saturating_sub(age);
+        due.map_or(old, |due| due.min(old))
+    }
+
+    pub(crate) fn is_due(&self, now: SystemTime) -> bool {
+        self.due_in(now).is_zero()
+    }
+
     /// What the next judgement begins with.
     pub(crate) fn known(&self) -> Before<'_> {
         Before { inventory: &self.inventory, assessment: &self.assessment, accounts: &self.accounts }

@@ -348,6 +348,9 @@ fn tells_what_had_to_settle_within_the_next_seconds() {
     let address = std::net::Ipv4Addr::LOCALHOST;
     tell(&mut judge, vec![fixtures::listener(1, Protocol::Tcp, address, 80, in_flight)], now());
     assert_eq!(open(&snapshots).len(), 0);
+    let pass = snapshots.borrow().judged.clone().unwrap();
+    assert_eq!(pass.due_in(now()), Register::SETTLING);
+    assert!(pass.is_due(now() - Duration::from_secs(1)), "the clock was set back");
     judge.tick(now() + Duration::from_secs(1));
     assert_eq!(open(&snapshots).len(), 0);
     judge.tick(now() + Duration::from_secs(2));
