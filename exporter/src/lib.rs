@@ -18,6 +18,7 @@ mod metrics;
 mod muffler;
 mod open_drifts;
 mod passing;
+mod priority;
 mod rules;
 mod run;
 mod scribe;

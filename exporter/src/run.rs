@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use crate::http::{self, Board};
 use crate::judge::{Judge, Work};
 use crate::metrics::Metrics;
+use crate::priority::give_way;
 use crate::rules::{Load, Rules};
 use crate::silence::Silence;
 use crate::snapshot::Snapshot;
@@ -168,6 +169,7 @@ fn start(judge: Judge, work: mpsc::Receiver<Work>) -> Result<oneshot::Receiver<(
     let (alive, gone) = oneshot::channel();
     let thread = std::thread::Builder::new().name("judge".to_owned()).spawn(move || {
         let _alive: oneshot::Sender<()> = alive;
+        give_way();
         judge.work(work);
     });
     thread.map_err(Error::Runtime)?;

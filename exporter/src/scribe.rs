@@ -10,6 +10,7 @@ use tracing::warn;
 
 use crate::event_log::{Entry, EventLog};
 use crate::muffler::Muffler;
+use crate::priority::give_way;
 use crate::snapshot::BestCoverage;
 use crate::state::{self, StateError};
 
@@ -144,6 +145,7 @@ struct Writer {
 
 impl Writer {
     fn work(mut self) {
+        give_way();
         loop {
             let papers = self.desk.take(self.rests_until);
             let began = Instant::now();
