@@ -25,18 +25,18 @@ format:
 clippy:
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-# The object stands beside its source, so that nobody needs clang to build. Other releases of clang give other bytes.
+# The objects stand beside their sources, so that nobody needs clang to build. Other releases of clang give other bytes.
 bpf:
-	sensor/bpf/build.sh sensor/bpf/portledger.bpf.o
+	sensor/bpf/build.sh sensor/bpf
 
 object:
-	@if ! command -v clang >/dev/null; then echo "SKIP portledger.bpf.o: no clang (packages clang, llvm, libbpf-dev)"; \
+	@if ! command -v clang >/dev/null; then echo "SKIP sensor/bpf: no clang (packages clang, llvm, libbpf-dev)"; \
 	elif ! clang --version | grep -q "version $$(cat sensor/bpf/clang-version)"; then \
-		echo "SKIP portledger.bpf.o: it was made by clang $$(cat sensor/bpf/clang-version)"; \
-	elif ! [ -e /usr/include/bpf/bpf_helpers.h ]; then echo "SKIP portledger.bpf.o: no libbpf (package libbpf-dev)"; \
-	else built=$$(mktemp); trap 'rm -f "$$built"' EXIT; sensor/bpf/build.sh "$$built"; \
-		cmp "$$built" sensor/bpf/portledger.bpf.o || \
-		{ echo "portledger.bpf.o is not what portledger.bpf.c gives: make bpf"; exit 1; }; fi
+		echo "SKIP sensor/bpf: its objects were made by clang $$(cat sensor/bpf/clang-version)"; \
+	elif ! [ -e /usr/include/bpf/bpf_helpers.h ]; then echo "SKIP sensor/bpf: no libbpf (package libbpf-dev)"; \
+	else built=$$(mktemp -d); trap 'rm -r "$$built"' EXIT; sensor/bpf/build.sh "$$built"; \
+		for object in sensor/bpf/*.bpf.o; do cmp "$$built/$${object##*/}" "$$object" || \
+			{ echo "$$object is not what its source gives: make bpf"; exit 1; }; done; fi
 
 rules:
 	@if command -v promtool >/dev/null; then \

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0
  *
- * What is told of a socket, and of a process.
+ * What events and iterators tell alike: the number of a process, and a socket.
  */
 #pragma once
 
@@ -30,20 +30,8 @@ static __noinline __u32 pid_of(struct task_struct *task, __u32 namespace, __u32 
 }
 
 /* Pointers that a program is given may be followed in place. It costs a tenth of a call of bpf_probe_read_kernel(), and
- * whoever opens a socket waits for it. */
-static __always_inline __u64 inode_of(struct sock *sk)
-{
-	struct socket *socket = sk->sk_socket;
-	struct file *file;
-
-	if (!socket)
-		return 0;
-	file = socket->file;
-	return file ? file->f_inode->i_ino : 0;
-}
-
-/* What was merely found, by reading an address somewhere, must be read by that call. Functions for both are told which it
- * is by a constant. */
+ * whoever opens a socket waits for it. What was merely found, as an address somewhere, must be read by that call. Functions
+ * for both are told which it is by a constant. */
 #define FIELD(of, field, found) ((found) ? BPF_CORE_READ(of, field) : (of)->field)
 #define BITFIELD(of, field, found) \
 	((found) ? BPF_CORE_READ_BITFIELD_PROBED(of, field) : BPF_CORE_READ_BITFIELD(of, field))
@@ -103,128 +91,4 @@ static __always_inline void describe(struct socket_record *to, struct sock *sk, 
 		*(__u32 *)to->address = FIELD(sk, __sk_common.skc_rcv_saddr, found);
 		*(__u32 *)to->peer = FIELD(sk, __sk_common.skc_daddr, found);
 	}
-}
-
-static __noinline void describe_socket(struct socket_record *to, struct sock *sk, __u64 cookie)
-{
-	describe(to, sk, cookie, false);
-}
-
-/* The same of one whose address was merely found. */
-static __noinline void describe_found(struct socket_record *to, struct sock *sk, __u64 cookie)
-{
-	describe(to, sk, cookie, true);
-}
-
-/* One component of a path behind the others; false where there is no room. The length so far stands in memory and not in a
- * register: of that a verifier knows nothing, so that each turn of a loop looks to it like the one before. */
-static __always_inline bool append(struct event_record *event, const void *name)
-{
-	__u32 at = event->text_length;
-	long length;
-
-	if (at > TEXT_ROOM - COMPONENT)
-		return false;
-	length = bpf_probe_read_kernel_str(event->text + (at & (TEXT_ROOM - 1)), COMPONENT, name);
-	if (length > 0)
-		event->text_length = at + length;
-	return true;
-}
-
-#define DEEPEST 24
-
-/* Where the path of an open file goes from here: up a folder, or over to where its file system is mounted. */
-static __always_inline void describe_path(struct event_record *event, struct file *file)
-{
-	struct vfsmount *vfsmount = BPF_CORE_READ(file, f_path.mnt);
-	struct dentry *dentry = BPF_CORE_READ(file, f_path.dentry);
-	struct dentry *root = BPF_CORE_READ(vfsmount, mnt_root);
-	struct mount *mount = (void *)vfsmount - bpf_core_field_offset(struct mount, mnt);
-
-#pragma clang loop unroll(disable)
-	for (int i = 0; i < DEEPEST; i++) {
-		struct dentry *parent;
-
-		if (dentry == root) {
-			struct mount *above = BPF_CORE_READ(mount, mnt_parent);
-
-			if (above == mount)
-				return;
-			dentry = BPF_CORE_READ(mount, mnt_mountpoint);
-			root = BPF_CORE_READ(above, mnt.mnt_root);
-			mount = above;
-			continue;
-		}
-		if (!append(event, BPF_CORE_READ(dentry, d_name.name)))
-			break;
-		parent = BPF_CORE_READ(dentry, d_parent);
-		/* A file that never had a folder, such as one of memfd_create(2). */
-		if (parent == dentry)
-			return;
-		dentry = parent;
-	}
-	event->program_flags |= PROGRAM_CUT;
-}
-
-static __always_inline void describe_cgroup(struct event_record *event, struct task_struct *task)
-{
-	struct kernfs_node *node = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn);
-
-#pragma clang loop unroll(disable)
-	for (int i = 0; i < DEEPEST; i++) {
-		struct kernfs_node *parent;
-
-		if (bpf_core_field_exists(struct kernfs_node, parent))
-			parent = BPF_CORE_READ(node, parent);
-		else
-			parent = BPF_CORE_READ((struct kernfs_node___rcu *)node, __parent);
-		if (!parent)
-			return;
-		if (!append(event, BPF_CORE_READ(node, name)))
-			break;
-		node = parent;
-	}
-	event->program_flags |= CGROUP_CUT;
-}
-
-static __noinline void describe_task(struct event_record *event, struct task_struct *task)
-{
-	struct task_struct *leader = task->group_leader;
-
-	event->boot_nanos = bpf_ktime_get_boot_ns();
-	event->cgroup_id = 0;
-	event->program_inode = 0;
-	event->program_device = 0;
-	event->program_length = 0;
-	event->cgroup_length = 0;
-	event->program_flags = 0;
-	event->text_length = 0;
-	event->start_nanos = leader->start_boottime;
-	event->pid = pid_of(leader, pid_namespace, pid_level);
-	event->kernel_pid = task->tgid;
-	event->uid = task->cred->euid.val;
-	BPF_CORE_READ_INTO(&event->name, leader, comm);
-}
-
-/* Everything that is known of a process when it is gone; the length of the text. */
-static __noinline __u32 describe_process(struct event_record *event, struct task_struct *task)
-{
-	struct mm_struct *mm = task->mm;
-	struct file *program = mm ? mm->exe_file : NULL;
-
-	describe_task(event, task);
-	event->cgroup_id = task->cgroups->dfl_cgrp->kn->id;
-	if (program) {
-		struct inode *inode = program->f_inode;
-
-		event->program_inode = inode->i_ino;
-		event->program_device = inode->i_sb->s_dev;
-		if (!program->f_path.dentry->d_hash.pprev)
-			event->program_flags |= PROGRAM_DELETED;
-		describe_path(event, program);
-	}
-	event->program_length = event->text_length;
-	describe_cgroup(event, task);
-	event->cgroup_length = event->text_length - event->program_length;
-	return event->text_length;
 }

@@ -50,8 +50,8 @@ struct scan {
 	struct files_struct *files;
 	struct file **slots;
 	struct file *ahead[SLOTS_AT_ONCE];
-	/* The file system whose files were last found to be of no interest. */
-	struct super_block *dull;
+	/* The operations of the file that was last found to be of no interest. */
+	const struct file_operations *dull;
 	__u32 size;
 	__u32 records;
 	__u32 is_over;	/* 0 or 1 */
@@ -89,11 +89,11 @@ static __always_inline bool is_wanted(struct sock *sk)
 
 static __always_inline __u64 references_to(struct file *file)
 {
-	if (bpf_core_field_exists(struct file___counted, f_count))
-		return BPF_CORE_READ((struct file___counted *)file, f_count.counter);
-	if (bpf_core_field_exists(struct file___referenced, f_ref))
+	if (bpf_core_field_exists(struct file, f_count))
+		return BPF_CORE_READ(file, f_count.counter);
+	if (bpf_core_field_exists(struct file, f_ref))
 		/* The first reference counts as nought. */
-		return BPF_CORE_READ((struct file___referenced *)file, f_ref.refcnt.counter) + 1;
+		return BPF_CORE_READ(file, f_ref.refcnt.counter) + 1;
 	return 0;
 }
 
@@ -172,6 +172,12 @@ static __always_inline bool is_inet(struct sock *sk)
 	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
 
 	return family == AF_INET || family == AF_INET6;
+}
+
+/* Of a socket whose address was merely found. */
+static __noinline void describe_found(struct socket_record *to, struct sock *sk, __u64 cookie)
+{
+	describe(to, sk, cookie, true);
 }
 
 /* The first iterator. The task whose files were passed last, and in which pass. Where two passes run at once some tasks are
@@ -338,15 +344,17 @@ static __noinline void scan_other(struct scan *scan, struct file *file, __u32 ki
 	tell_of_scan(scan, &record, is_still_there(scan, file));
 }
 
+/* Files with the same operations are of the same interest, but for those that are open by their path alone: all of these
+ * have the same. */
 static __always_inline void scan_file(struct scan *scan, struct file *file)
 {
-	struct super_block *super = BPF_CORE_READ(file, f_inode, i_sb);
+	const struct file_operations *operations = BPF_CORE_READ(file, f_op);
 	unsigned long magic;
 	__u32 kind;
 
-	if (super == scan->dull)
+	if (operations == scan->dull)
 		return;
-	magic = BPF_CORE_READ(super, s_magic);
+	magic = BPF_CORE_READ(file, f_inode, i_sb, s_magic);
 	if (magic == SOCKFS_MAGIC) {
 		scan_socket(scan, file);
 		return;
@@ -354,8 +362,8 @@ static __always_inline void scan_file(struct scan *scan, struct file *file)
 	kind = kind_of(file, magic);
 	if (kind)
 		scan_other(scan, file, kind);
-	else if (magic != ANON_INODE_FS_MAGIC)
-		scan->dull = super;
+	else if (!(BPF_CORE_READ(file, f_mode) & FMODE_PATH))
+		scan->dull = operations;
 }
 
 /* One slot each time: of a loop in here a verifier would follow every turn by itself. */

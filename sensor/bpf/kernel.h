@@ -23,6 +23,8 @@
 #define TCP_LISTEN 10
 /* include/net/sock.h */
 #define SOCK_BINDPORT_LOCK 8
+/* include/linux/fs.h */
+#define FMODE_PATH (1 << 14)
 /* include/uapi/linux/magic.h */
 #define SOCKFS_MAGIC 0x534f434b
 #define NSFS_MAGIC 0x6e736673
@@ -93,12 +95,18 @@ struct mount {
 } read_in_place;
 struct path { struct vfsmount *mnt; struct dentry *dentry; } read_in_place;
 
-struct file { struct inode *f_inode; struct path f_path; void *private_data; } read_in_place;
-/* Before and since Linux 6.13. */
-struct file___counted { atomic64_t f_count; } read_in_place;
+struct file_operations;
 typedef struct { atomic64_t refcnt; } file_ref_t;
-struct file___referenced { file_ref_t f_ref; } read_in_place;
-
+struct file {
+	unsigned int f_mode;
+	const struct file_operations *f_op;
+	struct inode *f_inode;
+	struct path f_path;
+	void *private_data;
+	/* Before and since Linux 6.13. */
+	atomic64_t f_count;
+	file_ref_t f_ref;
+} read_in_place;
 struct socket { struct file *file; struct sock *sk; } read_in_place;
 
 struct fdtable { unsigned int max_fds; struct file **fd; } read_in_place;
@@ -132,13 +140,15 @@ struct task_struct {
 
 struct seq_file;
 struct bpf_iter_meta { struct seq_file *seq; __u64 session_id; __u64 seq_num; } read_in_place;
+/* Contexts, whose layout a verifier knows. */
 struct bpf_iter__task_file {
 	struct bpf_iter_meta *meta;
 	struct task_struct *task;
 	__u32 fd;
+	__u32 reserved;
 	struct file *file;
-} read_in_place;
+};
 struct bpf_iter__task {
 	struct bpf_iter_meta *meta;
 	struct task_struct *task;
-} read_in_place;
+};

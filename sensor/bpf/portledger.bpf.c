@@ -14,6 +14,7 @@
 #include "kernel.h"
 #include "records.h"
 #include "describe.bpf.h"
+#include "process.bpf.h"
 
 /* Several of the helpers are for programs under the GPL alone; this one may be taken under it. */
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
@@ -114,6 +115,22 @@ static __always_inline bool send(struct place *place, __u32 text)
 	}
 	__sync_lock_test_and_set(&place->taken, 0);
 	return sent;
+}
+
+static __always_inline __u64 inode_of(struct sock *sk)
+{
+	struct socket *socket = sk->sk_socket;
+	struct file *file;
+
+	if (!socket)
+		return 0;
+	file = socket->file;
+	return file ? file->f_inode->i_ino : 0;
+}
+
+static __noinline void describe_socket(struct socket_record *to, struct sock *sk, __u64 cookie)
+{
+	describe(to, sk, cookie, false);
 }
 
 static __always_inline void remember_holder(struct task_struct *task)

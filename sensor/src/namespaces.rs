@@ -19,6 +19,7 @@ use inventory::{Gap, NetNs, NetNsId, RawText, Scope, Share};
 use crate::collector::Socket;
 use crate::interfaces::Interface;
 use crate::protocols::Protocols;
+use find::{Found, namespace_of};
 use identity::Identities;
 pub(crate) use leads::Leads;
 use threads::Threads;
@@ -163,8 +164,14 @@ impl Namespaces {
         self.visit_found(protocols, |_| true)
     }
 
-    /// Visits those with these inodes once more in the same pass.
+    /// Visits those with these inodes once more in the same pass. Our own need not be found.
     pub(crate) fn visit_again(&mut self, protocols: &Protocols, inodes: &BTreeSet<u64>) -> Visits {
+        let own = namespace_of(&self.proc.join("self")).ok();
+        if let Some(own) = own.filter(|own| inodes.iter().all(|inode| inode == own)) {
+            let mut visitor = self.visitor(protocols, Visits::default());
+            visitor.visit_all(vec![Found::host(own)]);
+            return visitor.into_visits();
+        }
         self.visit_found(protocols, |inode| inodes.contains(&inode))
     }
 

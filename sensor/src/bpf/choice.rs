@@ -5,7 +5,6 @@ use rustix::fs::{AtFlags, CWD, statat};
 
 use super::files::Files;
 use super::handover::Loading;
-use super::hook::Hook;
 use crate::process::ProcRoot;
 
 /// Makes the command that calls [`super::load`] with this and hands its standard output over.
@@ -18,15 +17,6 @@ pub enum Wanted {
     Iterators,
     /// That, and what tells opens and closes.
     Events,
-}
-
-impl Wanted {
-    pub(super) fn hooks(self) -> &'static [Hook] {
-        match self {
-            Wanted::Iterators => &Hook::ALL[..2],
-            Wanted::Events => &Hook::ALL,
-        }
-    }
 }
 
 /// How a look finds the holders.

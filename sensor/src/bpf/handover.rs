@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use aya::{Btf, Ebpf};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -22,18 +23,18 @@ pub(super) struct Attached {
 
 /// What the loader has.
 pub(super) struct Loaded {
-    pub(super) events: OwnedFd,
-    pub(super) lost: OwnedFd,
-    pub(super) waiting: OwnedFd,
-    pub(super) holders: OwnedFd,
+    /// Where events are wanted.
+    pub(super) maps: Option<Maps>,
     pub(super) iterator: Option<OwnedFd>,
     pub(super) attached: Vec<Attached>,
+    /// Taking it apart takes longer than handing the rest over, and nobody needs to wait for it.
+    pub(super) remains: (Ebpf, Btf),
 }
 
-/// What the sensor has of it.
+/// What events go through.
 #[derive(Debug)]
-pub(crate) struct Programs {
-    /// The ring of events.
+pub(crate) struct Maps {
+    /// Their ring.
     pub(crate) events: OwnedFd,
     /// The page with the count of lost events.
     pub(crate) lost: OwnedFd,
@@ -41,12 +42,31 @@ pub(crate) struct Programs {
     pub(crate) waiting: OwnedFd,
     /// The processes whose children, programs and ends are told.
     pub(crate) holders: OwnedFd,
+}
+
+/// What the sensor has of it.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    /// Where events are wanted.
+    pub(crate) maps: Option<Maps>,
     /// The program of the iterator.
     pub(crate) iterator: Option<OwnedFd>,
     /// The hooks in force; each ends with its descriptor.
     pub(crate) links: Vec<(Hook, OwnedFd)>,
     /// The others, and why.
     pub(crate) refused: Vec<(Hook, String)>,
+    _loader: Ending,
+}
+
+/// A loader that has nothing more to do: it is waited for when this goes.
+#[derive(Debug)]
+struct Ending(Option<Child>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // It ends by itself; how no longer matters.
+        let _status = self.0.as_mut().map(Child::wait);
+    }
 }
 
 impl Programs {
@@ -75,8 +95,9 @@ impl Programs {
 /// What stands beside the descriptors: how they are to be understood.
 #[derive(Serialize, Deserialize)]
 enum Report {
-    /// Maps, then the iterator's program if there is one, then the links of the hooks without a refusal.
+    /// Maps and the iterator's program, each if it is there, then the links of the hooks without a refusal.
     Loaded {
+        maps: bool,
         iterator: bool,
         hooks: Vec<(Hook, Option<String>)>,
     },
@@ -90,18 +111,21 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LONGEST_REPORT: usize = 64 << 10;
 
 pub(super) fn hand_over(output: BorrowedFd<'_>, loaded: Result<Loaded, String>) -> io::Result<()> {
+    let mut remains = None;
     let (report, descriptors) = match loaded {
         Err(reason) => (Report::Failed(reason), Vec::new()),
         Ok(loaded) => {
-            let iterator = loaded.iterator.is_some();
-            let mut descriptors = vec![loaded.events, loaded.lost, loaded.waiting, loaded.holders];
+            remains = Some(loaded.remains);
+            let (maps, iterator) = (loaded.maps.is_some(), loaded.iterator.is_some());
+            let in_order = |maps: Maps| [maps.events, maps.lost, maps.waiting, maps.holders];
+            let mut descriptors: Vec<OwnedFd> = loaded.maps.into_iter().flat_map(in_order).collect();
             descriptors.extend(loaded.iterator);
             let mut hooks = Vec::new();
             for Attached { hook, link } in loaded.attached {
                 hooks.push((hook, link.as_ref().err().cloned()));
                 descriptors.extend(link);
             }
-            (Report::Loaded { iterator, hooks }, descriptors)
+            (Report::Loaded { maps, iterator, hooks }, descriptors)
         }
     };
     let report = serde_json::to_vec(&report)?;
@@ -112,6 +136,7 @@ pub(super) fn hand_over(output: BorrowedFd<'_>, loaded: Result<Loaded, String>) 
         return Err(io::Error::other("more descriptors than one message takes"));
     }
     sendmsg(output, &[IoSlice::new(&report)], &mut control, SendFlags::NOSIGNAL)?;
+    drop(remains);
     Ok(())
 }
 
@@ -146,20 +171,28 @@ impl Loading {
         let taken = set_socket_timeout(&self.ours, Timeout::Recv, Some(PATIENCE))
             .map_err(io::Error::from)
             .and_then(|()| take_over(self.ours.as_fd()));
-        if taken.is_err() {
-            // It has ended, or hangs.
-            drop(self.child.kill());
-        }
-        let status = self.child.wait().map_err(|error| format!("the loader's end is not known: {error}"))?;
         match taken {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                Err(format!("the loader ended without a word ({status})"))
+            Ok(programs) => {
+                programs.map(|programs| Programs { _loader: Ending(Some(self.child)), ..programs })
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                Err(format!("the loader said nothing for {} seconds", PATIENCE.as_secs()))
+            Err(error) => Err(self.failure(&error)),
+        }
+    }
+
+    /// Why it handed over nothing.
+    fn failure(&mut self, error: &io::Error) -> String {
+        // It has ended, or hangs.
+        drop(self.child.kill());
+        let status = match self.child.wait() {
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
+        };
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => format!("the loader ended without a word ({status})"),
+            io::ErrorKind::WouldBlock => {
+                format!("the loader said nothing for {} seconds", PATIENCE.as_secs())
             }
-            Err(error) => Err(format!("what the loader hands over cannot be taken: {error}")),
-            Ok(taken) => taken,
+            _ => format!("what the loader hands over cannot be taken: {error}"),
         }
     }
 }
@@ -177,12 +210,15 @@ fn take_over(input: BorrowedFd<'_>) -> io::Result<Result<Programs, String>> {
         RecvAncillaryMessage::ScmRights(rights) => rights.collect::<Vec<_>>(),
         _ => Vec::new(),
     });
-    let (iterator, hooks) = match serde_json::from_slice(&report[..received.bytes])? {
+    let (maps, iterator, hooks) = match serde_json::from_slice(&report[..received.bytes])? {
         Report::Failed(reason) => return Ok(Err(reason)),
-        Report::Loaded { iterator, hooks } => (iterator, hooks),
+        Report::Loaded { maps, iterator, hooks } => (maps, iterator, hooks),
     };
     let mut next = || descriptors.next().ok_or_else(|| io::Error::other("fewer descriptors than told"));
-    let (events, lost, waiting, holders) = (next()?, next()?, next()?, next()?);
+    let maps = match maps {
+        true => Some(Maps { events: next()?, lost: next()?, waiting: next()?, holders: next()? }),
+        false => None,
+    };
     let iterator = iterator.then(&mut next).transpose()?;
     let (mut links, mut refused) = (Vec::new(), Vec::new());
     for (hook, refusal) in hooks {
@@ -191,13 +227,14 @@ fn take_over(input: BorrowedFd<'_>) -> io::Result<Result<Programs, String>> {
             None => links.push((hook, next()?)),
         }
     }
-    Ok(Ok(Programs { events, lost, waiting, holders, iterator, links, refused }))
+    Ok(Ok(Programs { maps, iterator, links, refused, _loader: Ending(None) }))
 }
 
 #[cfg(test)]
 pub(crate) fn load_here() -> Result<Programs, String> {
     let pair = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
     let (ours, theirs) = pair.map_err(|errno| errno.to_string())?;
-    hand_over(theirs.as_fd(), super::load::load_all(&Hook::ALL)).map_err(|error| error.to_string())?;
+    hand_over(theirs.as_fd(), super::load::load_wanted(super::choice::Wanted::Events))
+        .map_err(|error| error.to_string())?;
     take_over(ours.as_fd()).map_err(|error| error.to_string())?
 }

@@ -8,12 +8,14 @@ use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
 use super::choice::Wanted;
-use super::handover::{Attached, Loaded, hand_over};
+use super::handover::{Attached, Loaded, Maps, hand_over};
 use super::hook::{Attach, Hook, INSTEAD_OF_CGROUPS};
 use crate::sys::bpf::{self, Whose};
 
-/// clang's output for `portledger.bpf.c`, made by `make bpf`.
-static OBJECT: &[u8] = aya::include_bytes_aligned!("../../bpf/portledger.bpf.o");
+/// clang's output for `portledger.bpf.c`, made by `make bpf`: all programs.
+static ALL: &[u8] = aya::include_bytes_aligned!("../../bpf/portledger.bpf.o");
+/// The same for `iterators.bpf.c`: of them those that one look wants, in a third of the time.
+static ITERATORS: &[u8] = aya::include_bytes_aligned!("../../bpf/iterators.bpf.o");
 
 /// Why nothing was handed over.
 #[derive(Debug, thiserror::Error)]
@@ -23,18 +25,29 @@ pub struct LoadError(#[from] std::io::Error);
 /// Loads and attaches the programs, hands them over through `output`, a Unix socket, and keeps nothing: for a process
 /// that ends after it. What the kernel refuses is a part of what is told.
 pub fn load(wanted: Wanted, output: &impl AsFd) -> Result<(), LoadError> {
-    Ok(hand_over(output.as_fd(), load_all(wanted.hooks()))?)
+    Ok(hand_over(output.as_fd(), load_wanted(wanted))?)
 }
 
-pub(super) fn load_all(hooks: &[Hook]) -> Result<Loaded, String> {
-    let btf = Btf::from_sys_fs().map_err(|error| {
+pub(super) fn load_wanted(wanted: Wanted) -> Result<Loaded, String> {
+    let (hooks, object) = match wanted {
+        Wanted::Iterators => (&Hook::ALL[..2], ITERATORS),
+        Wanted::Events => (&Hook::ALL[..], ALL),
+    };
+    // The loader parses the types for itself, whatever it is given.
+    let (btf, mut loader) = std::thread::scope(|scope| {
+        let btf = scope.spawn(Btf::from_sys_fs);
+        let loader = EbpfLoader::new();
+        (btf.join(), loader)
+    });
+    let btf = btf.map_err(|_| "the thread that parses the kernel's types panicked")?.map_err(|error| {
         format!("the kernel does not tell its types (/sys/kernel/btf/vmlinux): {}", chain(&error))
     })?;
     let namespace = stat("/proc/self/ns/pid").map_err(|errno| format!("/proc/self/ns/pid: {errno}"))?;
     let namespace = u32::try_from(namespace.st_ino).map_err(|error| error.to_string())?;
-    let mut loader = EbpfLoader::new();
-    loader.btf(Some(&btf)).override_global("pid_namespace", &namespace, true);
-    let mut ebpf = loader.load(OBJECT).map_err(|error| chain(&error))?;
+    loader.override_global("pid_namespace", &namespace, true);
+    let mut ebpf = loader.load(object).map_err(|error| chain(&error))?;
+    // Taking the types apart takes a while, and the process ends soon.
+    std::mem::forget(loader);
     let cgroup = root_cgroup();
     let mut attached = Vec::with_capacity(hooks.len());
     for &hook in hooks {
@@ -51,15 +64,16 @@ pub(super) fn load_all(hooks: &[Hook]) -> Result<Loaded, String> {
     let program: Option<&Iter> =
         ebpf.program(Hook::Files.program()).and_then(|program| program.try_into().ok());
     let iterator = program.and_then(|program| duplicate(program.fd().ok()?.as_fd()).ok());
-    let mut map = |name: &str| map_of(&mut ebpf, name);
-    Ok(Loaded {
-        events: map("events")?,
-        lost: map("lost")?,
-        waiting: map("waiting")?,
-        holders: map("holders")?,
-        iterator,
-        attached,
-    })
+    let maps = match wanted {
+        Wanted::Iterators => None,
+        Wanted::Events => Some(Maps {
+            events: map_of(&mut ebpf, "events")?,
+            lost: map_of(&mut ebpf, "lost")?,
+            waiting: map_of(&mut ebpf, "waiting")?,
+            holders: map_of(&mut ebpf, "holders")?,
+        }),
+    };
+    Ok(Loaded { maps, iterator, attached, remains: (ebpf, btf) })
 }
 
 fn map_of(ebpf: &mut Ebpf, name: &str) -> Result<OwnedFd, String> {

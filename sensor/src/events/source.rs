@@ -257,8 +257,8 @@ fn of_programs(mut programs: Programs) -> Result<(Source, Option<Files>), String
         refused.map(|(hook, reason)| HookState { name: hook.to_string(), refused: Some(reason.clone()) });
     let hooks = in_force.chain(refused).collect();
     let files = programs.files().ok();
-    let ring = Ring::open(programs.events, &programs.lost)
-        .map_err(|error| format!("the ring of events: {error}"))?;
+    let maps = programs.maps.ok_or("the loader has no maps of events")?;
+    let ring = Ring::open(maps.events, &maps.lost).map_err(|error| format!("the ring of events: {error}"))?;
     let has = |hooks: &[Hook]| hooks.iter().all(|hook| programs.links.iter().any(|(have, _)| have == hook));
     let announced = Announced {
         // What opened is read from its process: without the iterator nothing can be told of it.
@@ -271,8 +271,7 @@ fn of_programs(mut programs: Programs) -> Result<(Source, Option<Files>), String
                 || has(&[Hook::FunctionMade4, Hook::FunctionMade6, Hook::FunctionReleased])),
     };
     let processes = has(&[Hook::Forked, Hook::Executed, Hook::Exited]);
-    let attached =
-        Attached { ring, waiting: programs.waiting, holders: programs.holders, links: programs.links };
+    let attached = Attached { ring, waiting: maps.waiting, holders: maps.holders, links: programs.links };
     let teller = Teller::Bpf(Box::new(attached));
     Ok((Source { teller, announced, processes, hooks }, files))
 }

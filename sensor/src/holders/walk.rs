@@ -17,6 +17,8 @@ use crate::sys;
 const BUFFER_BYTES: usize = 32 << 10;
 /// `socket:[` with twenty digits and `]` has 29 bytes; what is longer is none.
 const LINK_BYTES: usize = 40;
+/// Numbers without a descriptor that are tried before a list is asked for; most tables have no gap, or one far gap.
+const FEWEST_MISSES: u32 = 4;
 /// With so many different tables in one process each other thread is compared; the rest are walked without.
 const COMPARED: usize = 8;
 /// Threads walked in one process where the kernel does not say which tables differ.
@@ -264,7 +266,7 @@ fn probe(dir: &OwnedFd, link: &mut [u8; LINK_BYTES], mut take: impl FnMut(u32, &
     let (mut fd, mut found, mut missed) = (0_u32, 0_u32, 0_u32);
     let open = u32::try_from(fstat(dir)?.st_size).unwrap_or(0);
     let mut name = Name::default();
-    while found < open && missed < 16 + found / 4 {
+    while found < open && missed < FEWEST_MISSES + found / 8 {
         match readlinkat_raw(dir, name.of(fd), &mut link[..]) {
             Ok(length) => {
                 found += 1;

@@ -51,7 +51,7 @@ impl Found {
         }
     }
 
-    fn host(inode: u64) -> Self {
+    pub(super) fn host(inode: u64) -> Self {
         Found { kind: NetNsKind::Host, name: RawText::from("host"), ..Found::anonymous(inode) }
     }
 

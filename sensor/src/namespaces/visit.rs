@@ -102,7 +102,7 @@ impl<'a> Visitor<'a> {
     }
 
     /// Visits in order, and returns the inodes of those that were gone.
-    fn visit_all(&mut self, all: Vec<Found>) -> BTreeSet<u64> {
+    pub(super) fn visit_all(&mut self, all: Vec<Found>) -> BTreeSet<u64> {
         self.take_all(all, Vec::new())
     }
 
