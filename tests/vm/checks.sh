@@ -100,6 +100,15 @@ check_serve_answers_scrapes() {
     [ "$(grep -cw 0 /tmp/uid)" -eq 0 ]
 }
 
+# Where `serve` runs, `list` shares its iterators; else it walks over so few descriptors.
+check_list_by_the_iterators_agrees() {
+    rows '.port | . >= 7001 and . <= 7012' >/tmp/walked
+    serve_up
+    rows '.port | . >= 7001 and . <= 7012' | tee /tmp/told
+    diff /tmp/walked /tmp/told
+    json | jq -e '.listeners | map(select(.port == 7002))[0].port_choice == "explicit"'
+}
+
 check_serve_counts_what_opens() {
     serve_up
     metric '^portledger_opened_total{protocol="tcp"} ' >/tmp/before
