@@ -14,8 +14,10 @@ struct Seen {
     pids: BTreeSet<u64>,
 }
 
+/// A program's name may have ends of lines in it, which ss writes as they are.
 fn seen_by_ss(output: &str) -> BTreeSet<Seen> {
-    output.lines().filter(|line| !line.trim().is_empty()).map(seen_in).collect()
+    let is_row = |line: &&str| ["tcp ", "udp "].iter().any(|protocol| line.starts_with(protocol));
+    output.lines().filter(is_row).map(seen_in).collect()
 }
 
 /// `tcp LISTEN 0 16 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=7,fd=3),("sshd",pid=9,fd=3))`
