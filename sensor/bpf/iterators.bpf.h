@@ -362,7 +362,9 @@ static __always_inline void scan_file(struct scan *scan, struct file *file)
 	kind = kind_of(file, magic);
 	if (kind)
 		scan_other(scan, file, kind);
-	else if (!(BPF_CORE_READ(file, f_mode) & FMODE_PATH))
+	/* Its memory may be another file's by now. */
+	else if (!(BPF_CORE_READ(file, f_mode) & FMODE_PATH) && BPF_CORE_READ(file, f_op) == operations &&
+		 is_still_there(scan, file))
 		scan->dull = operations;
 }
 
@@ -375,8 +377,10 @@ static long scan_slot(__u32 slot, struct scan *scan)
 	if (slot >= scan->size)
 		return 1;
 	if (slot % SLOTS_AT_ONCE == 0 &&
-	    bpf_probe_read_kernel(scan->ahead, sizeof(scan->ahead), scan->slots + slot))
+	    bpf_probe_read_kernel(scan->ahead, sizeof(scan->ahead), scan->slots + slot)) {
+		leave_to_the_other(scan);
 		return 1;
+	}
 	file = scan->ahead[slot % SLOTS_AT_ONCE];
 	if (file) {
 		scan->look.fd = slot;

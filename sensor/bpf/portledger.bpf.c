@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0
 /*
- * What the kernel tells of sockets that wait for others: an iterator that reads all of them with their holders, and
- * hooks that tell opens and closes as they happen. Nothing here decides or refuses anything.
+ * What the kernel tells of sockets that wait for others: iterators that read all of them with their holders, and hooks
+ * that tell opens and closes as they happen. Nothing here decides or refuses anything.
  */
 #include <stdbool.h>
 #include <linux/types.h>

@@ -45,7 +45,7 @@ impl Sensor {
                 return None;
             }
         };
-        let mut holds = self.holders.holds_in(&files, |_| true);
+        let (mut holds, _) = self.holders.holds_in(&files, |_| true);
         let holds = holds.remove(&pid).unwrap_or_default();
         let holder = match holds.is_empty() {
             true => None,

@@ -231,7 +231,7 @@ impl<'a> Run<'a> {
             during = source.take(heard, MOST_EVENTS);
             std::mem::take(&mut during.records)
         });
-        let Reconciled { before, discrepancies, mut passed, records } = reconciled;
+        let Reconciled { before, opened, discrepancies, mut passed, records } = reconciled;
         self.looked = Looked { ended: Instant::now(), took: began.elapsed() };
         self.lose(during.lost);
         passed.extend(self.heard.looked(&mut self.watcher, clock.boot_nanos()));
@@ -245,6 +245,9 @@ impl<'a> Run<'a> {
         let is_whole = lost_before + during.lost == 0;
         let discrepancies = if is_whole { discrepancies } else { Discrepancies::default() };
         let closing = Closing { took: self.looked.took, lost: self.lost, discrepancies };
+        if !opened.is_empty() && self.tell(&opened)? == Told::NobodyReads {
+            return Ok(Told::NobodyReads);
+        }
         let whole = self.told_whole.elapsed() >= WHOLE_EVERY;
         let told = self.telling.look(Some(&before).filter(|_| !whole), &self.watcher.now, closing)?;
         self.told = Instant::now();

@@ -9,11 +9,11 @@ mod refreshed;
 mod tests;
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use inventory::{Event, Holder, Holders, Inventory, Listener, NetNsKind};
+use inventory::{Event, Holder, Holders, Inventory, Listener, NetNsKind, SocketId};
 
 use crate::Sensor;
 use crate::bpf::{EventKind, EventRecord, FileRecord};
@@ -59,6 +59,8 @@ pub(crate) struct Watcher {
     /// Opened, not found with their process, and not told to be closed: the next look tells.
     unfound: HashMap<Key, EventRecord>,
     pub(crate) due: Due,
+    /// What was seen once to be held by nobody any more since the last look. It may be closed, and that not be taken yet.
+    let_go: HashSet<SocketId>,
     /// Why somebody should look at everything soon.
     look_wanted: bool,
 }
@@ -76,6 +78,7 @@ impl Watcher {
             seek_at: Instant::now(),
             unfound: HashMap::new(),
             due: Due::default(),
+            let_go: HashSet::new(),
             look_wanted: false,
         }
     }
@@ -287,6 +290,11 @@ impl Watcher {
             others.iter().for_each(|pid| self.read(*pid, &mut seen));
         }
         for listener in &mut self.now.listeners {
+            if seen.leaves_unheld(listener) && self.let_go.insert(listener.id) {
+                let now = Instant::now();
+                listener.holders.known().iter().for_each(|holder| self.due.let_go(holder.id.pid, now));
+                continue;
+            }
             let (holders, peer) = (seen.holders_of(listener), seen.peer_of(listener));
             if holders != listener.holders || peer != listener.peer {
                 self.look_wanted |= matches!(holders, Holders::Unattributed(_));

@@ -64,8 +64,11 @@ struct Ending(Option<Child>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        // It ends by itself; how no longer matters.
-        let _status = self.0.as_mut().map(Child::wait);
+        if let Some(loader) = &mut self.0 {
+            // It ends by itself, unless somebody has stopped it.
+            drop(loader.kill());
+            drop(loader.wait());
+        }
     }
 }
 

@@ -69,6 +69,9 @@ pub(super) const INSTEAD_OF_CGROUPS: [Hook; 5] = [
 ];
 
 impl Hook {
+    /// What one look wants.
+    pub(super) const ITERATORS: [Hook; 2] = [Hook::Files, Hook::Tasks];
+
     /// In the order in which they are attached: what notes something for another one comes first.
     pub(crate) const ALL: [Hook; 14] = [
         Hook::Files,
@@ -87,7 +90,7 @@ impl Hook {
         Hook::StreamState,
     ];
 
-    /// The function in `portledger.bpf.c`.
+    /// The function in `sensor/bpf/`.
     pub(super) const fn program(self) -> &'static str {
         match self {
             Hook::Files => FILES_PROGRAM,

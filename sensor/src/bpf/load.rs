@@ -30,7 +30,7 @@ pub fn load(wanted: Wanted, output: &impl AsFd) -> Result<(), LoadError> {
 
 pub(super) fn load_wanted(wanted: Wanted) -> Result<Loaded, String> {
     let (hooks, object) = match wanted {
-        Wanted::Iterators => (&Hook::ALL[..2], ITERATORS),
+        Wanted::Iterators => (&Hook::ITERATORS[..], ITERATORS),
         Wanted::Events => (&Hook::ALL[..], ALL),
     };
     // The loader parses the types for itself, whatever it is given.

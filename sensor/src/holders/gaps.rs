@@ -15,6 +15,7 @@ pub(super) struct Unseen {
     pub(super) processes: usize,
     pub(super) hidden_by: Option<String>,
     pub(super) unsure_threads: usize,
+    pub(super) busy_rings: usize,
     /// Processes that failed in a way of their own, and one example.
     pub(super) failed: usize,
     pub(super) failure: Option<String>,
@@ -46,6 +47,12 @@ impl Unseen {
             reasons.push(format!(
                 "the descriptors of {unsure_threads} threads were not looked at, for kcmp(2) is refused and does not \
                  tell whether they are those of their process: allow it, or give CAP_SYS_PTRACE"
+            ));
+        }
+        if self.busy_rings > 0 {
+            reasons.push(format!(
+                "the registered files of {} io_urings could not be read, for they were at work each time",
+                self.busy_rings
             ));
         }
         if *failed > 0 {

@@ -61,7 +61,7 @@ struct Seen {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Access {
-    Readable { unsure_threads: usize },
+    Readable { unsure_threads: usize, busy_rings: usize },
     Denied,
     Failed(Unreadable),
 }
@@ -341,7 +341,10 @@ impl Memory {
 
     fn hold<S>(&mut self, pid: u32, looked: Looked, pass: &Pass<'_, S>) -> Result<Seen, Unreadable> {
         let Looked { inode, walked } = looked;
-        let seen = Seen { inode, access: Access::Readable { unsure_threads: walked.unsure_threads } };
+        let seen = Seen {
+            inode,
+            access: Access::Readable { unsure_threads: walked.unsure_threads, busy_rings: walked.busy_rings },
+        };
         let known = self.held.remove(&pid);
         if walked.holds.is_empty() {
             return Ok(seen);
@@ -415,7 +418,10 @@ impl Memory {
         };
         for (pid, seen) in &self.processes {
             match &seen.access {
-                Access::Readable { unsure_threads } => unseen.unsure_threads += unsure_threads,
+                Access::Readable { unsure_threads, busy_rings } => {
+                    unseen.unsure_threads += unsure_threads;
+                    unseen.busy_rings += busy_rings;
+                }
                 Access::Denied => unseen.denied += 1,
                 Access::Failed(error) => {
                     unseen.failed += 1;

@@ -1,6 +1,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -14,24 +15,42 @@ pub(super) const LINK: &[u8] = b"anon_inode:[io_uring]";
 /// A ring has at most 2^20 registered files, and a line of 40 bytes for each socket.
 const INFO_BYTES: u64 = 64 << 20;
 
+/// A ring that is at work does not show its files: it is asked so often.
+const TRIES: u32 = 4;
+const BETWEEN: Duration = Duration::from_millis(1);
+
 /// Every socket among the registered files of a ring, out of its fdinfo: `__io_uring_show_fdinfo` of
 /// io_uring/fdinfo.c writes `%5u: ` and the path of each, with blanks in it escaped.
-pub(super) fn each_socket(owner: BorrowedFd<'_>, fd: u32, each: impl FnMut(u64)) -> Result<(), Errno> {
+///
+/// # Errors
+/// `EBUSY` where the ring is at work each time.
+pub(super) fn each_socket(owner: BorrowedFd<'_>, fd: u32, mut each: impl FnMut(u64)) -> Result<(), Errno> {
     let path = format!("fdinfo/{fd}");
-    let info = openat(owner, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    sockets_in(BufReader::new(File::from(info).take(INFO_BYTES)), each).map_err(|error| errno_of(&error))
+    for turn in 0..TRIES {
+        if turn > 0 {
+            std::thread::sleep(BETWEEN);
+        }
+        let info = openat(owner, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let info = BufReader::new(File::from(info).take(INFO_BYTES));
+        if sockets_in(info, &mut each).map_err(|error| errno_of(&error))? {
+            return Ok(());
+        }
+    }
+    Err(Errno::BUSY)
 }
 
-fn sockets_in(mut info: impl BufRead, mut each: impl FnMut(u64)) -> std::io::Result<()> {
+/// Whether the files were shown: the kernel leaves them out where it cannot have the ring's lock at once.
+fn sockets_in(mut info: impl BufRead, mut each: impl FnMut(u64)) -> std::io::Result<bool> {
     let mut line = Vec::new();
-    let mut in_files = false;
+    let (mut in_files, mut shown) = (false, false);
     loop {
         line.clear();
         if info.read_until(b'\n', &mut line)? == 0 {
-            return Ok(());
+            return Ok(shown);
         }
         if !line.starts_with(b" ") && !line.first().is_some_and(u8::is_ascii_digit) {
             in_files = line.starts_with(b"UserFiles:");
+            shown |= in_files;
         } else if in_files && let Some(inode) = socket_of(line.trim_ascii()) {
             each(inode);
         }
@@ -51,8 +70,15 @@ mod tests {
 
     fn found(info: &[u8]) -> Vec<u64> {
         let mut found = Vec::new();
-        sockets_in(info, |inode| found.push(inode)).unwrap();
+        assert!(sockets_in(info, |inode| found.push(inode)).unwrap(), "its files are shown");
         found
+    }
+
+    #[test]
+    fn a_ring_at_work_shows_no_files() {
+        let shows_files = |info: &[u8]| sockets_in(info, |_| panic!("it shows none")).unwrap();
+        assert!(shows_files(b"SqThread:\t-1\nUserFiles:\t0\nUserBufs:\t0\nPollList:\n"));
+        assert!(!shows_files(b"SqThread:\t-1\nPollList:\n"));
     }
 
     #[test]

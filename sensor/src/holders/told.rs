@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use inventory::{Holder, ProcessId, Unattributed};
+use rustix::io::Errno;
 
 use super::attribution::Attribution;
 use super::gaps::{self, Unseen};
@@ -21,8 +22,9 @@ impl Memory {
         let wanted: HashSet<u64> = wanted.iter().copied().filter(|inode| *inode != 0).collect();
         let now = Instant::now();
         self.describer.begin_pass();
-        let mut holds = self.holds_in(files, |inode| wanted.contains(&inode));
+        let (mut holds, busy_rings) = self.holds_in(files, |inode| wanted.contains(&inode));
         let mut unseen = self.walk_untold(files, &wanted, &mut holds);
+        unseen.busy_rings += busy_rings;
         self.held.retain(|pid, _| holds.contains_key(pid));
         let mut found: HashMap<u64, Vec<Arc<Holder>>> = HashMap::new();
         let mut refreshes = REFRESHED_PER_PASS;
@@ -72,10 +74,13 @@ impl Memory {
                 continue;
             }
             match self.walk.process(&process, wanted, &mut ()) {
-                Ok(walked) if !walked.holds.is_empty() => {
-                    holds.insert(pid, walked.holds);
+                Ok(walked) => {
+                    unseen.busy_rings += walked.busy_rings;
+                    if !walked.holds.is_empty() {
+                        holds.insert(pid, walked.holds);
+                    }
                 }
-                Ok(_) | Err(Unreadable::Gone) => {}
+                Err(Unreadable::Gone) => {}
                 Err(Unreadable::Denied) => unseen.denied += 1,
                 Err(error) => {
                     unseen.failed += 1;
@@ -118,12 +123,14 @@ impl Memory {
         Ok(holder)
     }
 
-    /// The descriptors of each process that have a wanted socket open, also through an io_uring.
+    /// The descriptors of each process that have a wanted socket open, also through an io_uring, and how many of those
+    /// were at work and did not show their files.
     pub(crate) fn holds_in(
         &self,
         files: &[FileRecord],
         is_wanted: impl Fn(u64) -> bool,
-    ) -> BTreeMap<u32, Vec<Hold>> {
+    ) -> (BTreeMap<u32, Vec<Hold>>, usize) {
+        let mut busy_rings = 0;
         let mut holds: BTreeMap<u32, Vec<Hold>> = BTreeMap::new();
         for file in files.iter().filter(|file| file.pid != 0) {
             let of_process = |via, inode| Hold { inode, tid: file.tid, fd: file.fd, via };
@@ -136,12 +143,13 @@ impl Memory {
                     // Once the first thread has exited only the others show the table.
                     let owner = file.tid.map_or_else(|| ".".to_owned(), |tid| format!("task/{tid}"));
                     let Ok(owner) = open_dir(process.fd(), &owner) else { continue };
-                    // A ring that is closed meanwhile keeps nothing open any more.
-                    let _closed = ring::each_socket(owner.as_fd(), file.fd, |inode| {
+                    let read = ring::each_socket(owner.as_fd(), file.fd, |inode| {
                         if is_wanted(inode) {
                             holds.entry(file.pid).or_default().push(of_process(Via::Ring, inode));
                         }
                     });
+                    // One that is closed meanwhile keeps nothing open any more.
+                    busy_rings += usize::from(read == Err(Errno::BUSY));
                 }
                 FileKind::Socket
                 | FileKind::NamespaceSeen
@@ -154,7 +162,7 @@ impl Memory {
             holds.sort_unstable();
             holds.dedup_by_key(|hold| hold.inode);
         }
-        holds
+        (holds, busy_rings)
     }
 }
 

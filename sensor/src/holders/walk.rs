@@ -81,6 +81,8 @@ pub(crate) struct Walked {
     pub holds: Vec<Hold>,
     /// Threads whose tables could neither be compared with that of the process nor walked within the bound.
     pub unsure_threads: usize,
+    /// io_urings that were at work, and did not show which files are registered.
+    pub busy_rings: usize,
 }
 
 /// Looks through the descriptors of processes, with buffers that it uses again.
@@ -249,12 +251,13 @@ impl<S: Sightings> Search<'_, S> {
             self.sightings.namespace(Place { pid: self.pid, tid, fd }, inode);
         } else if link == ring::LINK {
             let (wanted, holds) = (self.wanted, &mut self.walked.holds);
-            // A ring that is closed meanwhile keeps nothing open any more.
-            let _closed = ring::each_socket(owner, fd, |inode| {
+            let read = ring::each_socket(owner, fd, |inode| {
                 if wanted.contains(&inode) {
                     holds.push(Hold { inode, tid, fd, via: Via::Ring });
                 }
             });
+            // One that is closed meanwhile keeps nothing open any more.
+            self.walked.busy_rings += usize::from(read == Err(Errno::BUSY));
         }
     }
 }
@@ -307,7 +310,7 @@ pub(super) fn still_holds(process: &ProcessDir, hold: &Hold) -> Result<bool, Unr
         let Ok(owner) = open_dir(process.fd(), &owner) else { return Ok(false) };
         let mut found = false;
         let read = ring::each_socket(owner.as_fd(), fd, |each| found |= each == inode);
-        return Ok(read.is_ok() && found);
+        return Ok(found || read == Err(Errno::BUSY));
     }
     let mut link = [0_u8; LINK_BYTES];
     match readlinkat_raw(process.fd(), format!("{owner}/fd/{fd}"), &mut link[..]) {

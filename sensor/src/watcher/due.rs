@@ -16,6 +16,8 @@ const AFTER_OPEN: [Duration; 3] =
     [Duration::from_millis(150), Duration::from_millis(1500), Duration::from_secs(15)];
 /// The kernel tells that a socket is connected before it is.
 const AFTER_CONNECT: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(500)];
+/// What closed a socket may be told a moment after its descriptor is gone.
+const AFTER_LOSS: [Duration; 1] = [Duration::from_millis(20)];
 /// Between two of these what the kernel tells is taken: the ring must not fill meanwhile.
 const AT_ONCE: usize = 256;
 /// More wait for the next look at everything.
@@ -50,6 +52,11 @@ impl Due {
     /// One that has not been there for long.
     pub(super) fn opened(&mut self, pid: u32, now: Instant) {
         self.add(pid, &AFTER_OPEN, now);
+    }
+
+    /// One that was seen to hold a socket no more of which no end was told.
+    pub(super) fn let_go(&mut self, pid: u32, now: Instant) {
+        self.add(pid, &AFTER_LOSS, now);
     }
 
     /// Whether there were more than are looked at; asked once.

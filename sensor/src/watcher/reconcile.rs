@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use inventory::{Discrepancies, Event, Inventory, Listener, NetNsId, PortChoice, Protocol};
+use inventory::{
+    Discrepancies, Event, Gap, Holders, Inventory, Listener, NetNsId, PortChoice, Protocol, RawText, Scope,
+    Unattributed,
+};
 
 use super::{Key, Watcher, key_of};
 use crate::bpf::{EventKind, EventRecord};
@@ -11,8 +14,10 @@ use crate::events::clock::Clock;
 /// What a look found.
 #[derive(Debug)]
 pub(crate) struct Reconciled {
-    /// What had been known.
+    /// What had been known, and what is told before this look.
     pub(crate) before: Inventory,
+    /// What that is: who opened what this look found with nobody.
+    pub(crate) opened: Vec<Event>,
     /// In what the look differs from it although events should have told.
     pub(crate) discrepancies: Discrepancies,
     /// What came and went without an end being told.
@@ -57,13 +62,16 @@ impl Watcher {
         during: impl FnOnce() -> Vec<EventRecord>,
     ) -> Reconciled {
         let look = self.sensor.pass();
-        let records = during();
+        let mut records = during();
+        records.iter_mut().for_each(|record| self.described.complete(record));
         let told = Told {
             sockets: records.iter().map(key_of).chain(self.awaited()).collect(),
             processes: records.iter().filter_map(|record| record.pid).chain(self.due.pids()).collect(),
         };
         self.sensor.kernel_pids.extend(holders_since(&records));
-        let before = std::mem::replace(&mut self.now, look);
+        let mut before = std::mem::replace(&mut self.now, look);
+        self.let_go.clear();
+        let opened = self.name_openers(&before, &records);
         self.keep_unseen(&before, announced);
         let discrepancies = differences(&before.listeners, &self.now.listeners, announced, &told);
         let clock = Clock::now();
@@ -78,23 +86,77 @@ impl Watcher {
                 }
             }
         }
-        Reconciled { before, discrepancies, passed, records }
+        before.listeners.extend(opened.iter().filter_map(|event| match event {
+            Event::Opened(listener) => Some(listener.clone()),
+            Event::Changed(_) | Event::Closed(..) => None,
+        }));
+        before.listeners.sort_by_key(|listener| listener.id);
+        Reconciled { before, opened, discrepancies, passed, records }
     }
 
-    /// What listens in a namespace that this look did not see still does, unless an event tells otherwise.
-    fn keep_unseen(&mut self, before: &Inventory, announced: Announced) {
-        let seen = self.now.coverage.shares.namespaces;
-        if seen.seen >= seen.of {
-            return;
+    /// What is new and was found with nobody was opened by whom an event named: gives the news of that, which comes before
+    /// the look. What is closed by now had no other holder.
+    fn name_openers(&mut self, before: &Inventory, records: &[EventRecord]) -> Vec<Event> {
+        let known: HashSet<_> = before.listeners.iter().map(|listener| listener.id).collect();
+        let awaited = self.openings.values().chain(self.sought.values()).chain(self.unfound.values());
+        let of_kind = |kind| records.iter().filter(move |record| record.kind == kind);
+        let opened: HashMap<Key, EventRecord> = awaited
+            .chain(of_kind(EventKind::Opened))
+            .map(|record| (key_of(record), record.clone()))
+            .collect();
+        let closed: HashSet<Key> = of_kind(EventKind::Closed).map(key_of).collect();
+        let clock = Clock::now();
+        let mut news = Vec::new();
+        for listener in self.now.listeners.iter_mut().filter(|listener| !known.contains(&listener.id)) {
+            let is_unheld =
+                matches!(listener.holders, Holders::Unattributed(why) if why != Unattributed::Kernel);
+            let Some(key) = key(listener).filter(|_| is_unheld) else { continue };
+            let Some(record) = opened.get(&key) else { continue };
+            let (holders, since) = (self.sensor.holder_of(record), clock.wall(record.boot_nanos));
+            let Some(told) = self.sensor.listener(&record.socket, None, holders, since) else { continue };
+            listener.since = told.since;
+            if matches!(listener.port_choice, PortChoice::Unknown { .. }) {
+                listener.port_choice = told.port_choice;
+            }
+            let named = Listener { holders: told.holders, ..listener.clone() };
+            if closed.contains(&key) {
+                *listener = named;
+            } else {
+                news.push(Event::Opened(named));
+            }
+            self.sensor.remember(listener);
         }
+        news
+    }
+
+    /// What listens in a namespace that this look did not see still does, unless an event tells otherwise: nothing may
+    /// lead to one that only a socket keeps which is on its way between two processes.
+    fn keep_unseen(&mut self, before: &Inventory, announced: Announced) {
         let surroundings = &self.sensor.surroundings;
         let is_unseen = |listener: &&Listener| matches!(listener.id.netns, NetNsId::Cookie(cookie) if !surroundings.contains_key(&cookie));
         let unseen = before.listeners.iter().filter(|listener| announced.has(listener)).filter(is_unseen);
         let kept: Vec<Listener> = unseen.cloned().collect();
         if !kept.is_empty() {
+            self.now.coverage.gaps.push(unseen_gap(kept.len()));
+            let namespaces = &mut self.now.coverage.shares.namespaces;
+            namespaces.of = namespaces.of.max(namespaces.seen.saturating_add(1));
             self.now.listeners.extend(kept);
             self.now.listeners.sort_by_key(|listener| listener.id);
         }
+    }
+}
+
+fn unseen_gap(listeners: usize) -> Gap {
+    let reason = format!(
+        "{listeners} listeners are told as they were: this look found no way into their network namespaces, and no event \
+         told that they closed"
+    );
+    Gap {
+        collector: "events".to_owned(),
+        scope: Scope::Namespaces,
+        protocol: None,
+        netns: None,
+        reason: RawText::from(reason.as_str()),
     }
 }
 

@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use inventory::{Holders, RawText, Unattributed};
+use inventory::{Event, Holders, PortChoice, RawText, Unattributed};
 
 use super::{is_closed, opened, pids, told};
 use crate::testing::{Following, Puppet};
@@ -188,6 +188,9 @@ s.close()",
     assert!(following.watcher.wants_look());
     let reconciled = following.look();
     assert_eq!(told(&reconciled.passed, puppet.netns), [""; 0], "it is there");
+    let named = opened(&reconciled.opened, said[0]).expect("told before the look, with who opened it");
+    assert_eq!((pids(named), &named.port_choice), (vec![puppet.pid()], &PortChoice::Explicit));
+    assert!(reconciled.before.listeners.contains(named));
     let listener = following.knows(said[0]).expect("seen by the look");
     // Where not all processes can be looked at, one of them may have it.
     let reasons = [Unattributed::InFlight, Unattributed::Denied].map(Holders::Unattributed);
@@ -239,4 +242,51 @@ except OSError as error:
     assert_eq!((u64::from(first.id.pid), u64::from(second.id.pid)), (pid, pid));
     assert_ne!(first.id, second.id);
     assert_eq!((first.name.escaped(), second.name.escaped()), ("first".to_owned(), "second".to_owned()));
+}
+
+#[test]
+fn what_its_holder_closes_is_closed_and_never_left_to_nobody() {
+    let test = "what_its_holder_closes_is_closed_and_never_left_to_nobody";
+    let Some(mut following) = Following::begin(test) else { return };
+    let mut puppet = Puppet::new();
+    let cookie = listening(&mut following, &mut puppet);
+    let known = following.knows(cookie).unwrap().clone();
+    // It is read between the close and the news of it, which wait in the ring.
+    following.be_deaf();
+    puppet.does("s.close()");
+    following.watcher.due.opened(puppet.pid(), Instant::now() - Duration::from_secs(60));
+    let events = following.watcher.catch_up();
+    assert_eq!(told(&events, puppet.netns), [""; 0]);
+    assert_eq!(following.knows(cookie), Some(&known));
+    std::thread::sleep(Duration::from_millis(30));
+    let events = following.watcher.catch_up();
+    let left = |event: &Event| matches!(event, Event::Changed(one) if one.id.cookie == cookie && one.holders.known().is_empty());
+    assert!(events.iter().any(left), "no end is told of it: {events:?}");
+}
+
+#[test]
+fn a_namespace_that_only_a_socket_on_its_way_keeps_is_not_forgotten() {
+    let test = "a_namespace_that_only_a_socket_on_its_way_keeps_is_not_forgotten";
+    let Some(mut following) = Following::begin(test) else { return };
+    let mut puppet = Puppet::new();
+    let cookie = puppet.does(
+        "
+at = os.open('/proc/self/ns/net', os.O_RDONLY)
+here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+libc.unshare(0x40000000)
+s = tcp(port=8080)
+libc.setns(at, 0)
+identity(s)",
+    )[0];
+    following.until(|events, _| opened(events, cookie).is_some());
+    puppet.does("socket.send_fds(here, [b'x'], [s.fileno()]); s.close()");
+    following.look();
+    if following.is_drowned(test) {
+        return;
+    }
+    assert!(following.knows(cookie).is_some(), "no end was told");
+    let gaps = &following.watcher.now.coverage.gaps;
+    assert!(gaps.iter().any(|gap| gap.reason.escaped().contains("told as they were")), "{gaps:?}");
+    puppet.does("here.close(); there.close()");
+    assert!(is_closed(&following.until(|events, _| is_closed(events, cookie)), cookie));
 }
