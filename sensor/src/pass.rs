@@ -251,7 +251,7 @@ impl Sensor {
         if !of_lost.is_empty() {
             let theirs = visits.views.iter().filter(|view| of_lost.contains(&view.netns.id));
             let there = self.sockets_there(protocols, &theirs.map(|view| view.inode).collect());
-            let is_closed = |listener: &Listener| is_lost(listener) && !there.contains(&listener.id);
+            let is_closed = |listener: &Listener| is_lost(listener) && there.lacks(&listener.id);
             listeners.retain(|listener| before(&listener.id).is_none() || !is_closed(listener));
             for listener in listeners.iter_mut().filter(|listener| is_closed(listener)) {
                 listener.holders = Holders::Unattributed(Unattributed::Exited);
@@ -261,7 +261,7 @@ impl Sensor {
     }
 
     /// The sockets that listen now in the namespaces with these inodes.
-    fn sockets_there(&mut self, protocols: &Protocols, inodes: &BTreeSet<u64>) -> HashSet<SocketId> {
+    fn sockets_there(&mut self, protocols: &Protocols, inodes: &BTreeSet<u64>) -> SecondLook {
         let visits = self.namespaces.visit_again(protocols, inodes);
         let visits = self.follow_ways(protocols, visits, |inode| inodes.contains(&inode));
         let of_view = |view: &NamespaceView| {
@@ -269,7 +269,15 @@ impl Sensor {
             let id = move |socket: &Socket| SocketId { netns, cookie: socket.cookie, inode: socket.inode };
             view.sockets.iter().map(id).collect::<Vec<_>>()
         };
-        visits.views.iter().flat_map(of_view).collect()
+        SecondLook {
+            sockets: visits.views.iter().flat_map(of_view).collect(),
+            seen: visits
+                .views
+                .iter()
+                .map(|view| (view.netns.id, view.tables.seen == view.tables.of))
+                .collect(),
+            has_gaps: !visits.gaps.is_empty(),
+        }
     }
 
     /// What the first process holds was opened for a socket unit. The units are read again when it holds a new socket.
@@ -304,6 +312,21 @@ impl Sensor {
             (listener.id, Known { since: listener.since, was_held })
         };
         self.known = Some(listeners.iter().map(remembered).collect());
+    }
+}
+
+/// What listens a moment later.
+struct SecondLook {
+    sockets: HashSet<SocketId>,
+    /// The namespaces that were seen, and whether all of each was.
+    seen: HashMap<NetNsId, bool>,
+    has_gaps: bool,
+}
+
+impl SecondLook {
+    /// It is not there, and not for want of seeing. A namespace that is not there is gone with what listened in it.
+    fn lacks(&self, socket: &SocketId) -> bool {
+        !self.sockets.contains(socket) && self.seen.get(&socket.netns).copied().unwrap_or(!self.has_gaps)
     }
 }
 

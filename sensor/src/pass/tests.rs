@@ -1,6 +1,7 @@
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 
-use inventory::{Inventory, Listener};
+use inventory::{Inventory, Listener, NetNsId, SocketId};
 
 use super::{Options, Sensor};
 use crate::bpf::Bpf;
@@ -107,4 +108,23 @@ fn a_namespace_kept_by_a_socket_outlives_the_first_thread_of_its_holder() {
         assert!(listens(&sensor.pass(), said[0]).is_some(), "pass {pass}");
     }
     actor.end();
+}
+
+#[test]
+fn what_a_second_look_could_not_see_is_not_gone() {
+    let socket = |netns, cookie| SocketId { netns: NetNsId::Cookie(netns), cookie, inode: cookie };
+    let look = |has_gaps| super::SecondLook {
+        sockets: HashSet::from([socket(1, 7), socket(2, 8)]),
+        seen: HashMap::from([(NetNsId::Cookie(1), true), (NetNsId::Cookie(2), false)]),
+        has_gaps,
+    };
+    for (what, netns, cookie, has_gaps, is_gone) in [
+        ("it is there", 1, 7, false, false),
+        ("it is not, in a namespace that was seen whole", 1, 9, true, true),
+        ("not among what was seen of its namespace", 2, 9, false, false),
+        ("its namespace is not there", 3, 9, false, true),
+        ("its namespace was not found, but not everything was seen", 3, 9, true, false),
+    ] {
+        assert_eq!(look(has_gaps).lacks(&socket(netns, cookie)), is_gone, "{what}");
+    }
 }
