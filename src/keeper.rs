@@ -4,9 +4,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use inventory::frame::{Message, encode};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::arguments::Shared;
@@ -24,11 +25,11 @@ const WELL_AFTER: Duration = Duration::from_secs(60);
 pub(crate) fn run(shared: &Shared) -> anyhow::Result<Outcome> {
     log_to_stderr();
     let mut delay = FIRST_DELAY;
-    let mut again = false;
+    let mut restarts = Restarts::default();
     while somebody_reads_for(Duration::ZERO)? {
         let began = Instant::now();
-        let mut sensor = sensor(shared, again).spawn().context("cannot start the sensor")?;
-        let status = match wait(&mut sensor)? {
+        let mut sensor = sensor(shared, restarts.times > 0).spawn().context("cannot start the sensor")?;
+        let status = match wait(&mut sensor, &mut restarts)? {
             Some(status) => status,
             None => break,
         };
@@ -40,22 +41,48 @@ pub(crate) fn run(shared: &Shared) -> anyhow::Result<Outcome> {
         }
         tracing::warn!("the sensor ended ({status}); it is started again in {:.1} s", delay.as_secs_f32());
         somebody_reads_for(delay)?;
-        again = true;
+        restarts.times = restarts.times.saturating_add(1);
         delay = (delay * 2).min(LONGEST_DELAY);
     }
     Ok(Outcome::Clean)
 }
 
+/// How often the sensor was started again. Whoever killed it hid what happened meanwhile, so the reader is told.
+#[derive(Default)]
+struct Restarts {
+    times: u32,
+    told: u32,
+}
+
+impl Restarts {
+    /// Waits for nothing: a reader that hangs keeps the sensor as little.
+    fn tell(&mut self) -> anyhow::Result<()> {
+        let frame = encode(&Message::StartedAgain(self.times)).context("cannot tell of a restart")?;
+        match send(std::io::stdout(), &frame, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Ok(_) => self.told = self.times,
+            // The end of the reader is seen by whoever waits for it.
+            Err(Errno::AGAIN | Errno::INTR | Errno::PIPE | Errno::CONNRESET) => {}
+            Err(error) => return Err(error).context("cannot tell of a restart"),
+        }
+        Ok(())
+    }
+}
+
 /// Waits for the sensor's end, or for that of the reader: then the sensor is ended, also where it hangs or is stopped.
-fn wait(sensor: &mut Child) -> anyhow::Result<Option<ExitStatus>> {
+/// What is not told of restarts is told as soon as there is room.
+fn wait(sensor: &mut Child, restarts: &mut Restarts) -> anyhow::Result<Option<ExitStatus>> {
     let output = std::io::stdout();
     let process =
         pidfd_open(Pid::from_child(sensor), PidfdFlags::empty()).context("cannot watch the sensor")?;
     loop {
-        let mut polled = [PollFd::new(&process, PollFlags::IN), PollFd::new(&output, PollFlags::empty())];
+        let of_output = if restarts.told < restarts.times { PollFlags::OUT } else { PollFlags::empty() };
+        let mut polled = [PollFd::new(&process, PollFlags::IN), PollFd::new(&output, of_output)];
         match poll(&mut polled, None) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error).context("cannot watch the sensor"),
+        }
+        if polled[1].revents().contains(PollFlags::OUT) {
+            restarts.tell()?;
         }
         if !polled[0].revents().is_empty() {
             return Ok(Some(sensor.wait()?));

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use baseline::{Passed, Register, assess, reassess};
-use inventory::frame::{Assembler, Pass, Tells, decode};
+use inventory::frame::{Assembler, Message, Pass, Tells, decode};
 use inventory::{Happening, Inventory};
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
@@ -117,6 +117,11 @@ impl Judge {
                         .say(|| format!("the rest of a frame of the sensor is dropped: {broken}"));
                 }
             };
+            if let Message::StartedAgain(times) = message {
+                // Its keeper tells so: a sensor that ends again and again was not heard of.
+                self.sensor.restarts = self.sensor.restarts.max(times);
+                continue;
+            }
             self.sensor.last_frame = Some(now);
             match self.assembler.take(message) {
                 Ok(None) => {}

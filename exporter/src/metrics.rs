@@ -111,7 +111,7 @@ fn events(snapshot: &Snapshot) -> [MetricFamily; 5] {
     ]
 }
 
-fn sensor(snapshot: &Snapshot) -> [MetricFamily; 10] {
+fn sensor(snapshot: &Snapshot) -> [MetricFamily; 11] {
     let pass = snapshot.judged.as_deref();
     let source = pass.map(|pass| pass.inventory.coverage.events);
     let sources = |held: Option<EventSource>| {
@@ -134,6 +134,7 @@ fn sensor(snapshot: &Snapshot) -> [MetricFamily; 10] {
         families::RECONCILE_DURATION.single(snapshot.sensor.took.as_secs_f64()),
         families::RECONCILE_SUCCESS.single(timestamp(snapshot.sensor.looked_at)),
         families::LAST_FRAME.single(timestamp(snapshot.sensor.last_frame)),
+        families::SENSOR_RESTARTS.single(total(u64::from(snapshot.sensor.restarts))),
     ]
 }
 

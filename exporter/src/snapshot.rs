@@ -38,6 +38,8 @@ pub(crate) struct SensorStatus {
     pub(crate) lost: u64,
     /// How many the sensor told of; it counts from its own start.
     lost_of_sensor: u64,
+    /// How often it was started again since this process began.
+    pub(crate) restarts: u32,
     /// In what looks differed from what events had told, summed by kind.
     pub(crate) discrepancies: [(&'static str, u64); 3],
 }

@@ -12,7 +12,7 @@ pub use assembler::{Assembler, BrokenPass, Pass};
 pub use message::{Closing, Message, Tells, messages_of_changes, messages_of_events, messages_of_inventory};
 
 /// Raised with every change of the encoding: both ends are the same program, so none is ever translated.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 /// The largest frame, header included; a packet of a Unix socket with the default send buffer holds it.
 pub const MAX_FRAME: usize = 128 * 1024;
 

@@ -143,8 +143,12 @@ fn a_killed_sensor_is_started_again_and_drift_is_kept() {
     let _nc = host.listen("tcp 0.0.0.0:8080").by("nc");
     let first_seen = eventually("it drifts", || serve.drifts().find(8080)).get("first_seen").clone();
     let sensor = serve.sensor();
+    assert!(serve.get("/metrics").1.contains("\nportledger_sensor_restarts_total 0\n"));
     send(sensor, Signal::KILL);
     serve.drifts().on(8080).has("first_seen", first_seen.clone());
+    eventually("it is counted", || {
+        serve.get("/metrics").1.contains("\nportledger_sensor_restarts_total 1\n").then_some(())
+    });
     eventually("there is another sensor", || (serve.sensor() != sensor).then_some(()));
     let _late = host.listen("tcp 0.0.0.0:8081").by("late");
     eventually("it sees again", || serve.drifts().find(8081));

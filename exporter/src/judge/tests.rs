@@ -245,6 +245,20 @@ fn what_was_lost_never_falls_and_what_looks_find_is_summed() {
     assert_eq!(found, [("unannounced", 5), ("lingering", 0), ("altered", 10)]);
 }
 
+/// What its keeper tells is no word of the sensor: one that ends before it has looked must not seem to live.
+#[test]
+fn a_sensor_that_ends_again_and_again_is_counted_and_not_heard_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut judge, snapshots) = judge(folder.path());
+    tell(&mut judge, fixtures::listeners(), now());
+    for (times, expected) in [(1, 1), (3, 3), (2, 3)] {
+        let told = encoded(std::iter::once(Message::StartedAgain(times)));
+        hear(&mut judge, &told, now() + seconds(60));
+        let sensor = snapshots.borrow().sensor;
+        assert_eq!((sensor.restarts, sensor.last_frame), (expected, Some(now())));
+    }
+}
+
 #[test]
 fn counts_what_opens_and_closes_after_the_first_pass() {
     let folder = tempfile::tempdir().unwrap();

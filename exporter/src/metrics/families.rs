@@ -112,6 +112,11 @@ pub(super) const LAST_FRAME: Family = Family::gauge(
     "When the sensor was last heard of, in seconds since the epoch; 0 for never.",
     &[],
 );
+pub(super) const SENSOR_RESTARTS: Family = Family::counter(
+    "portledger_sensor_restarts_total",
+    "How often the sensor ended and was started again; what opened and closed in between nobody saw.",
+    &[],
+);
 pub(super) const BASELINE_APPROVALS: Family =
     Family::gauge("portledger_baseline_approvals", "Approvals in the baseline in force.", &[]);
 pub(super) const BASELINE_INFO: Family = Family::gauge(
@@ -142,7 +147,7 @@ pub(super) const CONFIG_SUCCESS: Family = Family::gauge(
 pub(super) const BUILD_INFO: Family =
     Family::gauge("portledger_build_info", "Which Portledger this is, always 1.", &["version"]);
 
-pub(super) const ALL: [&Family; 29] = [
+pub(super) const ALL: [&Family; 30] = [
     &LISTENERS,
     &LISTENER_INFO,
     &DRIFT,
@@ -165,6 +170,7 @@ pub(super) const ALL: [&Family; 29] = [
     &RECONCILE_DURATION,
     &RECONCILE_SUCCESS,
     &LAST_FRAME,
+    &SENSOR_RESTARTS,
     &BASELINE_APPROVALS,
     &BASELINE_INFO,
     &BASELINE_SUCCESSFUL,

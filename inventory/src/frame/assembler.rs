@@ -101,6 +101,9 @@ impl Assembler {
     }
 
     fn step(&mut self, message: Message) -> Result<Option<Pass>, BrokenPass> {
+        if let Message::StartedAgain(_) = message {
+            return Ok(None);
+        }
         if let Message::Begin { host, taken_at, tells } = message {
             if tells != Tells::Everything && !self.in_step {
                 return Err(BrokenPass::NoBase);
@@ -252,7 +255,9 @@ impl Open {
                 push(&mut self.events, Event::Closed(id, at), MAX_EVENTS, "closed sockets")
             }
             Message::Gap(gap) => push(&mut self.gaps, gap, MAX_GAPS, "gaps"),
-            Message::Begin { .. } | Message::End { .. } => Err(BrokenPass::Outside("a begin or an end")),
+            Message::Begin { .. } | Message::End { .. } | Message::StartedAgain(_) => {
+                Err(BrokenPass::Outside("what is no part of one"))
+            }
         }
     }
 

@@ -46,6 +46,9 @@ pub enum Message {
         /// How what happens between two looks is learned.
         events: EventSource,
     },
+    /// The sensor ended and was started again, so many times since this socket is written to. Its keeper tells so,
+    /// between any two frames of a sensor.
+    StartedAgain(u32),
 }
 
 /// What stands between a begin and its end.
