@@ -73,6 +73,9 @@ pub(crate) struct EventLog {
     old: PathBuf,
     open: Option<Open>,
     broken: Muffler,
+    mended: Muffler,
+    /// How many could not be written since it was last told that they are again.
+    missing: u64,
 }
 
 struct Open {
@@ -82,11 +85,11 @@ struct Open {
 
 impl EventLog {
     pub(crate) fn new(folder: &Path) -> Self {
-        let (open, broken) = Default::default();
-        EventLog { path: folder.join(FILE), old: folder.join(OLD), open, broken }
+        let (open, broken, mended, missing) = Default::default();
+        EventLog { path: folder.join(FILE), old: folder.join(OLD), open, broken, mended, missing }
     }
 
-    /// Returns how many could not be written: all of them or none.
+    /// Returns how many could not be written, the last of them.
     pub(crate) fn write(&mut self, entries: &[Entry]) -> u64 {
         if entries.is_empty() {
             return 0;
@@ -95,25 +98,51 @@ impl EventLog {
         for entry in entries {
             line::append(&mut text, entry);
         }
-        match self.append(&text) {
-            Ok(()) => 0,
-            Err(error) => {
-                self.open = None;
-                self.broken.say(|| format!("{} events are not logged: {error}", entries.len()));
-                u64::try_from(entries.len()).unwrap_or(u64::MAX)
-            }
+        let mut rest = &text[..];
+        let Err(error) = self.append_all(&mut rest) else {
+            self.tell_mended();
+            return 0;
+        };
+        self.open = None;
+        let missing = rest.iter().filter(|byte| **byte == b'\n').count();
+        self.broken.say(|| format!("{missing} events are not logged: {error}"));
+        let missing = u64::try_from(missing).unwrap_or(u64::MAX);
+        self.missing += missing;
+        missing
+    }
+
+    /// Said once, not at every turn of a disk that is full every other second.
+    fn tell_mended(&mut self) {
+        if self.missing > 0 && self.mended.would_say() {
+            let missing = std::mem::take(&mut self.missing);
+            let path = self.path.display();
+            self.mended.say(|| format!("events are logged again; {missing} before are missing in {path}"));
         }
     }
 
-    fn append(&mut self, text: &[u8]) -> Result<(), StateError> {
-        let mut open = match self.open.take() {
-            Some(open) => open,
-            None => Open::at(&self.path)?,
-        };
-        if open.length >= MAX_FILE {
-            std::fs::rename(&self.path, &self.old).map_err(fail(&self.path, "rename"))?;
-            open = Open::at(&self.path)?;
+    /// Leaves in `rest` what could not be written.
+    fn append_all(&mut self, rest: &mut &[u8]) -> Result<(), StateError> {
+        while !rest.is_empty() {
+            let mut open = match self.open.take() {
+                Some(open) => open,
+                None => Open::at(&self.path)?,
+            };
+            let mut fits = whole_lines(rest, MAX_FILE.saturating_sub(open.length));
+            if fits == 0 && open.length > 0 {
+                std::fs::rename(&self.path, &self.old).map_err(fail(&self.path, "rename"))?;
+                open = Open::at(&self.path)?;
+                fits = whole_lines(rest, MAX_FILE);
+            }
+            // No line is that long; one that were would have to stand somewhere.
+            let (lines, later) = rest.split_at(if fits == 0 { rest.len() } else { fits });
+            self.append(open, lines)?;
+            *rest = later;
         }
+        Ok(())
+    }
+
+    /// All of it or nothing.
+    fn append(&mut self, mut open: Open, text: &[u8]) -> Result<(), StateError> {
         let written = open.file.write_all(text);
         if let Err(error) = written {
             // What of it was written would be half a line.
@@ -123,6 +152,15 @@ impl EventLog {
         open.length += u64::try_from(text.len()).unwrap_or(u64::MAX);
         self.open = Some(open);
         Ok(())
+    }
+}
+
+/// How many bytes of this text are lines that find so much room.
+fn whole_lines(text: &[u8], room: u64) -> usize {
+    let room = usize::try_from(room).unwrap_or(usize::MAX);
+    match text.get(..room) {
+        Some(head) => head.iter().rposition(|byte| *byte == b'\n').map_or(0, |place| place + 1),
+        None => text.len(),
     }
 }
 

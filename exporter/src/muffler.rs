@@ -12,8 +12,13 @@ pub(crate) struct Muffler {
 impl Muffler {
     const PAUSE: Duration = Duration::from_secs(10);
 
+    /// Whether what is to be said now is said.
+    pub(crate) fn would_say(&self) -> bool {
+        self.said.is_none_or(|said| said.elapsed() >= Self::PAUSE)
+    }
+
     pub(crate) fn say(&mut self, message: impl FnOnce() -> String) {
-        if self.said.is_some_and(|said| said.elapsed() < Self::PAUSE) {
+        if !self.would_say() {
             self.unsaid += 1;
             return;
         }

@@ -57,13 +57,32 @@ fn begins_anew_when_it_is_long_and_keeps_one_old_file() {
 }
 
 #[test]
+fn no_file_is_longer_than_its_bound_and_no_line_is_lost_between_two() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, old) = (folder.path().join(FILE), folder.path().join(OLD));
+    let mut log = EventLog::new(folder.path());
+    log.write(&[closed(1)]);
+    let line = std::fs::metadata(&path).unwrap().len();
+    let room_for_two = usize::try_from(MAX_FILE - 2 * line).unwrap();
+    std::fs::write(&path, vec![b'\n'; room_for_two]).unwrap();
+    let five: Vec<Entry> = (1..=5).map(closed).collect();
+    assert_eq!(EventLog::new(folder.path()).write(&five), 0);
+    assert_eq!(std::fs::metadata(&old).unwrap().len(), MAX_FILE);
+    let cookies = |path| lines(path).iter().filter_map(|line| line["cookie"].as_u64()).collect::<Vec<_>>();
+    assert_eq!((cookies(&old), cookies(&path)), (vec![1, 2], vec![3, 4, 5]));
+}
+
+#[test]
 fn counts_what_it_cannot_write_and_goes_on_when_it_can() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
     let mut log = EventLog::new(&state);
     assert_eq!(log.write(&[closed(1), closed(2)]), 2, "there is no such folder");
+    assert_eq!(log.write(&[closed(1)]), 1);
+    assert_eq!(log.missing, 3);
     std::fs::create_dir(&state).unwrap();
     assert_eq!(log.write(&[closed(3)]), 0);
+    assert_eq!(log.missing, 0, "that is told");
     assert_eq!(lines(&state.join(FILE)).len(), 1);
 }
 
