@@ -138,6 +138,7 @@ impl Judge {
 
     /// Judges and publishes what came in since the last time. A sensor that only says that it lives costs nothing here.
     fn catch_up(&mut self, now: SystemTime) {
+        self.crier.turn(Instant::now());
         let news = std::mem::take(&mut self.news);
         let sensor = self.sensor;
         if !news.is_any() {
