@@ -8,6 +8,8 @@ use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use tracing::info;
 
+use crate::powers;
+
 /// The system user that packages create.
 const ACCOUNT: &str = "portledger";
 /// What systemd.exec(5) sets aside for `DynamicUser=`: nothing but a running service is ever one of these.
@@ -50,6 +52,8 @@ pub enum IdentityError {
     Threads(usize),
     #[error("{step} failed: {error}")]
     Step { step: &'static str, error: io::Error },
+    #[error("giving up root failed at {step}: {error}: {cure}")]
+    Powerless { step: &'static str, error: io::Error, cure: String },
     #[error("after giving up root, {0}")]
     Kept(&'static str),
 }
@@ -220,7 +224,13 @@ fn verify() -> Result<(), IdentityError> {
 }
 
 fn step(step: &'static str, done: Result<(), impl Into<io::Error>>) -> Result<(), IdentityError> {
-    done.map_err(|error| IdentityError::Step { step, error: error.into() })
+    done.map_err(|error| {
+        let error = error.into();
+        match powers::cure().filter(|_| error.kind() == io::ErrorKind::PermissionDenied) {
+            Some(cure) => IdentityError::Powerless { step, error, cure },
+            None => IdentityError::Step { step, error },
+        }
+    })
 }
 
 #[cfg(test)]

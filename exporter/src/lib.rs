@@ -18,6 +18,7 @@ mod metrics;
 mod muffler;
 mod open_drifts;
 mod passing;
+mod powers;
 mod priority;
 mod rules;
 mod run;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 
-use crate::Identity;
+use crate::{Identity, powers};
 
 mod lock;
 
@@ -17,6 +17,8 @@ pub use lock::{StateLock, lock_state};
 pub enum StateError {
     #[error("{path}: {step} failed: {error}")]
     Io { path: PathBuf, step: &'static str, error: io::Error },
+    #[error("{path}: {step} failed: {error}: {cure}")]
+    Powerless { path: PathBuf, step: &'static str, error: io::Error, cure: String },
     #[error("{0} is no folder, or a symbolic link to one: name the folder itself with --state")]
     NoFolder(PathBuf),
     #[error("{0} can be written by everybody: chmod o-w it, or choose another folder with --state")]
@@ -175,7 +177,10 @@ pub(crate) fn write_by(
 
 fn fail(path: &Path, step: &'static str) -> impl FnOnce(io::Error) -> StateError {
     let path = path.to_owned();
-    move |error| StateError::Io { path, step, error }
+    move |error| match powers::cure().filter(|_| error.kind() == io::ErrorKind::PermissionDenied) {
+        Some(cure) => StateError::Powerless { path, step, error, cure },
+        None => StateError::Io { path, step, error },
+    }
 }
 
 #[cfg(test)]

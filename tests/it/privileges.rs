@@ -83,6 +83,36 @@ fn an_ordinary_user_can_serve_too() {
     assert!(coverage < 1.0, "{coverage}");
 }
 
+/// As in a container that was given no capability: it is told what failed, on what, and what to do.
+#[test]
+fn root_without_powers_is_told_which_to_give() {
+    let Some(host) = Host::new() else { return };
+    let serve = ["serve", "--web.listen-address", "127.0.0.1:0"];
+    let told = crate::world::finish(host.portledger_with(&[], &serve));
+    assert_eq!(told.code, 2, "{told:?}");
+    let state = host.path("state").display().to_string();
+    let lacks = "root without CAP_CHOWN, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_SETGID, CAP_SETUID";
+    for part in [&*state, "chown failed", lacks, "as an ordinary user"] {
+        assert!(told.stderr.contains(part), "{part}: {told:?}");
+    }
+    let told = crate::world::finish(host.portledger_with(&["chown", "dac_read_search", "fowner"], &serve));
+    assert_eq!(told.code, 2, "{told:?}");
+    assert!(told.stderr.contains("setgroups: Operation not permitted"), "{told:?}");
+    assert!(told.stderr.contains("root without CAP_SETGID, CAP_SETUID: "), "{told:?}");
+}
+
+/// What it is told to give is enough, also for a folder that it gave away before.
+#[test]
+fn root_with_the_powers_that_are_named_serves() {
+    let Some(host) = Host::new() else { return };
+    for _ in 0..2 {
+        let named = ["chown", "dac_read_search", "fowner", "setgid", "setuid"];
+        let serve = crate::world::Serve::run(&host, host.portledger_with(&named, &["serve"]));
+        assert_eq!(serve.get("/-/healthy").0, 200);
+        serve.running.kill();
+    }
+}
+
 /// Needs no privilege and no namespace: what anybody sees of this machine.
 #[test]
 fn anybody_sees_their_own_listener() {

@@ -155,6 +155,16 @@ impl Host {
         command
     }
 
+    /// The same as root with these capabilities alone.
+    pub(crate) fn portledger_with(&self, capabilities: &[&str], arguments: &[&str]) -> Command {
+        let mut command = self.command("setpriv");
+        let given: String = capabilities.iter().map(|name| format!(",+{name}")).collect();
+        command.args(["--bounding-set", &format!("-all{given}"), "--inh-caps", "-all", "--"]);
+        command.arg(env!("CARGO_BIN_EXE_portledger"));
+        self.arguments(&mut command, arguments);
+        command
+    }
+
     fn arguments(&self, command: &mut Command, arguments: &[&str]) {
         command.args(arguments);
         command.arg("--config").arg(self.path("etc/portledger.toml"));
