@@ -83,12 +83,22 @@ fn report_gone(gone: &[&Drift]) -> String {
         return String::new();
     }
     let blocks: String = gone.iter().map(|drift| gone_block(drift) + "\n").collect();
-    let drifts = if gone.len() == 1 { "drift still pages" } else { "drifts still page" };
+    let paging = gone.iter().filter(|drift| drift.finding.severity > Severity::Info).count();
+    let pages = still_pages(paging, gone.len());
     format!(
         "\nGone, and kept open by `serve` for a day after that:\n\n{blocks}\
-         {} gone {drifts} for a day; the exit status does not count what is gone.\n",
-        gone.len()
+         {pages}; the exit status does not count what is gone.\n"
     )
+}
+
+/// A drift of severity info never does.
+fn still_pages(paging: usize, gone: usize) -> String {
+    match paging {
+        0 => "None of it pages, all being info".to_owned(),
+        1 if gone == 1 => "1 gone drift still pages for a day".to_owned(),
+        paging if paging == gone => format!("{gone} gone drifts still page for a day"),
+        paging => format!("of {gone} gone drifts {paging} still page for a day, the others being info"),
+    }
 }
 
 /// As [`block`], by what `serve` wrote down, which its user could have made up: all text of it is escaped.
@@ -218,4 +228,17 @@ fn summary(judgement: &Judgement, found: &[(&Finding, Option<&Service>)]) -> Str
                  what is as it should be: `portledger approve ID --reason TEXT`.";
     }
     text + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn info_is_not_counted_among_what_pages() {
+        assert_eq!(still_pages(0, 2), "None of it pages, all being info");
+        assert_eq!(still_pages(1, 1), "1 gone drift still pages for a day");
+        assert_eq!(still_pages(2, 2), "2 gone drifts still page for a day");
+        assert!(still_pages(2, 5).starts_with("of 5 gone drifts 2 still page "));
+    }
 }

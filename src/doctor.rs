@@ -77,7 +77,7 @@ fn tell(examination: &Examination) -> anyhow::Result<()> {
             false => writeln!(out, "  missing  {}: {}", privilege.name, privilege.without)?,
         }
     }
-    if let Some(cure) = cure(&examination.privileges, rustix::process::geteuid().is_root()) {
+    if let Some(cure) = cure_of("doctor", &examination.privileges, rustix::process::geteuid().is_root()) {
         writeln!(out, "  {cure}")?;
     }
     let protocols: Vec<_> = examination.protocols.iter().map(ToString::to_string).collect();
@@ -110,15 +110,19 @@ fn tell(examination: &Examination) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What to do about privileges that are missing.
-fn cure(privileges: &[Privilege], is_root: bool) -> Option<String> {
+/// What to do about privileges that this process lacks, to see with `verb` what they hide.
+pub(crate) fn cure(verb: &str) -> anyhow::Result<Option<String>> {
+    Ok(cure_of(verb, &sensor::privileges()?, rustix::process::geteuid().is_root()))
+}
+
+fn cure_of(verb: &str, privileges: &[Privilege], is_root: bool) -> Option<String> {
     let lacking = privileges.iter().filter(|privilege| !privilege.held);
     let lacking: Vec<&str> = lacking.map(|privilege| privilege.name).collect();
     match (lacking.is_empty(), is_root) {
         (true, _) => None,
-        (false, false) => Some("To see the rest run as root: sudo portledger doctor".to_owned()),
+        (false, false) => Some(format!("To see the rest run as root: sudo portledger {verb}.")),
         (false, true) => Some(format!(
-            "This is root already: the container or unit that it runs in has to give {}",
+            "This is root already: the container or unit that it runs in has to give {}.",
             lacking.join(", ")
         )),
     }
@@ -196,9 +200,10 @@ mod tests {
     #[test]
     fn root_is_not_told_to_become_root() {
         let privilege = |held| Privilege { name: "CAP_BPF", held, without: "" };
-        assert_eq!(cure(&[privilege(true)], false), None);
-        assert!(cure(&[privilege(false)], false).is_some_and(|cure| cure.contains("sudo")));
-        let of_root = cure(&[privilege(false)], true).unwrap();
-        assert!(of_root.ends_with("has to give CAP_BPF"), "{of_root}");
+        assert_eq!(cure_of("learn", &[privilege(true)], false), None);
+        let of_user = cure_of("learn", &[privilege(false)], false).unwrap();
+        assert!(of_user.ends_with("sudo portledger learn."), "{of_user}");
+        let of_root = cure_of("learn", &[privilege(false)], true).unwrap();
+        assert!(of_root.ends_with("has to give CAP_BPF."), "{of_root}");
     }
 }

@@ -2,6 +2,7 @@ use anyhow::{Context, bail};
 use baseline::LockedFile;
 
 use crate::arguments::{LearnOptions, Shared};
+use crate::doctor;
 use crate::editing::{PATIENCE, tell_daemon};
 use crate::judge;
 use crate::outcome::Outcome;
@@ -34,9 +35,11 @@ pub(crate) fn run(shared: &Shared, options: &LearnOptions) -> anyhow::Result<Out
     if learned.approvals().is_empty() && judgement.assessment.findings().next().is_some() {
         judgement.tell_gaps();
         bail!(
-            "nothing was written: of {} listeners none could be learned, for nobody that holds them was seen; run it \
-             as root, or look at what would be written with `portledger learn --stdout`",
-            inventory.listeners.len()
+            "nothing was written: of {} listeners none could be learned, for nobody that holds them was seen. {} Or look \
+             at what would be written with `portledger learn --stdout`",
+            inventory.listeners.len(),
+            doctor::cure("learn")?
+                .unwrap_or_else(|| "`portledger doctor` tells what was not seen.".to_owned())
         );
     }
     let file = LockedFile::open(path, trusted_owner(), PATIENCE)?;

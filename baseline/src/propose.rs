@@ -35,7 +35,7 @@ pub enum CannotApprove {
     #[error("{}", unattributed(*.0))]
     Unattributed(Unattributed),
     /// /proc/PID/exe could not be read.
-    #[error("the program of process {0} could not be read: run as root")]
+    #[error("the program of process {0} could not be read: `portledger doctor` tells what that takes")]
     NoProgram(u32),
     /// A path is no name of a file that is gone, or never was one.
     #[error("the file that {0} runs from is gone: restart it, then approve it")]
@@ -44,7 +44,9 @@ pub enum CannotApprove {
     #[error("what runs as {0} is not the host's file of that name, and no container image is known")]
     NotHostFile(String),
     /// The path could not be compared with the host's.
-    #[error("{0} could not be compared with the host's file of that name: run as root")]
+    #[error(
+        "{0} could not be compared with the host's file of that name: `portledger doctor` tells what that takes"
+    )]
     NotCompared(String),
 }
 

@@ -99,7 +99,7 @@ fn what_happened(event: &DriftEvent) -> &'static str {
         DriftEvent::Closed { why, .. } => match why {
             ClosedBecause::Approved => "is closed: it is as approved",
             ClosedBecause::Unjudged => {
-                "is closed: a scope leaves it unjudged"
+                "is closed: it is not judged any more, being out of scope or too little seen"
             }
             ClosedBecause::Aged => "is closed: it has been gone for a day",
             ClosedBecause::Crowded => "is closed: others needed its place",

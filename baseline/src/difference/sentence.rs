@@ -122,7 +122,7 @@ fn workload(sort: &str, holder: &HolderView<'_>, name: Option<&str>, approved: &
 
 pub(crate) fn unattributed(reason: Unattributed) -> &'static str {
     match reason {
-        Unattributed::Denied => "who holds it could not be seen: run the sensor as root",
+        Unattributed::Denied => "who holds it could not be seen: `portledger doctor` tells what that takes",
         Unattributed::Exited => "its holder was gone before it could be looked for",
         Unattributed::InFlight => "no process has it open: it is in flight between two of them",
         Unattributed::Kernel => "it is a socket of the kernel, which no process has open",
