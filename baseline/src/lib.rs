@@ -48,7 +48,7 @@ pub use pattern::{HostPattern, NetNsPattern, Pattern, ProgramPattern};
 pub use policy::{Host, Policy};
 pub use propose::{CannotApprove, Request, propose};
 pub use reassess::{Before, reassess};
-pub use register::{BrokenRegister, ClosedBecause, Drift, DriftEvent, Passed, Register};
+pub use register::{BrokenRegister, ClosedBecause, Drift, DriftEvent, Meanwhile, Passed, Register};
 pub use service::{AddressWord, PortWord, Service, ServiceId, ServiceKey};
 pub use sources::{ReadError, ReadErrorKind, Sources, read_trusted};
 pub use store::{LockedFile, StoreError};

@@ -19,7 +19,7 @@ use crate::{Accounts, Assessment, DriftId, DriftKind, Finding, Policy, Severity}
 
 pub use self::saved::BrokenRegister;
 
-/// A drift over time: open until approved, dismissed, or 24 h after it was gone.
+/// A drift over time: open until approved, dismissed, or 24 h after it was gone or gaps began to hide it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drift {
     /// As it was last seen; its severity never falls while it is open.
@@ -28,6 +28,11 @@ pub struct Drift {
     pub first_seen: SystemTime,
     /// When it was last there, where it is not any more.
     pub gone_since: Option<SystemTime>,
+    /// Since when a gap hides whether it is there still.
+    hidden_since: Option<SystemTime>,
+    /// Its sockets of which no end was told, while it is there; `None` of what is not found on sockets that this process
+    /// was told of.
+    sockets: Option<Vec<SocketId>>,
     pub(crate) evidence: Evidence,
     found_as: FoundAs,
 }
@@ -96,7 +101,7 @@ pub enum ClosedBecause {
     Approved,
     /// A scope leaves it unjudged.
     Unjudged,
-    /// It was gone for [`Register::KEPT_GONE`].
+    /// It was gone, or hidden by gaps, for [`Register::KEPT_GONE`].
     Aged,
     /// Others needed its place: graver ones, or where it was gone as grave ones that are there.
     Crowded,
@@ -111,6 +116,16 @@ pub struct Passed<'a> {
     pub assessment: &'a Assessment,
 }
 
+/// What was told between two inventories.
+#[derive(Clone, Copy, Default)]
+pub struct Meanwhile<'a> {
+    /// What came and went.
+    pub passed: Option<Passed<'a>>,
+    /// Sockets whose end the kernel told. That a look shows one no more is no such proof: it may not have seen its
+    /// namespace.
+    pub ended: &'a [SocketId],
+}
+
 /// What an assessment finds to be there.
 #[derive(Default)]
 struct Found<'a> {
@@ -123,7 +138,13 @@ struct Found<'a> {
 }
 
 impl Register {
-    /// How long a drift stays open after it was gone.
+    /// How long a drift stays open after it was gone, and after it was last seen where a gap hides whether it is there.
+    ///
+    /// What is hidden is never told to be gone, for nobody knows. But it must end some day: where its namespace went with
+    /// it, or the sensor was started again, nobody is left who could tell. It has then been open, and alerted, for as long
+    /// as it would have been had it gone when it was last seen; a look is due every few minutes, so that a day is hundreds
+    /// of looks and outlasts a gap that comes and goes. The gap itself goes on being told, and a drift that is seen again
+    /// is opened anew.
     pub const KEPT_GONE: Duration = Duration::from_secs(24 * 60 * 60);
     /// How long a finding waits for its listeners to be attributed, or handed to whom the baseline expects.
     pub const SETTLING: Duration = Duration::from_secs(2);
@@ -140,20 +161,21 @@ impl Register {
         accounts: &Accounts,
         now: SystemTime,
     ) -> Vec<DriftEvent> {
-        self.update_after(None, inventory, assessment, policy, accounts, now)
+        self.update_after(Meanwhile::default(), inventory, assessment, policy, accounts, now)
     }
 
-    /// Likewise, where some sockets listened and were gone again since the update before: their drifts are told as open
-    /// and gone.
+    /// Likewise, with what was told since the update before. Drifts of sockets that listened and were gone again are told
+    /// as open and gone; one whose last socket was told to have ended is gone, whatever else is not seen.
     pub fn update_after(
         &mut self,
-        passed: Option<Passed<'_>>,
+        meanwhile: Meanwhile<'_>,
         inventory: &Inventory,
         assessment: &Assessment,
         policy: &Policy,
         accounts: &Accounts,
         now: SystemTime,
     ) -> Vec<DriftEvent> {
+        let Meanwhile { passed, ended } = meanwhile;
         let mut events = Vec::new();
         let Found { drifts: mut found, same, listeners: places } =
             self.found(inventory, assessment, policy, now);
@@ -173,6 +195,7 @@ impl Register {
         self.settling.settle(&mut found, may_settle, &ended_well, inventory, now);
         self.settling.remember(inventory, assessment);
         let passed = self.passed(passed, inventory, &ended_well, &known, now);
+        self.note_ends(ended, &known);
         self.let_go(&known, &rejudge, baseline_changed, &mut events);
         self.take_in(found, passed, &mut events);
         events
@@ -186,8 +209,10 @@ impl Register {
             if is_told { None } else { since.checked_add(policy.missing_after) }
         };
         let missing = self.absent_since.iter().filter_map(waits);
-        let gone = self.open.values().filter_map(|drift| drift.gone_since?.checked_add(Register::KEPT_GONE));
-        self.settling.due().chain(missing).chain(gone).min()
+        let ages =
+            |drift: &Arc<Drift>| drift.gone_since.or(drift.hidden_since)?.checked_add(Register::KEPT_GONE);
+        let aged = self.open.values().filter_map(ages);
+        self.settling.due().chain(missing).chain(aged).min()
     }
 
     /// The open drifts, gravest and oldest first.
@@ -247,6 +272,8 @@ impl Register {
                 .entry(finding.id.clone())
                 .or_insert_with(|| Drift::of(finding, &judged.service.listeners, &mut seen, now));
             known.finding.severity = known.finding.severity.max(finding.severity);
+            let sockets = judged.service.listeners.iter().map(|place| inventory.listeners[*place].id);
+            known.sockets.get_or_insert_default().extend(sockets);
             listeners.insert(&finding.id, &judged.service.listeners);
         }
         let absent: BTreeSet<&DriftId> = assessment.absent.iter().map(|finding| &finding.id).collect();
@@ -258,8 +285,7 @@ impl Register {
             let is_known = self.open.get(&finding.id).is_some_and(|drift| drift.is_present());
             if is_known || elapsed(*since, now) >= policy.missing_after {
                 let finding = finding.clone();
-                let (evidence, found_as) = Default::default();
-                let drift = Drift { finding, first_seen: *since, gone_since: None, evidence, found_as };
+                let drift = Drift::without_sockets(finding, *since, Evidence::default());
                 found.insert(drift.finding.id.clone(), drift);
             }
         }
@@ -270,7 +296,7 @@ impl Register {
     fn has(&self, finding: &Arc<Finding>) -> bool {
         let is_it = |found_as: &FoundAs| found_as.0.as_ref().is_some_and(|known| Arc::ptr_eq(known, finding));
         finding.kind != DriftKind::Expired
-            && self.open.get(&finding.id).is_some_and(|open| open.is_present() && is_it(&open.found_as))
+            && self.open.get(&finding.id).is_some_and(|open| open.is_seen() && is_it(&open.found_as))
     }
 
     /// Drifts that came and went, with whether each is open as gone by now. None of what is there, and none of sockets
@@ -301,14 +327,31 @@ impl Register {
                 continue;
             }
             let drift = || {
-                let drift = Drift::of(finding, listeners, &mut seen, now);
+                let mut drift = Drift::of(finding, listeners, &mut seen, now);
+                drift.go(now);
                 let was_gone = self.open.get(&finding.id).is_some_and(|open| !open.is_present());
-                (Drift { gone_since: Some(now), ..drift }, was_gone)
+                (drift, was_gone)
             };
             let (known, _) = drifts.entry(finding.id.clone()).or_insert_with(drift);
             known.finding.severity = known.finding.severity.max(finding.severity);
         }
         drifts
+    }
+
+    /// Sockets are forgotten whose end was told, of drifts that were not found.
+    fn note_ends(&mut self, ended: &[SocketId], known: &BTreeSet<DriftId>) {
+        if ended.is_empty() {
+            return;
+        }
+        let ended: HashSet<&SocketId> = ended.iter().collect();
+        for drift in self.open.values_mut().filter(|drift| !known.contains(drift.id())) {
+            if drift.sockets.iter().flatten().any(|id| ended.contains(id)) {
+                Arc::make_mut(drift)
+                    .sockets
+                    .iter_mut()
+                    .for_each(|left| left.retain(|id| !ended.contains(id)));
+            }
+        }
     }
 
     /// Marks as gone or closes what was not found.
@@ -325,21 +368,21 @@ impl Register {
         let fates = rejudge.fates(lost, baseline_changed);
         for (id, fate) in fates {
             let Some(drift) = self.open.get_mut(&id) else { continue };
-            match fate {
-                Fate::Hidden => {}
-                Fate::Closed(why) => closed.push((id, why)),
-                Fate::Gone => match drift.gone_since {
-                    None => {
-                        Arc::make_mut(drift).gone_since = Some(now);
-                        events.push(DriftEvent::Gone(drift.clone()));
-                    }
-                    // A clock that was ahead must not keep it open until it is that late again.
-                    Some(gone) if gone > now => Arc::make_mut(drift).gone_since = Some(now),
-                    Some(gone) if elapsed(gone, now) >= Register::KEPT_GONE => {
-                        closed.push((id, ClosedBecause::Aged));
-                    }
-                    Some(_) => {}
-                },
+            match (fate, drift.gone_since.or(drift.hidden_since)) {
+                (Fate::Closed(why), _) => closed.push((id, why)),
+                (Fate::Gone, _) if drift.is_present() => {
+                    Arc::make_mut(drift).go(now);
+                    events.push(DriftEvent::Gone(drift.clone()));
+                }
+                (Fate::Stays, None) => {}
+                (Fate::Stays, Some(_)) if drift.is_present() => Arc::make_mut(drift).hidden_since = None,
+                (_, None) => Arc::make_mut(drift).hidden_since = Some(now),
+                // A clock that was ahead must not keep it open until it is that late again.
+                (_, Some(since)) if since > now => Arc::make_mut(drift).began_to_age(now),
+                (_, Some(since)) if elapsed(since, now) >= Register::KEPT_GONE => {
+                    closed.push((id, ClosedBecause::Aged));
+                }
+                (_, Some(_)) => {}
             }
         }
         for (id, why) in closed {
@@ -427,18 +470,17 @@ impl Drift {
             finding: Finding::clone(finding),
             first_seen: now,
             gone_since: None,
+            hidden_since: None,
+            sockets: None,
             evidence: seen.evidence(places),
             found_as: FoundAs(Some(finding.clone())),
         }
     }
 
-    pub(super) fn saved(
-        finding: Finding,
-        first_seen: SystemTime,
-        gone_since: Option<SystemTime>,
-        evidence: Evidence,
-    ) -> Self {
-        Drift { finding, first_seen, gone_since, evidence, found_as: FoundAs(None) }
+    /// One that is there, as far as is known, without sockets of which an end could be told.
+    fn without_sockets(finding: Finding, first_seen: SystemTime, evidence: Evidence) -> Self {
+        let (gone_since, hidden_since, sockets) = (None, None, None);
+        Drift { finding, first_seen, gone_since, hidden_since, sockets, evidence, found_as: FoundAs(None) }
     }
 
     /// Its name.
@@ -449,6 +491,27 @@ impl Drift {
     /// It is there now, as far as the last update saw.
     pub fn is_present(&self) -> bool {
         self.gone_since.is_none()
+    }
+
+    /// The last update saw it.
+    fn is_seen(&self) -> bool {
+        self.is_present() && self.hidden_since.is_none()
+    }
+
+    fn go(&mut self, now: SystemTime) {
+        self.gone_since = Some(now);
+        self.hidden_since = None;
+        self.sockets = None;
+    }
+
+    fn began_to_age(&mut self, now: SystemTime) {
+        let since = if self.is_present() { &mut self.hidden_since } else { &mut self.gone_since };
+        *since = Some(now);
+    }
+
+    /// The end of each of its sockets was told.
+    fn has_ended(&self) -> bool {
+        self.sockets.as_ref().is_some_and(Vec::is_empty)
     }
 
     /// The gravest and oldest come first; none is equal to another of a register.
@@ -476,6 +539,8 @@ impl Drift {
         self.finding = Finding { severity, ..seen.finding };
         self.evidence = seen.evidence;
         self.gone_since = seen.gone_since;
+        self.hidden_since = seen.hidden_since;
+        self.sockets = seen.sockets;
         self.found_as = seen.found_as;
         was_gone && self.gone_since.is_none()
     }

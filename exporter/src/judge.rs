@@ -2,9 +2,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use baseline::{Passed, Register, assess, reassess};
+use baseline::{Meanwhile, Passed, Register, assess, reassess};
 use inventory::frame::{Assembler, Message, Pass, Tells, decode};
-use inventory::{Happening, Inventory};
+use inventory::{Happening, Inventory, SocketId};
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
@@ -61,6 +61,8 @@ pub(crate) struct Judge {
 #[derive(Default)]
 struct News {
     happened: Vec<Happening>,
+    /// Sockets whose end was told as an event; what a look lacks it may not have seen.
+    ended: Vec<SocketId>,
     looked: bool,
     covers_otherwise: bool,
     first: bool,
@@ -163,7 +165,7 @@ impl Judge {
                 let pass = JudgedPass { inventory, lost, documents, ..JudgedPass::clone(&pass) };
                 self.publish(Snapshot { judged: Some(Arc::new(pass)), ..snapshot });
             }
-            before => self.judge(snapshot, before.as_deref(), Arc::new(inventory), &news.happened, now),
+            before => self.judge(snapshot, before.as_deref(), Arc::new(inventory), &news, now),
         }
         if news.first {
             self.warn_of_unknown_accounts();
@@ -181,7 +183,7 @@ impl Judge {
                 // As of what was last heard: how long something is gone is not known of a sensor that has been silent
                 // since.
                 let heard = snapshot.sensor.last_frame.map_or(now, |heard| heard.min(now));
-                self.judge(snapshot, None, pass.inventory.clone(), &[], heard);
+                self.judge(snapshot, None, pass.inventory.clone(), &News::default(), heard);
             }
             None => self.publish(snapshot),
         }
@@ -198,7 +200,7 @@ impl Judge {
         let Some(pass) = self.publish.borrow().judged.clone() else { return };
         if pass.is_due(now) {
             let snapshot = self.publish.borrow().clone();
-            self.judge(snapshot, Some(&pass), pass.inventory.clone(), &[], now);
+            self.judge(snapshot, Some(&pass), pass.inventory.clone(), &News::default(), now);
         }
     }
 
@@ -209,10 +211,10 @@ impl Judge {
         mut snapshot: Snapshot,
         before: Option<&JudgedPass>,
         inventory: Arc<Inventory>,
-        happened: &[Happening],
+        news: &News,
         now: SystemTime,
     ) {
-        let policy = self.rules.policy();
+        let (policy, happened) = (self.rules.policy(), &news.happened);
         let accounts = self.accounts.resolve(&inventory, &policy.baseline);
         let assessment = match before {
             Some(before) => reassess(before.known(), &inventory, policy, &accounts, now),
@@ -222,8 +224,9 @@ impl Judge {
         let mut register = Register::clone(&snapshot.register);
         let passed =
             past.as_ref().map(|past| Passed { inventory: &past.inventory, assessment: &past.assessment });
+        let meanwhile = Meanwhile { passed, ended: &news.ended };
         let policy = self.rules.policy();
-        let events = register.update_after(passed, &inventory, &assessment, policy, &accounts, now);
+        let events = register.update_after(meanwhile, &inventory, &assessment, policy, &accounts, now);
         let due = register.due(policy);
         snapshot.counts.count_drifts(&events);
         if register.left_out() > 0 {
@@ -267,6 +270,9 @@ impl News {
         self.looked |= pass.tells != Tells::Events;
         self.covers_otherwise |= pass.covers_otherwise;
         self.first |= pass.first;
+        if pass.tells == Tells::Events {
+            self.ended.extend(pass.happened.iter().filter_map(ended));
+        }
         self.happened.extend(pass.happened);
     }
 
@@ -277,6 +283,10 @@ impl News {
     fn is_to_be_judged(&self) -> bool {
         self.first || self.covers_otherwise || !self.happened.is_empty()
     }
+}
+
+fn ended(happening: &Happening) -> Option<SocketId> {
+    matches!(happening, Happening::Closed { .. }).then(|| happening.id())
 }
 
 /// What the log of events says of it; nothing of a socket that only changed.

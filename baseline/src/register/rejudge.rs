@@ -10,8 +10,10 @@ use crate::{Accounts, Assessment, DriftId, DriftKind, Policy, Verdict, assess};
 
 /// What becomes of an open drift that was not found.
 pub(super) enum Fate {
-    /// It may be there unseen: nothing is said of it.
+    /// It may be there unseen: nothing is said of it, until it was so for too long.
     Hidden,
+    /// Its socket is seen and no more of it, or it is an absence that nothing disproves: nothing is said of it.
+    Stays,
     /// It is not there.
     Gone,
     /// It is over.
@@ -64,12 +66,13 @@ impl Rejudge<'_> {
             }
             let kept = &drift.evidence.listeners;
             let lost_sight = kept.iter().any(|listener| unattributed.contains(&listener.id));
-            if lost_sight
-                || may_hide_subject(self.coverage(), &drift.finding.subject, drift.evidence.netns_kind())
-            {
-                return Fate::Hidden;
+            if lost_sight {
+                return Fate::Stays;
             }
-            Fate::Gone
+            let hides =
+                || may_hide_subject(self.coverage(), &drift.finding.subject, drift.evidence.netns_kind());
+            // A gap hides what is there, and takes back no end that was told.
+            if !drift.has_ended() && hides() { Fate::Hidden } else { Fate::Gone }
         };
         lost.into_iter().map(|drift| (drift.id().clone(), fate(drift))).collect()
     }
@@ -84,7 +87,7 @@ impl Rejudge<'_> {
         let is_for_host = |approval: &&crate::Approval| self.policy.host.is_among(&approval.hosts);
         match approval.filter(|approval| approval.required).filter(is_for_host) {
             None => Fate::Closed(ClosedBecause::Approved),
-            Some(approval) if may_hide(self.coverage(), approval) => Fate::Hidden,
+            Some(approval) if may_hide(self.coverage(), approval) => Fate::Stays,
             Some(approval) if approval.is_expired(timestamp(self.now), &self.policy.time_zone) => Fate::Gone,
             // Not for long enough yet to be told again.
             Some(_) if self.assessment.absent.iter().any(|finding| finding.id == *drift.id()) => Fate::Gone,

@@ -39,6 +39,7 @@ impl Serialize for Drifts<'_> {
             finding: &drift.finding,
             first_seen: drift.first_seen,
             gone_since: drift.gone_since,
+            hidden_since: drift.hidden_since,
             listeners: &drift.evidence.listeners,
         }))
     }
@@ -49,6 +50,7 @@ struct SavingDrift<'a> {
     finding: &'a Finding,
     first_seen: SystemTime,
     gone_since: Option<SystemTime>,
+    hidden_since: Option<SystemTime>,
     listeners: &'a [Listener],
 }
 
@@ -64,6 +66,7 @@ struct SavedDrift {
     finding: Finding,
     first_seen: SystemTime,
     gone_since: Option<SystemTime>,
+    hidden_since: Option<SystemTime>,
     listeners: Vec<Listener>,
 }
 
@@ -93,10 +96,10 @@ impl Register {
         let mut register =
             Register { revision: saved.revision, absent_since: saved.absent_since, ..Register::default() };
         for drift in saved.drifts.into_iter().take(Register::ROOM) {
-            let SavedDrift { finding, first_seen, gone_since, listeners } = drift;
-            let evidence = Evidence { listeners };
-            let id = finding.id.clone();
-            register.open.insert(id, Drift::saved(finding, first_seen, gone_since, evidence).into());
+            let SavedDrift { finding, first_seen, gone_since, hidden_since, listeners } = drift;
+            let kept = Drift::without_sockets(finding, first_seen, Evidence { listeners });
+            let drift = Drift { gone_since, hidden_since, ..kept };
+            register.open.insert(drift.id().clone(), drift.into());
         }
         Ok(register)
     }

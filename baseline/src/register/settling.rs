@@ -58,7 +58,7 @@ impl Settling {
             let is_right = |id: &SocketId| self.settled.binary_search(id).is_ok() || ended_well.contains(id);
             let was_right = !listeners.is_empty() && listeners.iter().all(|it| is_right(&it.id));
             if !was_right && !listeners.iter().any(|listener| there.contains(&listener.id)) {
-                drift.gone_since = Some(now);
+                drift.go(now);
                 found.insert(id, drift);
             }
         }

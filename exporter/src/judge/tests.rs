@@ -1,8 +1,8 @@
 use std::path::Path;
 
 use super::*;
-use inventory::frame::{Closing, Message, messages_of_events, messages_of_inventory};
-use inventory::{Discrepancies, Event, Holders, Listener, Protocol};
+use inventory::frame::{Closing, Message, messages_of_changes, messages_of_events, messages_of_inventory};
+use inventory::{Changes, Discrepancies, Event, Gap, Holders, Listener, Protocol, RawText, Scope};
 
 use crate::LoadOutcome;
 
@@ -183,6 +183,31 @@ fn a_look_finds_what_no_event_told_and_counts_it_once() {
     assert_eq!(sum(&snapshots.borrow().counts.opened), 2);
     tell(&mut judge, Vec::new(), now());
     assert_eq!(sum(&snapshots.borrow().counts.closed), 2);
+}
+
+/// A look that lacks a socket may not have seen its namespace.
+#[test]
+fn an_end_that_is_told_is_believed_where_a_look_is_not() {
+    let closing = Closing::default;
+    let (collector, reason) = ("namespaces".to_owned(), RawText::from("one was not seen"));
+    let gap = Gap { collector, scope: Scope::Namespaces, protocol: None, netns: None, reason };
+    let mut before = fixtures::inventory(vec![fixtures::listeners().remove(1)]);
+    before.coverage.gaps.push(gap);
+    let mut after = before.clone();
+    let end = Event::Closed(after.listeners.remove(0).id, now());
+    let changes = Changes::between(&before.listeners, &after.listeners);
+    for (what, told, present) in [
+        ("a look", encoded(messages_of_inventory(&after, closing())), true),
+        ("what differs in a look", encoded(messages_of_changes(&changes, &after, closing())), true),
+        ("an event", encoded(messages_of_events(&[end], &after, closing())), false),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut judge, snapshots) = judge(folder.path());
+        hear(&mut judge, &encoded(messages_of_inventory(&before, closing())), now());
+        hear(&mut judge, &told, now());
+        let open: Vec<bool> = open(&snapshots).into_iter().map(|(_, present)| present).collect();
+        assert_eq!(open, [present], "{what}");
+    }
 }
 
 #[test]
