@@ -1,11 +1,13 @@
 mod evidence;
 mod rejudge;
+mod room;
 mod saved;
 mod settling;
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -103,7 +105,8 @@ pub enum ClosedBecause {
     Unjudged,
     /// It was gone, or hidden by gaps, for [`Register::KEPT_GONE`].
     Aged,
-    /// Others needed its place: graver ones, or where it was gone as grave ones that are there.
+    /// Others needed its place: it was one of a crowd that differs in port alone, or they are graver or reach farther, or
+    /// as grave and there where it was gone.
     Crowded,
 }
 
@@ -447,24 +450,20 @@ impl Register {
         }
     }
 
-    /// Takes out what there is no room for: the least grave fall first, of equals those that are gone, then the newest.
+    /// Takes out what there is no room for.
     fn make_room(&mut self, new: &BTreeSet<DriftId>) -> Vec<Arc<Drift>> {
         if self.open.len() <= Register::ROOM {
             return Vec::new();
         }
-        let mut ranked: Vec<&Arc<Drift>> = self.open.values().collect();
-        // A clock that was set back must not make what is new older than what is open.
-        ranked.sort_by_cached_key(|drift| {
-            let is_new = new.contains(drift.id());
-            (Reverse(drift.finding.severity), !drift.is_present(), is_new, drift.first_seen)
-        });
-        let falling: Vec<DriftId> =
-            ranked.into_iter().skip(Register::ROOM).map(|drift| drift.id().clone()).collect();
+        let falling = room::falling(self.open.values().map(|drift| &**drift), new, Register::ROOM);
         falling.into_iter().filter_map(|id| self.open.remove(&id)).collect()
     }
 }
 
 impl Drift {
+    /// More than so many that are [alike](Drift::all_but_port) are a crowd.
+    pub const CROWD: usize = 20;
+
     fn of(finding: &Arc<Finding>, places: &[usize], seen: &mut Witnesses<'_>, now: SystemTime) -> Self {
         Drift {
             finding: Finding::clone(finding),
@@ -518,6 +517,17 @@ impl Drift {
     pub fn by_gravity(&self, other: &Drift) -> Ordering {
         let gravity = other.finding.severity.cmp(&self.finding.severity);
         gravity.then_with(|| self.age_key().cmp(&other.age_key()))
+    }
+
+    /// What it is told as, without the port: equal of those that whoever scans or floods brings about by the thousand.
+    pub fn all_but_port(&self) -> impl Hash + Eq {
+        let finding = &self.finding;
+        let subject = &finding.subject;
+        (
+            (finding.kind, finding.severity, &finding.team),
+            (subject.protocol, subject.address, &subject.netns, subject.reach),
+            (&subject.programs, &subject.users, &subject.workloads),
+        )
     }
 
     fn age_key(&self) -> (DriftKind, SystemTime, &DriftId) {

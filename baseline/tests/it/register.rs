@@ -1,7 +1,7 @@
 //! Drift over time.
 
 use baseline::{ClosedBecause, DriftEvent, DriftId, DriftKind, Meanwhile, Passed, Register, Severity};
-use inventory::{NetNsKind, ProgramFile, Scope, SocketId, Unattributed};
+use inventory::{NetNsKind, ProgramFile, RawText, Reach, Scope, SocketId, Unattributed};
 
 use crate::world::{World, program};
 
@@ -52,6 +52,14 @@ impl Watched {
         let register = &mut self.register;
         let events = register.update_after(meanwhile, &inventory, &assessment, &policy, accounts, now);
         events.iter().map(happened).collect()
+    }
+
+    /// The severity of the one drift of a program.
+    fn only_by(&self, program: &str) -> Severity {
+        let program = [RawText::from(program)];
+        let drifts = self.register.drifts().filter(|drift| drift.finding.subject.programs == program);
+        let [drift] = drifts.collect::<Vec<_>>()[..] else { panic!("one of {program:?}") };
+        drift.finding.severity
     }
 
     fn restarted(&self) -> Watched {
@@ -586,4 +594,23 @@ fn the_gravest_find_room_among_those_that_are_there_and_none_is_left_out_unseen(
     watched.world.listeners.truncate(9_000);
     watched.after(1);
     assert_eq!(watched.register.left_out(), 0, "they are not there any more");
+}
+
+#[test]
+fn a_flood_of_one_program_pushes_out_nothing_else() {
+    let mut watched = Watched::new();
+    watched.world.baseline("").listen("tcp/10.0.0.1:22").reach(Reach::Private).by(program("/usr/sbin/sshd"));
+    assert_eq!(watched.look(), ["opened unapproved"]);
+    for port in 1..=10_000_u16 {
+        let flood = watched.world.listen(&format!("tcp/0.0.0.0:{port}")).reach(Reach::Loopback);
+        flood.in_netns(NetNsKind::Anonymous, "").published_as("tcp/0.0.0.0:1");
+        flood.by(program("/home/alice/flood").uid(1000));
+    }
+    assert_eq!(watched.look(), vec!["opened unapproved"; Register::ROOM - 1]);
+    assert_eq!(watched.only_by("/usr/sbin/sshd"), Severity::Warning, "graver ones do not push it out");
+    watched.world.listen("tcp/0.0.0.0:4444").by(program("/usr/bin/nc"));
+    assert_eq!(watched.after(1), ["crowded unapproved", "opened unapproved"]);
+    assert_eq!(watched.only_by("/usr/bin/nc"), Severity::Critical);
+    assert_eq!(watched.register.left_out(), 2);
+    assert_eq!(watched.after(1), [""; 0], "what fell stays out");
 }

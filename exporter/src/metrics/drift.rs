@@ -1,6 +1,6 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, RandomState};
 use std::time::SystemTime;
 
 use baseline::{Drift, DriftKind, Register, Severity};
@@ -14,8 +14,6 @@ use super::join;
 
 /// How many drifts are told as series of their own.
 const MAX_DRIFTS: usize = 200;
-/// How many may differ in port alone before they are told as one.
-const MAX_ALIKE: usize = 20;
 /// The series of open drifts.
 pub(super) struct DriftSeries {
     pub(super) families: Vec<MetricFamily>,
@@ -103,13 +101,13 @@ impl Line<'_> {
 /// apart without.
 fn collapse<'a>(drifts: &[&'a Drift]) -> Vec<Line<'a>> {
     let hasher = RandomState::new();
-    let keys: Vec<u64> = drifts.iter().map(|drift| hasher.hash_one(without_port(drift))).collect();
+    let keys: Vec<u64> = drifts.iter().map(|drift| hasher.hash_one(drift.all_but_port())).collect();
     let mut alike: HashMap<u64, usize> = HashMap::new();
     keys.iter().for_each(|key| *alike.entry(*key).or_default() += 1);
     let mut places: HashMap<u64, usize> = HashMap::new();
     let mut told: Vec<Line<'_>> = Vec::new();
     for (drift, key) in drifts.iter().zip(keys) {
-        let many = alike.get(&key).is_some_and(|count| *count > MAX_ALIKE);
+        let many = alike.get(&key).is_some_and(|count| *count > Drift::CROWD);
         let line = Line { drift, many, present: drift.is_present(), first_seen: drift.first_seen };
         match places.get(&key).and_then(|place| told.get_mut(*place)).filter(|_| many) {
             Some(group) => {
@@ -126,17 +124,6 @@ fn collapse<'a>(drifts: &[&'a Drift]) -> Vec<Line<'a>> {
         }
     }
     told
-}
-
-/// All that the labels are made of, but the port.
-fn without_port(drift: &Drift) -> impl Hash {
-    let finding = &drift.finding;
-    let subject = &finding.subject;
-    (
-        (finding.kind, finding.severity, &finding.team),
-        (subject.protocol, subject.address, &subject.netns, subject.reach),
-        (&subject.programs, &subject.users, &subject.workloads),
-    )
 }
 
 /// Stays the same while its members come and go.
