@@ -101,7 +101,7 @@ impl DriftEvent {
 pub enum ClosedBecause {
     /// An approval covers it, or it is again as approved.
     Approved,
-    /// A scope leaves it unjudged.
+    /// A scope leaves it unjudged, or too little of it is seen to judge it.
     Unjudged,
     /// It was gone, or hidden by gaps, for [`Register::KEPT_GONE`].
     Aged,
