@@ -83,6 +83,33 @@ fn what_listened_in_a_namespace_of_a_moment_is_told() {
     eventually("its end is logged", || serve.logged("close", 8080).pop());
 }
 
+/// Its end was told, and no look will ever see its namespace.
+#[test]
+fn what_ended_in_a_namespace_that_no_look_sees_is_gone() {
+    let Some(host) = Host::new() else { return };
+    host.write("etc/portledger.toml", "[sensor]\nnamespaces = 1\n");
+    host.learn();
+    host.namespace("unseen");
+    host.namespace("brief");
+    let serve = host.serve();
+    if !serve.follows_events() {
+        return;
+    }
+    serve.settles();
+    let stays = host.listen("tcp 0.0.0.0:8081").inside("unseen").by("stays");
+    let ends = host.listen("tcp 0.0.0.0:8080").inside("brief").by("ends");
+    for port in [8080, 8081] {
+        eventually("it drifts", || serve.drifts().find(port)).has("state", "present");
+    }
+    ends.ends();
+    host.sh("ip netns delete brief");
+    eventually("its end is logged", || serve.logged("close", 8080).pop());
+    let is_gone = |row: &Row| *row.get("state") == "gone";
+    eventually("it is gone", || serve.drifts().find(8080).filter(is_gone));
+    eventually("the other is there", || serve.drifts().find(8081)).has("state", "present");
+    drop(stays);
+}
+
 /// The kernel tells a sensor what happens on the whole machine.
 #[test]
 fn a_host_is_told_nothing_of_another() {
