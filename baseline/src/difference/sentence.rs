@@ -124,7 +124,9 @@ pub(crate) fn unattributed(reason: Unattributed) -> &'static str {
     match reason {
         Unattributed::Denied => "who holds it could not be seen: `portledger doctor` tells what that takes",
         Unattributed::Exited => "its holder was gone before it could be looked for",
-        Unattributed::InFlight => "no process shows a descriptor of it: it is on its way between two of them, or in an io_uring that none shows",
+        Unattributed::InFlight => {
+            "no process shows a descriptor of it: it is on its way between two of them, or in an io_uring that none shows"
+        }
         Unattributed::Kernel => "it is a socket of the kernel, which no process has open",
         Unattributed::Unknown => "no process was found to hold it",
     }
