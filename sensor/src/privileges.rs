@@ -60,6 +60,27 @@ pub(crate) fn cure() -> String {
         "no privilege is lacking, so a security module, or a sandbox around us, keeps them to itself"
             .to_owned()
     } else {
-        format!("run as root, or with {}", lacking.join(", "))
+        needs(rustix::process::geteuid().is_root(), &lacking)
+    }
+}
+
+fn needs(is_root: bool, lacking: &[&str]) -> String {
+    let lacking = lacking.join(", ");
+    match is_root {
+        true => {
+            format!("this is root without {lacking}: the container or unit that it runs in has to give them")
+        }
+        false => format!("run as root, or with {lacking}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::needs;
+
+    #[test]
+    fn root_is_not_told_to_be_root() {
+        assert_eq!(needs(false, &["CAP_BPF", "CAP_PERFMON"]), "run as root, or with CAP_BPF, CAP_PERFMON");
+        assert!(needs(true, &["CAP_BPF"]).starts_with("this is root without CAP_BPF: "));
     }
 }

@@ -116,7 +116,14 @@ impl Memory {
         *refreshes -= usize::from(stale);
         let held = match known {
             Some(held) if !stale => Held { holds, ..held },
-            _ => self.describe(&process, holds, now)?,
+            known => {
+                let anew = self.describe(&process, holds, now)?;
+                let ends_meanwhile = |held: &Held| held.has_program() && held.described.holder.id == id;
+                match known.filter(|held| anew.described.mark.has_no_program() && ends_meanwhile(held)) {
+                    Some(held) => Held { holds: anew.holds, ..held },
+                    None => anew,
+                }
+            }
         };
         let holder = Arc::clone(&held.described.holder);
         self.held.insert(pid, held);
