@@ -10,7 +10,7 @@ use inventory::{
 use ipnet::IpNet;
 
 use crate::assemble::{self, Seen};
-use crate::bpf::{Bpf, Chosen, FileKind, FileRecord, Files, Hook, Loading, Programs, choose};
+use crate::bpf::{Bpf, Chosen, FileKind, FileRecord, Files, Hook, Loading, choose};
 use crate::collector::Socket;
 use crate::holders::{Attribution, Memory, Place, Sightings};
 use crate::joined::join;
@@ -166,12 +166,12 @@ impl Sensor {
     /// All descriptors, where the kernel tells them in one pass.
     fn told(&mut self) -> Option<Vec<FileRecord>> {
         // Its loader is waited for when there was time for it to end.
-        let mut loaded = self.loading.take().map(Loading::finish).transpose();
-        match loaded.as_mut().map(|loaded| loaded.as_mut().map(Programs::files)) {
-            Ok(Some(Ok(files))) => self.files = Some(files),
-            Ok(None) => {}
-            Ok(Some(Err(reason))) => self.without_bpf = Some(reason),
-            Err(reason) => self.without_bpf = Some(reason.clone()),
+        let mut _loaded = None;
+        if let Some(loading) = self.loading.take() {
+            match loading.finish().and_then(|mut programs| Ok((programs.files()?, programs))) {
+                Ok((files, programs)) => (self.files, _loaded) = (Some(files), Some(programs)),
+                Err(reason) => self.without_bpf = Some(reason),
+            }
         }
         match self.files.as_ref()?.all() {
             Ok(files) => Some(files),

@@ -71,7 +71,7 @@ impl Files {
         let mut id = 0;
         while let Ok(Some(next)) = bpf::next_link(id) {
             id = next;
-            let Some(iterator) = Loaded::by_id(id) else { continue };
+            let Some(iterator) = SharedIterator::by_id(id) else { continue };
             match iterator.name == hook::TASKS_PROGRAM.as_bytes() {
                 true => tasks = Some(iterator.link),
                 false if iterator.name == hook::FILES_PROGRAM.as_bytes() => files = Some(iterator),
@@ -86,7 +86,11 @@ impl Files {
         let read_tables = |tasks: &OwnedFd| read(bpf::iterate(tasks.as_fd())?);
         match self.tasks.as_ref().map(read_tables) {
             Some(Ok(told)) => self.completed(told),
-            Some(Err(_)) | None => self.handed_out(),
+            Some(Err(error)) => {
+                tracing::debug!("tables of descriptors cannot be read, so each file is asked for: {error}");
+                self.handed_out()
+            }
+            None => self.handed_out(),
         }
     }
 
@@ -135,13 +139,13 @@ impl Files {
 }
 
 /// An iterator that somebody has loaded.
-struct Loaded {
+struct SharedIterator {
     name: Vec<u8>,
     link: OwnedFd,
     program: OwnedFd,
 }
 
-impl Loaded {
+impl SharedIterator {
     fn by_id(id: u32) -> Option<Self> {
         let link = bpf::link_by_id(id).ok()?;
         let info = bpf::link_info(link.as_fd()).ok()?;
@@ -150,7 +154,7 @@ impl Loaded {
         }
         let program = bpf::program_by_id(info.program).ok()?;
         let name = bpf::program_name(program.as_fd()).ok()?;
-        Some(Loaded { name, link, program })
+        Some(SharedIterator { name, link, program })
     }
 }
 

@@ -1,0 +1,141 @@
+use std::cmp::Ordering;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use inventory::{Listener, SocketId};
+
+use super::evidence::{Evidence, Witnesses};
+use crate::{DriftId, DriftKind, Finding};
+
+/// A drift over time: open until approved, dismissed, or 24 h after it was gone or gaps began to hide it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drift {
+    /// As it was last seen; its severity never falls while it is open.
+    pub finding: Finding,
+    /// When it was first seen.
+    pub first_seen: SystemTime,
+    /// When it was last there, where it is not any more.
+    pub gone_since: Option<SystemTime>,
+    /// Since when a gap hides whether it is there still.
+    pub(super) hidden_since: Option<SystemTime>,
+    /// Its sockets of which no end was told, while it is there; `None` of what is not found on sockets that this process
+    /// was told of.
+    pub(super) sockets: Option<Vec<SocketId>>,
+    pub(crate) evidence: Evidence,
+    pub(super) found_as: FoundAs,
+}
+
+/// The very finding that it was last taken from: while an assessment has the same, nothing about it is new.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FoundAs(pub(super) Option<Arc<Finding>>);
+
+/// It says nothing of the drift.
+impl PartialEq for FoundAs {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for FoundAs {}
+
+impl Drift {
+    /// More than so many that are [alike](Drift::all_but_port) are a crowd.
+    pub const CROWD: usize = 20;
+
+    pub(super) fn of(
+        finding: &Arc<Finding>,
+        places: &[usize],
+        seen: &mut Witnesses<'_>,
+        now: SystemTime,
+    ) -> Self {
+        Drift {
+            finding: Finding::clone(finding),
+            first_seen: now,
+            gone_since: None,
+            hidden_since: None,
+            sockets: None,
+            evidence: seen.evidence(places),
+            found_as: FoundAs(Some(finding.clone())),
+        }
+    }
+
+    /// One that is there, as far as is known, without sockets of which an end could be told.
+    pub(super) fn without_sockets(finding: Finding, first_seen: SystemTime, evidence: Evidence) -> Self {
+        let (gone_since, hidden_since, sockets) = (None, None, None);
+        Drift { finding, first_seen, gone_since, hidden_since, sockets, evidence, found_as: FoundAs(None) }
+    }
+
+    /// Its name.
+    pub fn id(&self) -> &DriftId {
+        &self.finding.id
+    }
+
+    /// It is there now, as far as the last update saw.
+    pub fn is_present(&self) -> bool {
+        self.gone_since.is_none()
+    }
+
+    /// The last update saw it.
+    pub(super) fn is_seen(&self) -> bool {
+        self.is_present() && self.hidden_since.is_none()
+    }
+
+    pub(super) fn go(&mut self, now: SystemTime) {
+        self.gone_since = Some(now);
+        self.hidden_since = None;
+        self.sockets = None;
+    }
+
+    pub(super) fn began_to_age(&mut self, now: SystemTime) {
+        let since = if self.is_present() { &mut self.hidden_since } else { &mut self.gone_since };
+        *since = Some(now);
+    }
+
+    /// The end of each of its sockets was told.
+    pub(super) fn has_ended(&self) -> bool {
+        self.sockets.as_ref().is_some_and(Vec::is_empty)
+    }
+
+    /// The gravest and oldest come first; none is equal to another of a register.
+    pub fn by_gravity(&self, other: &Drift) -> Ordering {
+        let gravity = other.finding.severity.cmp(&self.finding.severity);
+        gravity.then_with(|| self.age_key().cmp(&other.age_key()))
+    }
+
+    /// What it is told as, without the port: equal of those that whoever scans or floods brings about by the thousand.
+    pub fn all_but_port(&self) -> impl Hash + Eq {
+        let finding = &self.finding;
+        let subject = &finding.subject;
+        (
+            (finding.kind, finding.severity, &finding.team),
+            (subject.protocol, subject.address, &subject.netns, subject.reach),
+            (&subject.programs, &subject.users, &subject.workloads),
+        )
+    }
+
+    fn age_key(&self) -> (DriftKind, SystemTime, &DriftId) {
+        (self.finding.kind, self.first_seen, &self.finding.id)
+    }
+
+    pub(super) fn is_unattributed(&self) -> bool {
+        let unattributed = |listener: &Listener| match listener.holders {
+            inventory::Holders::Unattributed(reason) => reason != inventory::Unattributed::Kernel,
+            inventory::Holders::Known(_) => false,
+        };
+        self.evidence.listeners.iter().any(unattributed)
+    }
+
+    /// Whether it was gone and is not any more.
+    pub(super) fn see_again(&mut self, seen: Drift) -> bool {
+        let severity = self.finding.severity.max(seen.finding.severity);
+        let was_gone = self.gone_since.is_some();
+        self.finding = Finding { severity, ..seen.finding };
+        self.evidence = seen.evidence;
+        self.gone_since = seen.gone_since;
+        self.hidden_since = seen.hidden_since;
+        self.sockets = seen.sockets;
+        self.found_as = seen.found_as;
+        was_gone && self.gone_since.is_none()
+    }
+}
