@@ -2,3 +2,12 @@
 //!
 //! Deciding is pure: texts and times come in as values. Agents and key files stand in modules of their own.
 #![forbid(unsafe_code)]
+
+mod allowed_signers;
+mod key;
+mod signature;
+mod wire;
+
+pub use allowed_signers::{AllowedSigners, Mistake, NotAllowed};
+pub use key::{KeyError, PublicKey};
+pub use signature::{Signature, SignatureError};
