@@ -5,9 +5,11 @@
 
 mod allowed_signers;
 mod key;
+mod revoked;
 mod signature;
 mod wire;
 
 pub use allowed_signers::{AllowedSigners, Mistake, NotAllowed};
 pub use key::{KeyError, PublicKey};
+pub use revoked::{RevokedError, RevokedKeys};
 pub use signature::{Signature, SignatureError};

@@ -8,6 +8,10 @@ impl<'a> Wire<'a> {
         Some(taken)
     }
 
+    pub(crate) fn byte(&mut self) -> Option<u8> {
+        self.take(1)?.first().copied()
+    }
+
     pub(crate) fn uint32(&mut self) -> Option<u32> {
         Some(u32::from_be_bytes(self.take(4)?.try_into().ok()?))
     }

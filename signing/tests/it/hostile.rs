@@ -47,9 +47,9 @@ fn flipped(bytes: &[u8], (at, by): &(Index, u8)) -> Vec<u8> {
     bytes
 }
 
-/// Each bit of each kind of signature.
+/// One bit of each byte of each kind of signature.
 #[test]
-fn no_bit_of_a_signature_is_free() {
+fn no_byte_of_a_signature_is_free() {
     for blob in good() {
         for at in 0..blob.len() {
             let mut changed = blob.clone();

@@ -4,6 +4,7 @@
 
 mod allowing;
 mod hostile;
+mod revoking;
 mod security_key;
 mod verifying;
 mod world;
