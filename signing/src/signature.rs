@@ -3,7 +3,7 @@ mod raw;
 use base64ct::{Base64, Encoding};
 use ssh_key::{HashAlg, SshSig};
 
-use crate::wire::Wire;
+use crate::wire::{Wire, put_string};
 use crate::{KeyError, PublicKey};
 
 /// A signature over a text, as `ssh-keygen -Y sign` makes it (OpenSSH's PROTOCOL.sshsig).
@@ -135,6 +135,21 @@ impl Signature {
             return Err(SignatureError::Untouched(self.key.fingerprint()));
         }
         Ok(())
+    }
+
+    /// What a key made of [`Signature::bytes_to_sign`], as an agent tells it.
+    pub(crate) fn of_raw(key: &PublicKey, namespace: &str, raw: &[u8]) -> Result<Self, SignatureError> {
+        let mut blob = MAGIC.to_vec();
+        blob.extend(VERSION.to_be_bytes());
+        for part in [key.blob(), namespace.as_bytes(), b"", b"sha512", raw] {
+            put_string(&mut blob, part);
+        }
+        Self::from_blob(blob)
+    }
+
+    /// What a key signs for a text. `None` where the namespace is empty.
+    pub(crate) fn bytes_to_sign(namespace: &str, message: &[u8]) -> Option<Vec<u8>> {
+        SshSig::signed_data(namespace, HashAlg::Sha512, message).ok()
     }
 
     fn from_blob(blob: Vec<u8>) -> Result<Self, SignatureError> {

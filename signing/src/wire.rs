@@ -30,3 +30,11 @@ impl<'a> Wire<'a> {
         self.0.is_empty()
     }
 }
+
+/// Appends bytes with their length before them.
+pub(crate) fn put_string(message: &mut Vec<u8>, bytes: &[u8]) {
+    // Nobody takes a message of 4 GiB: what is longer gets a length that is refused.
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    message.extend(length.to_be_bytes());
+    message.extend(bytes);
+}

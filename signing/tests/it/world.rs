@@ -1,8 +1,11 @@
 //! The vocabulary of the stories: a folder with keys, and OpenSSH's tools in it.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use signing::{PublicKey, Signature};
 use tempfile::TempDir;
@@ -96,5 +99,39 @@ impl World {
         let read = self.write("input", input);
         command.stdin(fs::File::open(read).unwrap()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().unwrap().wait_with_output().unwrap()
+    }
+}
+
+/// An agent of OpenSSH that ends with this value.
+pub(crate) struct Agent<'a> {
+    world: &'a World,
+    process: Child,
+    pub(crate) socket: PathBuf,
+}
+
+impl<'a> Agent<'a> {
+    pub(crate) fn start(world: &'a World) -> Self {
+        let socket = world.path("agent");
+        let mut command = Command::new("ssh-agent");
+        command.arg("-D").arg("-a").arg(&socket).stdin(Stdio::null()).stdout(Stdio::null());
+        let process = command.spawn().unwrap();
+        while UnixStream::connect(&socket).is_err() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        Agent { world, process, socket }
+    }
+
+    pub(crate) fn add(&self, words: &[&str]) {
+        let mut command = Command::new("ssh-add");
+        command.args(words).current_dir(self.world.0.path()).env("SSH_AUTH_SOCK", &self.socket);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+impl Drop for Agent<'_> {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
     }
 }
