@@ -4,7 +4,7 @@ mod pattern;
 mod time;
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -120,6 +120,19 @@ impl AllowedSigners {
         mistakes.truncate(TOLD);
         signers.warnings.truncate(TOLD);
         if mistakes.is_empty() { Ok(signers) } else { Err(mistakes) }
+    }
+
+    /// Nobody may sign.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Everybody who may sign for a namespace with some key at some time: the patterns, as they stand.
+    pub fn everybody(&self, namespace: &str) -> BTreeSet<&str> {
+        let rules = self.rules.values().flatten();
+        let of_namespace =
+            rules.filter(|rule| rule.namespaces.as_ref().is_none_or(|allowed| allowed.matches(namespace)));
+        of_namespace.flat_map(|rule| rule.principals.patterns()).collect()
     }
 
     /// Lines that trust nobody, though their writer may think so.
