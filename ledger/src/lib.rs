@@ -28,6 +28,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod act;
 mod error;
 mod files;
 #[cfg(test)]
@@ -42,11 +43,12 @@ mod tail;
 mod verify;
 mod writer;
 
+pub use act::{Act, ActKind, FileChange, Who};
 pub use error::{LineNumber, LogError};
 pub use head::{Head, LineHash, head};
 pub use host_key::{HostKey, KeyError};
 pub use keys::{Distrust, HostKeys, KeyLineError};
 pub use line::MAX_LINE;
-pub use reader::{Line, Position, Reader, Told};
+pub use reader::{Line, Position, Reader, Told, last};
 pub use verify::{Broken, KeyUse, Unverified, Verified, Why, verify};
 pub use writer::{Keeping, Writer};

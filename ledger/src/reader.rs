@@ -7,6 +7,7 @@ use crate::files::LogFiles;
 use crate::head::{Head, LineHash};
 use crate::line::{MAX_LINE, Parts};
 use crate::scan::{Flaw, Place, Scan, Step};
+use crate::tail;
 
 /// How far a log was read. Kept over restarts, it makes a [`Reader`] go on there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -176,6 +177,13 @@ impl Line {
             position: Position::default(),
         }
     }
+}
+
+/// The newest signed record, found at the end of the files; `None` where there is none. Proves nothing: see
+/// [`verify`](crate::verify()).
+pub fn last(folder: &Path, name: &str) -> Result<Option<Line>, LogError> {
+    let end = tail::newest(&LogFiles::new(folder, name))?;
+    Ok(end.and_then(|end| Parts::of(&end.line).map(Line::of)))
 }
 
 fn rewritten(here: &Place, record: u64) -> LogError {
