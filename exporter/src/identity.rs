@@ -130,7 +130,8 @@ fn lookup(what: impl ToString, error: nix::Error) -> IdentityError {
 fn owner_of(folder: &Path) -> Result<Option<u32>, IdentityError> {
     // One that is missing has no owner, and one that cannot be used is refused by those who use it.
     let Ok(meta) = folder.symlink_metadata() else { return Ok(None) };
-    let owner = meta.uid();
+    // Root keeps the folder, and lets the exporter write into it by its group.
+    let owner = if meta.uid() == 0 { meta.gid() } else { meta.uid() };
     Ok((meta.is_dir() && Identity::is_dynamic(owner) && is_unknown(owner)?).then_some(owner))
 }
 

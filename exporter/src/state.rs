@@ -43,15 +43,20 @@ fn named(pid: Option<u32>) -> String {
     pid.map(|pid| format!(", process {pid}")).unwrap_or_default()
 }
 
-/// Makes sure that `folder` exists with mode 0750 and belongs to `identity`, with every plain file in it. Call it before
-/// [`crate::drop_to`].
+/// What root lets the exporter's group write into, and nobody take another's file out of: the ledger there is root's.
+const SHARED: u32 = 0o1770;
+
+/// Makes sure that `folder` exists and that `identity` can keep its files in it. As root it stays root's, with mode 1770
+/// and the group of `identity`, who is given the files of an earlier exporter. Call it before [`crate::drop_to`].
 pub fn prepare_state(folder: &Path, identity: &Identity) -> Result<(), StateError> {
     create(folder)?;
     let (found, meta) = open_folder(folder)?;
-    if meta.uid() == identity.uid() {
-        return Ok(());
-    }
-    adopt(folder, &found, meta.uid(), identity)
+    let root = rustix::process::geteuid().is_root();
+    let is_settled = match root {
+        true => meta.uid() == 0 && meta.gid() == identity.gid() && meta.mode() & 0o7777 == SHARED,
+        false => meta.uid() == identity.uid(),
+    };
+    if is_settled { Ok(()) } else { adopt(folder, &found, &meta, identity) }
 }
 
 /// Fails where others than its owner say what is in it.
@@ -80,20 +85,39 @@ fn create(folder: &Path) -> Result<(), StateError> {
     }
 }
 
-/// Takes over a folder that is new, or that belonged to an earlier dynamic uid. Any other was somebody's before, and
-/// root must not give it away. The lock is root's and stays so.
-fn adopt(path: &Path, folder: &File, owner: u32, identity: &Identity) -> Result<(), StateError> {
+/// Takes over a folder that is new, that root's verbs made for the ledger, or that was an earlier exporter's. Any other was
+/// somebody's before, and root must not let others write into it. The lock and the ledger are root's and stay so.
+fn adopt(path: &Path, folder: &File, meta: &Metadata, identity: &Identity) -> Result<(), StateError> {
     let mut names = names_in(path)?;
     names.retain(|name| name != lock::FILE);
-    if !names.is_empty() && !Identity::is_dynamic(owner) {
-        return Err(StateError::Foreign { path: path.to_owned(), owner, uid: identity.uid() });
-    }
-    for name in names {
-        adopt_file(path, folder, &name, identity)?;
+    let (roots, others): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| is_of_ledger(name));
+    if !others.is_empty() && !is_an_exporters(meta, identity) {
+        return Err(StateError::Foreign { path: path.to_owned(), owner: meta.uid(), uid: identity.uid() });
     }
     let (uid, gid) = owner_of(identity);
-    rustix::fs::fchown(folder, uid, gid).map_err(|error| fail(path, "chown")(error.into()))?;
-    rustix::fs::fchmod(folder, Mode::from_raw_mode(0o750)).map_err(|error| fail(path, "chmod")(error.into()))
+    for name in others {
+        adopt_file(path, folder, &name, (uid, gid))?;
+    }
+    for name in roots {
+        adopt_file(path, folder, &name, (None, gid))?;
+    }
+    // Last: one that is killed before has left what is not settled.
+    let root = rustix::process::geteuid();
+    rustix::fs::fchown(folder, Some(root), gid).map_err(|error| fail(path, "chown")(error.into()))?;
+    let mode = Mode::from_raw_mode(SHARED);
+    rustix::fs::fchmod(folder, mode).map_err(|error| fail(path, "chmod")(error.into()))
+}
+
+/// A folder that this identity, or a number that only an exporter can have had, writes into already.
+fn is_an_exporters(meta: &Metadata, identity: &Identity) -> bool {
+    let is_one = |id: u32| id == identity.uid() || id == identity.gid() || Identity::is_dynamic(id);
+    is_one(meta.uid()) || (meta.uid() == 0 && meta.mode() & 0o1020 == 0o1020 && is_one(meta.gid()))
+}
+
+/// The files of the ledger and its key, those of its lock among them.
+fn is_of_ledger(name: &std::ffi::OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    name.starts_with(b"ledger.") || name.starts_with(b".ledger.")
 }
 
 fn names_in(path: &Path) -> Result<Vec<std::ffi::OsString>, StateError> {
@@ -107,7 +131,7 @@ fn adopt_file(
     path: &Path,
     folder: &File,
     name: &std::ffi::OsStr,
-    identity: &Identity,
+    (uid, gid): (Option<rustix::fs::Uid>, Option<rustix::fs::Gid>),
 ) -> Result<(), StateError> {
     let at = path.join(name);
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -122,7 +146,6 @@ fn adopt_file(
     if !meta.is_file() || meta.nlink() != 1 {
         return Ok(());
     }
-    let (uid, gid) = owner_of(identity);
     rustix::fs::fchown(&file, uid, gid).map_err(|error| fail(&at, "chown")(error.into()))
 }
 

@@ -23,20 +23,22 @@ fn makes_the_folder_and_those_above_it() {
     let above = folder();
     let path = above.path().join("lib/portledger");
     prepare_state(&path, &own_identity()).unwrap();
-    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o750);
+    let mode = path.metadata().unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode, if own_identity().uid() == 0 { 0o1770 } else { 0o750 });
     prepare_state(&path, &own_identity()).unwrap();
 }
 
 #[test]
-fn gives_a_new_folder_to_the_identity() {
-    if !is_root("gives_a_new_folder_to_the_identity") {
+fn lets_the_identity_write_into_a_folder_that_stays_roots() {
+    if !is_root("lets_the_identity_write_into_a_folder_that_stays_roots") {
         return;
     }
     let above = folder();
     let path = above.path().join("state");
     prepare_state(&path, &Identity::started(62_945, 62_946)).unwrap();
     let meta = path.metadata().unwrap();
-    assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o777), (62_945, 62_946, 0o750));
+    assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o777), (0, 62_946, 0o770));
+    assert_eq!(meta.mode() & 0o1000, 0o1000, "the ledger could be taken out of it");
 }
 
 #[test]
@@ -53,9 +55,32 @@ fn takes_over_from_an_earlier_dynamic_uid_without_foreign_files() {
     std::fs::hard_link(&secret, path.join("linked")).unwrap();
     symlink(&secret, path.join("pointed")).unwrap();
     prepare_state(&path, &Identity::started(62_945, 62_945)).unwrap();
-    assert_eq!(path.metadata().unwrap().uid(), 62_945);
+    assert_eq!(path.metadata().unwrap().gid(), 62_945);
     assert_eq!(path.join("register.json").metadata().unwrap().uid(), 62_945);
     assert_eq!(secret.metadata().unwrap().uid(), 0, "a file of root's was given away");
+}
+
+#[test]
+fn leaves_the_ledger_to_root_and_takes_over_the_older_layout() {
+    if !is_root("leaves_the_ledger_to_root_and_takes_over_the_older_layout") {
+        return;
+    }
+    let above = folder();
+    let path = above.path().join("state");
+    std::fs::create_dir(&path).unwrap();
+    std::fs::write(path.join("ledger.jsonl"), "").unwrap();
+    let identity = Identity::started(62_945, 62_946);
+    prepare_state(&path, &identity).unwrap();
+    let meta = path.join("ledger.jsonl").metadata().unwrap();
+    assert_eq!((meta.uid(), meta.gid()), (0, 62_946));
+
+    let older = above.path().join("older");
+    std::fs::create_dir(&older).unwrap();
+    std::fs::write(older.join("register.json"), "{}").unwrap();
+    std::os::unix::fs::chown(&older, Some(62_945), Some(62_946)).unwrap();
+    prepare_state(&older, &identity).unwrap();
+    assert_eq!((older.metadata().unwrap().uid(), older.metadata().unwrap().gid()), (0, 62_946));
+    assert_eq!(older.join("register.json").metadata().unwrap().uid(), 62_945);
 }
 
 #[test]
@@ -151,7 +176,7 @@ fn keeps_the_lock_for_root_when_the_folder_is_given_away() {
     let _lock = lock_state(&path).unwrap();
     for uid in [61_184, 62_945] {
         prepare_state(&path, &Identity::started(uid, uid)).unwrap();
-        assert_eq!(path.metadata().unwrap().uid(), uid);
+        assert_eq!(path.metadata().unwrap().gid(), uid);
         assert_eq!(path.join("serve.lock").metadata().unwrap().uid(), 0);
     }
 }
