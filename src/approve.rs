@@ -1,152 +1,236 @@
-use std::path::Path;
+mod target;
+
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, anyhow, bail};
 use baseline::{
-    Approval, DriftKind, Finding, HostPattern, Judged, LockedFile, Policy, Request, SourceText, Verdict,
-    When, assess, edit, propose,
+    Approval, Distrust, DriftKind, Finding, HostPattern, LockedFile, Policy, Request, Signatures, SourceText,
+    Verdict, When, assess, edit, propose,
 };
 use inventory::Listener;
+use ledger::ActKind;
 
-use crate::arguments::{ApproveOptions, Shared};
+use self::target::Target;
+use crate::acts::{self, Deed};
+use crate::arguments::{ApproveOptions, Lifetime, Shared};
 use crate::editing::{PATIENCE, tell_daemon};
 use crate::judge::{self, Judgement};
 use crate::outcome::Outcome;
 use crate::paths::trusted_owner;
 use crate::say;
+use crate::signer::{self, Approver};
 
-/// Shorter beginnings of an id are no id.
-const SHORTEST_ID: usize = 11;
-
-/// Looks again, and writes an approval for a drift that is still as its id says.
+/// Looks again, and writes an approval for each drift that is still as its id says, or signs one that stands there.
 pub(crate) fn run(shared: &Shared, options: &ApproveOptions) -> anyhow::Result<Outcome> {
     if options.reason.trim().is_empty() {
         bail!("--reason must say why: an auditor will read it");
     }
-    let judgement = judge::once(shared)?;
-    let path = options.file.as_deref().or(judgement.paths.sources.default_file());
-    let path = path.context("no file of a baseline is named")?;
-    if !judgement.paths.sources.would_read(path) {
-        bail!(
-            "{}: nothing reads that file: name one of the baseline, or add it with --baseline",
-            path.display()
-        );
+    if options.name.is_some() && options.id.len() > 1 {
+        bail!("--name is for one approval, and {} are to be written", options.id.len());
     }
-    let (judged, finding) = find(&judgement, &options.id)?;
-    let file = LockedFile::open(path, trusted_owner(), PATIENCE)?;
-    let before = file.source();
-    let (approval, text) = edited(&judgement, judged, options, &before)?;
-    check(&judgement, judged, &approval, path, &text)?;
-    file.replace(&text)?;
-    say::out(format_args!("{}: approval `{}` written.", path.display(), approval.id))?;
-    if let Some(old) = finding.approval.as_ref().filter(|_| finding.kind == DriftKind::Expired) {
-        say::aside(format_args!(
-            "Approval `{old}` stays as it is, expired: what else it spoke of needs an approval of its own, or a later \
-             `expires` there."
-        ));
-    }
-    if judged.service.listeners.iter().any(|place| may_be_kernels(&judgement.inventory.listeners[*place])) {
-        say::aside(
-            "The kernel may have chosen its port: if it is another after a restart, write `kernel` in place of the number.",
-        );
+    let mut judgement = judge::once(shared)?;
+    let approver = match options.propose {
+        true => Approver::by_name(),
+        false => signer::find(&judgement.policy.trust, &options.signing)?,
+    };
+    for id in &options.id {
+        one(&mut judgement, &approver, id, options)?;
     }
     tell_daemon(&judgement.paths);
     Ok(Outcome::Clean)
 }
 
-/// The one drift of this id, or of one that begins so, among what is there now.
-fn find<'a>(judgement: &'a Judgement, id: &str) -> anyhow::Result<(&'a Judged, &'a Finding)> {
-    let assessment = &judgement.assessment;
-    let is_meant = |known: &str| known == id || known.starts_with(id) && id.len() >= SHORTEST_ID;
-    let drifting = assessment.services.iter().filter_map(|judged| match &judged.verdict {
-        Verdict::Drift(finding) => Some((judged, &**finding)),
-        _ => None,
-    });
-    let found: Vec<_> = drifting
-        .filter(|(judged, finding)| is_meant(finding.id.as_str()) || is_meant(judged.service.id.as_str()))
-        .collect();
-    match found[..] {
-        [one] => return Ok(one),
-        [] => {}
-        _ => bail!(
-            "`{id}` is the id of {} services; approve them one by one: {}",
-            found.len(),
-            found.iter().map(|(judged, _)| judged.service.id.as_str()).collect::<Vec<_>>().join(", ")
-        ),
-    }
-    if assessment.absent.iter().any(|finding| finding.id.as_str() == id) {
+fn one(
+    judgement: &mut Judgement,
+    approver: &Approver,
+    id: &str,
+    options: &ApproveOptions,
+) -> anyhow::Result<()> {
+    let target = Target::find(judgement, id)?;
+    let path = path_for(judgement, &target, options)?;
+    make_folder(&path)?;
+    let file = LockedFile::open(&path, trusted_owner(), PATIENCE)?;
+    let before = file.source();
+    let draft = draft(judgement, &target, approver, &path, options)?;
+    let approval = signer::approve(&judgement.policy.trust, approver, draft)?;
+    let text = match &target {
+        Target::New(..) => edit::add(&before, &approval)?,
+        Target::Standing(_) => edit::sign(&before, &approval)?,
+    };
+    let (texts, policy) = after(judgement, &path, &text)?;
+    let counts = check(judgement, &policy, &target, &approval, &path)?;
+    let old = match &target {
+        Target::New(..) => None,
+        Target::Standing(old) => Some(&**old),
+    };
+    let kind = if counts { ActKind::Approve } else { ActKind::Propose };
+    let deed = Deed {
+        drift: target.drift(),
+        endpoints: approval.listen.iter().map(ToString::to_string).collect(),
+        old,
+        new: Some(&approval),
+        reason: Some(options.reason.clone()),
+        ticket: options.ticket.clone(),
+        revision: Some(policy.baseline.revision().to_owned()),
+        ..Deed::of(kind, approver)
+    };
+    acts::write(&judgement.paths, &judgement.policy, file, &text, deed)?;
+    say(judgement, &policy, &target, &approval, &path)?;
+    (judgement.texts, judgement.policy) = (Some(texts), policy);
+    let Judgement { inventory, policy, accounts, now, .. } = &*judgement;
+    judgement.assessment = assess(inventory, policy, accounts, *now);
+    Ok(())
+}
+
+fn path_for(judgement: &Judgement, target: &Target, options: &ApproveOptions) -> anyhow::Result<PathBuf> {
+    let sources = &judgement.paths.sources;
+    let named = options.file.clone();
+    let path = match target {
+        // It stays where it stands.
+        Target::Standing(approval) => {
+            let texts = judgement.texts.iter().flatten();
+            let holds = texts.filter(|source| edit::holds(source, &approval.id));
+            let path = holds.map(|source| source.path.clone()).next();
+            let path = path.with_context(|| format!("no file holds the approval `{}`", approval.id))?;
+            if named.as_ref().is_some_and(|named| *named != path) {
+                bail!("approval `{}` stands in {}: leave --file out", approval.id, path.display());
+            }
+            path
+        }
+        Target::New(..) => {
+            named.or_else(|| sources.local_file()).context("no file of a baseline is named")?
+        }
+    };
+    if !sources.would_read(&path) {
         bail!(
-            "`{id}` is missing, not unapproved: start it, or withdraw its approval with `portledger revoke {id}`"
+            "{}: nothing reads that file: name one of the baseline, or add it with --baseline",
+            path.display()
         );
     }
-    let known = assessment.services.iter().find(|judged| is_meant(judged.service.id.as_str()));
-    match known.map(|judged| &judged.verdict) {
-        Some(Verdict::Approved(by) | Verdict::Learned(by)) => {
-            bail!("`{id}` is covered by approval `{by}` already")
-        }
-        Some(_) => bail!("`{id}` is not judged, so there is nothing to approve: a [[scope]] decides what is"),
-        None => bail!(
-            "no drift has the id `{id}` now: it is gone, or it is no longer what was shown (another program, user, \
-             address or unit gives another id); see `portledger diff`"
-        ),
-    }
+    Ok(path)
 }
 
-/// The new text of the file. One that has expired stays as it is: it may speak of more than what is approved here.
-fn edited(
+/// `baseline.d` need not be there yet.
+fn make_folder(path: &Path) -> anyhow::Result<()> {
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(folder);
+    made.with_context(|| format!("{}: cannot be made", folder.display()))
+}
+
+/// What is to be signed.
+fn draft(
     judgement: &Judgement,
-    judged: &Judged,
+    target: &Target,
+    approver: &Approver,
+    path: &Path,
     options: &ApproveOptions,
-    before: &SourceText,
-) -> anyhow::Result<(Approval, String)> {
-    let hosts = options.hosts.iter().map(|host| HostPattern::new(host)).collect::<Result<_, _>>();
-    let request = Request {
-        reason: options.reason.clone(),
-        by: who(),
-        at: judgement.now,
-        expires: expiry(judgement.now, options)?,
-        hosts: hosts.map_err(|wrong| anyhow!("--hosts: {wrong}"))?,
-        id: options.name.clone(),
-    };
+) -> anyhow::Result<Approval> {
     let Judgement { inventory, policy, accounts, .. } = judgement;
-    let mut approval = propose(judged, inventory, &policy.baseline, accounts, request)?;
-    approval.ticket.clone_from(&options.ticket);
-    let text = edit::add(before, &approval)?;
-    Ok((approval, text))
+    let at = SystemTime::now();
+    let expires = expiry(judgement, at, path, options)?;
+    let mut approval = match target {
+        Target::New(judged, _) => {
+            let hosts = options.hosts.iter().map(|host| HostPattern::new(host)).collect::<Result<_, _>>();
+            let request = Request {
+                reason: options.reason.clone(),
+                by: approver.name.clone(),
+                at,
+                expires,
+                hosts: hosts.map_err(|wrong| anyhow!("--hosts: {wrong}"))?,
+                id: options.name.clone(),
+            };
+            propose(judged, inventory, &policy.baseline, accounts, request)?
+        }
+        Target::Standing(standing) => {
+            if !options.hosts.is_empty() || options.name.is_some() {
+                bail!(
+                    "approval `{}` stands in the baseline, and only its signature, dates and reason are written anew: leave \
+                     --hosts and --name out",
+                    standing.id
+                );
+            }
+            Approval {
+                reason: Some(options.reason.clone()),
+                by: Some(approver.name.clone()),
+                at: Some(When::instant(at)),
+                expires: expires.or(standing.expires.filter(|_| !is_over(standing, judgement))),
+                signature: None,
+                countersigned: Vec::new(),
+                ..Approval::clone(standing)
+            }
+        }
+    };
+    if options.ticket.is_some() {
+        approval.ticket.clone_from(&options.ticket);
+    }
+    approval.serial = policy.baseline.next_serial(&approval, &policy.trust);
+    Ok(approval)
 }
 
-fn expiry(now: SystemTime, options: &ApproveOptions) -> anyhow::Result<Option<When>> {
-    let Some(lifetime) = options.lifetime else { return Ok(None) };
+fn is_over(approval: &Approval, judgement: &Judgement) -> bool {
+    let now = jiff::Timestamp::try_from(judgement.now).unwrap_or(jiff::Timestamp::MAX);
+    approval.is_expired(now, &judgement.policy.trust.time_zone)
+}
+
+fn expiry(
+    judgement: &Judgement,
+    now: SystemTime,
+    path: &Path,
+    options: &ApproveOptions,
+) -> anyhow::Result<Option<When>> {
+    let local = judgement.paths.sources.is_local(path).then_some(judgement.local_approvals);
+    let lifetime = match options.lifetime {
+        Some(Lifetime::Ever) => return Ok(None),
+        Some(Lifetime::For(lifetime)) => Some(lifetime),
+        None => local,
+    };
+    let Some(lifetime) = lifetime else { return Ok(None) };
     let end = now.checked_add(lifetime).context("--for: that is beyond the calendar")?;
     // A day is what people mean by days and weeks: they are reminded in the morning of a working day.
-    let day = jiff::Timestamp::try_from(end)?.to_zoned(jiff::tz::TimeZone::system()).date();
+    let day = jiff::Timestamp::try_from(end)?.to_zoned(judgement.policy.trust.time_zone.clone()).date();
     let is_days = lifetime.as_secs() >= 86_400;
     Ok(Some(if is_days { When::Date(day) } else { When::instant(end) }))
 }
 
-/// What is written must be read by the next run and approve what was asked for, and nothing is written that does not.
-fn check(
-    judgement: &Judgement,
-    judged: &Judged,
-    approval: &Approval,
-    path: &Path,
-    text: &str,
-) -> anyhow::Result<()> {
+/// The set with the new text, which must be read by the next run, and what is judged by it.
+fn after(judgement: &Judgement, path: &Path, text: &str) -> anyhow::Result<(Vec<SourceText>, Policy)> {
     let mut texts = judgement.texts.clone().unwrap_or_default();
     let changed = SourceText { path: path.to_owned(), text: text.to_owned() };
     match texts.iter_mut().find(|source| source.path == path) {
         Some(source) => *source = changed,
         None => texts.push(changed),
     }
-    let baseline = judge::parsed(&texts).context("nothing was written, because afterwards")?;
-    let Judgement { inventory, policy, accounts, now, .. } = judgement;
-    let policy = Policy { baseline, ..policy.clone() };
-    let after = assess(inventory, &policy, accounts, *now);
+    let policy = &judgement.policy;
+    let baseline = judge::parsed(&texts, &policy.trust).context("nothing was written, because afterwards")?;
+    Ok((texts, Policy { baseline, ..policy.clone() }))
+}
+
+/// Whether it counts afterwards, or waits for others to sign it. Nothing is written that does neither.
+fn check(
+    judgement: &Judgement,
+    policy: &Policy,
+    target: &Target,
+    approval: &Approval,
+    path: &Path,
+) -> anyhow::Result<bool> {
+    let standing = policy.baseline.standing(&approval.id);
+    let waits = match standing.and_then(|standing| standing.distrust.as_ref()) {
+        None => false,
+        Some(Distrust::Waits { why: None, .. }) => true,
+        Some(Distrust::Unsigned { .. }) if approval.signature.is_none() => true,
+        Some(other) => bail!("nothing was written: {other}"),
+    };
+    let Target::New(judged, _) = target else { return Ok(!waits) };
+    let Judgement { inventory, accounts, now, .. } = judgement;
+    let after = assess(inventory, policy, accounts, *now);
     let verdict = after.services.iter().find(|other| other.service.id == judged.service.id);
     match verdict.map(|judged| &judged.verdict) {
-        Some(Verdict::Approved(_)) => Ok(()),
+        Some(Verdict::Approved(_)) => Ok(true),
         // A program that was replaced on disk stays a drift until it is restarted.
-        Some(Verdict::Drift(finding)) if finding.kind == DriftKind::Outdated => Ok(()),
+        Some(Verdict::Drift(finding)) if finding.kind == DriftKind::Outdated => Ok(true),
+        Some(Verdict::Drift(finding)) if waits && is_untrusted(finding) => Ok(false),
         _ => bail!(
             "nothing was written: in {} the approval `{}` would not hold here; look at its hosts, at [defaults] of the \
              file and at the groups of this host",
@@ -156,14 +240,53 @@ fn check(
     }
 }
 
+fn is_untrusted(finding: &Finding) -> bool {
+    finding.kind == DriftKind::Untrusted || finding.also.contains(&DriftKind::Untrusted)
+}
+
+fn say(
+    judgement: &Judgement,
+    policy: &Policy,
+    target: &Target,
+    approval: &Approval,
+    path: &Path,
+) -> anyhow::Result<()> {
+    let signed = match (&approval.signature, policy.trust.signatures) {
+        (Some(_), _) => format!(", signed by {}", approval.by.as_deref().unwrap_or_default()),
+        (None, _) => String::new(),
+    };
+    let until = approval.expires.map(|expires| format!(", until {expires}")).unwrap_or_default();
+    say::out(format_args!("{}: approval `{}` written{signed}{until}.", path.display(), approval.id))?;
+    if let Some(distrust) = policy.baseline.standing(&approval.id).and_then(|known| known.distrust.as_ref()) {
+        say::aside(format_args!("It does not count yet: {distrust}."));
+    } else if approval.signature.is_none() && policy.trust.signatures == Signatures::Recorded {
+        say::aside(
+            "It is not signed: the name in it proves nothing. docs/approvals.md tells how approvers sign with their SSH keys.",
+        );
+    }
+    if judgement.paths.sources.is_local(path) && approval.expires.is_some() {
+        say::aside(
+            "It is this host's own and ends by itself: put it into the baseline that your hosts share, or say --for never.",
+        );
+    }
+    if let Target::New(judged, finding) = target {
+        if let Some(old) = finding.approval.as_ref().filter(|_| finding.kind == DriftKind::Expired) {
+            say::aside(format_args!(
+                "Approval `{old}` stays as it is, expired: what else it spoke of needs `portledger approve {old}`, or a \
+                 later `expires` there."
+            ));
+        }
+        let listeners = judged.service.listeners.iter().map(|place| &judgement.inventory.listeners[*place]);
+        if listeners.into_iter().any(may_be_kernels) {
+            say::aside(
+                "The kernel may have chosen its port: if it is another after a restart, write `kernel` in place of the number.",
+            );
+        }
+    }
+    Ok(())
+}
+
 /// The kernel may have chosen the port.
 pub(crate) fn may_be_kernels(listener: &Listener) -> bool {
     listener.port_choice.may_be_kernel()
-}
-
-/// Who approves: whoever called sudo, else the user. It proves nothing, and says who to ask.
-fn who() -> String {
-    let by_sudo = std::env::var("SUDO_USER").ok().filter(|name| !name.is_empty());
-    let me = rustix::process::getuid().as_raw();
-    by_sudo.or_else(|| exporter::user_name(me)).unwrap_or_else(|| format!("uid {me}"))
 }

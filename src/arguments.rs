@@ -55,11 +55,33 @@ pub(crate) enum Verb {
     ///
     /// Exit status: 0 written or printed, 2 failed.
     Learn(LearnOptions),
-    /// Add a drift to the baseline
+    /// Add drift to the baseline, or sign an approval that stands there
     ///
-    /// Exit status: 0 approved, 2 failed.
+    /// It looks again, and refuses what is no longer as it was shown. Where the configuration names approvers
+    /// (`signatures`, allowed_signers), the approval is signed with an SSH key: --key, or one of the SSH agent's.
+    ///
+    /// On a host it is written to baseline.d/90-local.toml, where it holds for 90 days unless --for says otherwise.
+    ///
+    /// Exit status: 0 approved, or written to wait for another approver; 2 failed.
+    #[command(after_help = "\
+Examples:
+  portledger approve s1-3f2a --reason 'metrics of the new pool' --ticket OPS-17 --for 30d
+  portledger approve nginx postgres --reason reviewed       what `learn` wrote, once it was read
+  portledger approve s1-3f2a --reason 'rollout' --inventory web-017.json --hosts @web --file baselines/web.toml")]
     Approve(ApproveOptions),
+    /// Sign what somebody else approved, where the configuration asks for two
+    ///
+    /// Exit status: 0 signed, 2 failed.
+    Countersign(CountersignOptions),
+    /// Let drift be that is gone, without approving it
+    ///
+    /// It closes at once, and opens again if it comes back. What is there cannot be dismissed: approve it, or end it.
+    ///
+    /// Exit status: 0 dismissed, 2 failed.
+    Dismiss(DismissOptions),
     /// Take an approval out of the baseline
+    ///
+    /// One that is signed never counts again, wherever it is pasted: its id and serial stay behind in a [[revoked]].
     ///
     /// Exit status: 0 revoked, 2 failed.
     Revoke(RevokeOptions),
@@ -158,32 +180,86 @@ pub(crate) struct LearnOptions {
 
 #[derive(Args, Debug)]
 pub(crate) struct ApproveOptions {
-    /// Id of a drift, as `diff` shows it
-    pub(crate) id: String,
+    /// Ids of drift, as `diff` shows them, or of approvals that are learned, expired or not signed
+    #[arg(required = true, value_name = "ID")]
+    pub(crate) id: Vec<String>,
     /// Why it may listen; an auditor reads this
     #[arg(long)]
     pub(crate) reason: String,
-    /// How long it may: 30d, 12h, 8w
-    #[arg(long = "for", value_name = "TIME", value_parser = crate::config::duration)]
-    pub(crate) lifetime: Option<std::time::Duration>,
+    /// How long it may: 30d, 12h, 8w, never for without end
+    #[arg(long = "for", value_name = "TIME", value_parser = lifetime)]
+    pub(crate) lifetime: Option<Lifetime>,
     /// Hosts that it holds for: names with wildcards, or @group; may be given several times [default: all that read the file]
     #[arg(long, value_name = "HOSTS")]
     pub(crate) hosts: Vec<String>,
     /// Ticket that the decision was taken in
     #[arg(long)]
     pub(crate) ticket: Option<String>,
-    /// File of the baseline to write into [default: the first]
+    /// File of the baseline to write into [default: baseline.d/90-local.toml, or the first that --baseline names]
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     /// Name of the approval in the baseline [default: made from the program]
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
+    /// Write it without a signature, for an approver to sign
+    #[arg(long, conflicts_with = "key")]
+    pub(crate) propose: bool,
+    #[command(flatten)]
+    pub(crate) signing: SigningOptions,
+}
+
+/// How long an approval holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lifetime {
+    Ever,
+    For(std::time::Duration),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SigningOptions {
+    /// SSH key to sign with: a private key, or a public one whose private half the agent has [default: the agent's first that may]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// Whose name the signature stands for [default: the key's principal in allowed_signers]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) principal: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CountersignOptions {
+    /// Ids of approvals, as `diff` names them
+    #[arg(required = true, value_name = "APPROVAL")]
+    pub(crate) approval: Vec<String>,
+    /// Why; an auditor reads this
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) signing: SigningOptions,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DismissOptions {
+    /// Ids of drift that is gone, as `diff` shows them
+    #[arg(required = true, value_name = "ID")]
+    pub(crate) id: Vec<String>,
+    /// Why nobody need look into it; an auditor reads this
+    #[arg(long)]
+    pub(crate) reason: String,
+    /// Ticket that the decision was taken in
+    #[arg(long)]
+    pub(crate) ticket: Option<String>,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct RevokeOptions {
     /// Id of an approval, as the baseline has it
     pub(crate) approval: String,
+    /// Why; an auditor reads this
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+    /// Ticket that the decision was taken in
+    #[arg(long)]
+    pub(crate) ticket: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -219,6 +295,13 @@ pub(crate) struct DoctorOptions {
     /// A report for people, or JSON for programs
     #[arg(long, value_enum, default_value = "table")]
     pub(crate) format: ReportFormat,
+}
+
+fn lifetime(text: &str) -> Result<Lifetime, String> {
+    match text {
+        "never" => Ok(Lifetime::Ever),
+        time => crate::config::duration(time).map(Lifetime::For),
+    }
 }
 
 /// As exporters write it: `:9100` is every address.

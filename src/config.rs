@@ -1,8 +1,8 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use baseline::Mode;
+use baseline::{Mode, Signatures};
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
@@ -22,8 +22,42 @@ pub(crate) struct Config {
     /// How long something required may be absent.
     #[serde(deserialize_with = "some_duration")]
     pub(crate) missing_after: Option<Duration>,
+    /// Whether approvals must be signed.
+    #[serde(deserialize_with = "signatures")]
+    pub(crate) signatures: Signatures,
+    /// How many people it takes to approve something: 1 or 2.
+    #[serde(deserialize_with = "approvers")]
+    pub(crate) approvers: Count,
+    /// What it takes two of them for.
+    pub(crate) approvers_for: ApproversFor,
+    /// Who may sign; default: `allowed_signers` beside this file.
+    pub(crate) allowed_signers: Option<PathBuf>,
+    /// Keys that never count; default: `revoked_keys` beside this file.
+    pub(crate) revoked_keys: Option<PathBuf>,
+    /// How long an approval holds that is written on the host itself, where nobody says so.
+    #[serde(deserialize_with = "some_duration")]
+    pub(crate) local_approvals: Option<Duration>,
     pub(crate) reach: Reach,
     pub(crate) sensor: Sensor,
+}
+
+/// How many people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Count {
+    #[default]
+    One,
+    Two,
+}
+
+/// What two people are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ApproversFor {
+    /// Every approval.
+    #[default]
+    All,
+    /// What is bound to all addresses or reaches the public.
+    Exposed,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -81,6 +115,12 @@ impl Config {
         if !(Duration::from_secs(1)..=Duration::from_secs(86_400)).contains(&config.sensor.reconcile) {
             bail!("{}: sensor.reconcile must lie between 1s and 1d", path.display());
         }
+        if config.approvers == Count::Two && config.signatures != Signatures::Required {
+            bail!(
+                "{}: `approvers = 2` wants `signatures = \"required\"`: without signatures one person can write two names",
+                path.display()
+            );
+        }
         if config.sensor.namespaces == 0 {
             bail!("{}: sensor.namespaces must be at least 1", path.display());
         }
@@ -115,6 +155,21 @@ fn a_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D:
 
 fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     a_duration(deserializer).map(Some)
+}
+
+fn signatures<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Signatures, D::Error> {
+    const WORDS: [Signatures; 3] = [Signatures::Required, Signatures::Recorded, Signatures::Off];
+    let word = String::deserialize(deserializer)?;
+    let known = WORDS.into_iter().find(|known| known.as_str() == word);
+    known.ok_or_else(|| serde::de::Error::unknown_variant(&word, &["required", "recorded", "off"]))
+}
+
+fn approvers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Count, D::Error> {
+    match u64::deserialize(deserializer)? {
+        1 => Ok(Count::One),
+        2 => Ok(Count::Two),
+        other => Err(serde::de::Error::custom(format!("`approvers` is 1 or 2, not {other}"))),
+    }
 }
 
 fn mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Mode>, D::Error> {

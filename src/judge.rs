@@ -1,9 +1,10 @@
 use std::path::Path;
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow, bail};
 use baseline::{
-    Accounts, Assessment, Baseline, Host, Mode, Policy, SourceText, assess, load_last_good, parse,
+    Accounts, Assessment, Baseline, Host, Mode, Policy, SourceText, Trust, assess, load_last_good, parse,
 };
 use exporter::{AccountBook, BaselineSet, LoadOutcome};
 use inventory::{Inventory, RawText};
@@ -18,6 +19,11 @@ use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::say::aside;
 use crate::sensor::{options, workers};
+use crate::trust::trust;
+
+/// How long an approval holds that is written on the host itself, where nobody says so: until it is in the baseline that
+/// hosts share, or forgotten.
+const LOCAL_APPROVALS: Duration = Duration::from_secs(90 * 86_400);
 
 /// What listens now, held against the baseline.
 pub(crate) struct Judgement {
@@ -29,6 +35,8 @@ pub(crate) struct Judgement {
     pub(crate) accounts: Accounts,
     pub(crate) assessment: Assessment,
     pub(crate) now: SystemTime,
+    /// How long an approval holds that is written on the host itself.
+    pub(crate) local_approvals: Duration,
 }
 
 /// Looks once and judges. Without a baseline that can be used nothing is judged, unless there never was one.
@@ -36,8 +44,9 @@ pub(crate) fn once(shared: &Shared) -> anyhow::Result<Judgement> {
     let paths = Paths::of(shared)?;
     let config = Config::load(&paths)?;
     let texts = read_baseline(&paths)?;
-    let baseline = texts.as_deref().map(parsed).transpose()?;
-    look(paths, &config, texts, baseline, Hashing::On, Bpf::Always(loader))
+    let trust = Arc::new(trust(&paths, &config)?);
+    let baseline = texts.as_deref().map(|texts| parsed(texts, &trust)).transpose()?;
+    look(paths, &config, trust, texts, baseline, Hashing::On, Bpf::Always(loader))
 }
 
 /// Looks once and judges by what can be had: with a baseline that cannot be used by the last good one, or by none. Also
@@ -48,21 +57,26 @@ pub(crate) fn in_any_case(
 ) -> anyhow::Result<(Judgement, Option<anyhow::Error>)> {
     let paths = Paths::of(shared)?;
     let config = Config::load(&paths)?;
+    let (trust, distrust) = match trust(&paths, &config) {
+        Ok(trust) => (Arc::new(trust), None),
+        // Nobody's word counts then, not everybody's.
+        Err(wrong) => (Arc::new(Trust::in_nobody(TimeZone::system())), Some(wrong)),
+    };
     let read = read_baseline(&paths).and_then(|texts| {
-        let baseline = texts.as_deref().map(parsed).transpose()?;
+        let baseline = texts.as_deref().map(|texts| parsed(texts, &trust)).transpose()?;
         Ok((texts, baseline))
     });
     let ((texts, baseline), wrong) = match read {
-        Ok(read) => (read, None),
+        Ok(read) => (read, distrust),
         Err(wrong) => {
             let kept = load_last_good(&paths.state).ok().flatten();
-            let baseline = kept.as_deref().and_then(|texts| parse(texts).ok());
+            let baseline = kept.as_deref().and_then(|texts| parse(texts, &trust).ok());
             ((kept, baseline), Some(wrong))
         }
     };
     let pins_programs = baseline.as_ref().is_some_and(Baseline::pins_programs);
     let hashing = if shows_hashes || pins_programs { Hashing::On } else { Hashing::Off };
-    Ok((look(paths, &config, texts, baseline, hashing, Bpf::WhenItPays(loader))?, wrong))
+    Ok((look(paths, &config, trust, texts, baseline, hashing, Bpf::WhenItPays(loader))?, wrong))
 }
 
 /// The files of the baseline; `None` where there is none and `serve` has never had one either.
@@ -83,12 +97,13 @@ fn read_baseline(paths: &Paths) -> anyhow::Result<Option<Vec<SourceText>>> {
 fn look(
     paths: Paths,
     config: &Config,
+    trust: Arc<Trust>,
     texts: Option<Vec<SourceText>>,
     baseline: Option<Baseline>,
     hashing: Hashing,
     bpf: Bpf,
 ) -> anyhow::Result<Judgement> {
-    let policy = policy(config, baseline);
+    let policy = policy(config, baseline, trust);
     for warning in policy.baseline.warnings() {
         aside(format_args!("portledger: {warning}"));
     }
@@ -102,48 +117,63 @@ fn look(
     }
     let now = inventory.taken_at;
     let assessment = assess(&inventory, &policy, &accounts, now);
-    Ok(Judgement { paths, policy, texts, inventory, accounts, assessment, now })
+    let local_approvals = config.local_approvals.unwrap_or(LOCAL_APPROVALS);
+    Ok(Judgement { paths, policy, texts, inventory, accounts, assessment, now, local_approvals })
 }
 
 /// What is judged by now, and whether there is a baseline, for a verb that goes on looking.
 pub(crate) fn rules(paths: &Paths, config: &Config) -> anyhow::Result<(Policy, bool)> {
     let texts = read_baseline(paths)?;
-    let policy = policy(config, texts.as_deref().map(parsed).transpose()?);
+    let trust = Arc::new(trust(paths, config)?);
+    let baseline = texts.as_deref().map(|texts| parsed(texts, &trust)).transpose()?;
+    let policy = policy(config, baseline, trust);
     for warning in policy.baseline.warnings() {
         aside(format_args!("portledger: {warning}"));
     }
     Ok((policy, texts.is_some()))
 }
 
+/// What is judged by with these files, without saying what can be meant otherwise.
+pub(crate) fn policy_over(paths: &Paths, config: &Config, texts: &[SourceText]) -> anyhow::Result<Policy> {
+    let trust = Arc::new(trust(paths, config)?);
+    let baseline = parsed(texts, &trust)?;
+    Ok(policy(config, Some(baseline), trust))
+}
+
 /// Reads configuration and baseline for the exporter.
 pub(crate) fn load(paths: &Paths) -> LoadOutcome {
-    let config = Config::load(paths).map_err(|error| format!("{error:#}"));
+    let configured = Config::load(paths).and_then(|config| {
+        let trust = Arc::new(trust(paths, &config)?);
+        Ok((config, trust))
+    });
+    let config = configured.map_err(|error| format!("{error:#}"));
     let read = paths.sources.read().map_err(anyhow::Error::from);
     let set = read.and_then(|texts| {
-        let with_baseline = |texts: Vec<SourceText>| Ok(BaselineSet { baseline: parsed(&texts)?, texts });
-        texts.map(with_baseline).transpose()
+        let Some(texts) = texts else { return Ok(None) };
+        let Ok((_, trust)) = &config else { bail!("the configuration does not say whose word counts") };
+        Ok(Some(BaselineSet { baseline: parsed(&texts, trust)?, texts }))
     });
     LoadOutcome {
         // The mode that holds once there is a baseline.
-        policy: config.map(|config| policy(&config, Some(Baseline::default()))),
+        policy: config.clone().map(|(config, trust)| policy(&config, Some(Baseline::default()), trust)),
         baseline: set.map_err(|error| format!("{error:#}")),
     }
 }
 
 /// All mistakes at once, each with its place.
-pub(crate) fn parsed(texts: &[SourceText]) -> anyhow::Result<Baseline> {
-    parse(texts).map_err(|mistakes| {
+pub(crate) fn parsed(texts: &[SourceText], trust: &Trust) -> anyhow::Result<Baseline> {
+    parse(texts, trust).map_err(|mistakes| {
         let told: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
         anyhow!("the baseline cannot be used\n{}", told.join("\n"))
     })
 }
 
-fn policy(config: &Config, baseline: Option<Baseline>) -> Policy {
+fn policy(config: &Config, baseline: Option<Baseline>, trust: Arc<Trust>) -> Policy {
     let named = config.host.as_deref().map(RawText::from);
     let name = named.unwrap_or_else(|| RawText::new(rustix::system::uname().nodename().to_bytes()));
     let host = Host { name, groups: config.groups.iter().cloned().collect() };
     let has_baseline = baseline.is_some();
-    let mut policy = Policy::new(baseline, host, TimeZone::system());
+    let mut policy = Policy::new(baseline, host, trust);
     if let Some(mode) = config.mode.filter(|mode| has_baseline || *mode == Mode::Observe) {
         policy.mode = mode;
     }

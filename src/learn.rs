@@ -1,6 +1,8 @@
 use anyhow::{Context, bail};
-use baseline::LockedFile;
+use baseline::{Baseline, LockedFile};
+use ledger::ActKind;
 
+use crate::acts::{self, Deed};
 use crate::arguments::{LearnOptions, Shared};
 use crate::doctor;
 use crate::editing::{PATIENCE, tell_daemon};
@@ -8,6 +10,7 @@ use crate::judge;
 use crate::outcome::Outcome;
 use crate::paths::trusted_owner;
 use crate::say;
+use crate::signer::Approver;
 
 /// Writes a baseline from what listens now. One that is there is never added to: what is new in it has to be approved.
 pub(crate) fn run(shared: &Shared, options: &LearnOptions) -> anyhow::Result<Outcome> {
@@ -31,7 +34,8 @@ pub(crate) fn run(shared: &Shared, options: &LearnOptions) -> anyhow::Result<Out
     if let Some(folder) = folder {
         std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
     }
-    let learned = judge::parsed(&[baseline::SourceText { path: path.to_owned(), text: text.clone() }])?;
+    let source = baseline::SourceText { path: path.to_owned(), text: text.clone() };
+    let learned = judge::parsed(&[source], &policy.trust)?;
     if learned.approvals().is_empty() && judgement.assessment.findings().next().is_some() {
         judgement.tell_gaps();
         bail!(
@@ -46,7 +50,12 @@ pub(crate) fn run(shared: &Shared, options: &LearnOptions) -> anyhow::Result<Out
     if !file.source().text.is_empty() {
         bail!("{}: somebody wrote a baseline in the meantime", path.display());
     }
-    file.replace(&text)?;
+    let deed = Deed {
+        endpoints: endpoints(&learned),
+        revision: Some(learned.revision().to_owned()),
+        ..Deed::of(ActKind::Learn, &Approver::by_name())
+    };
+    acts::write(paths, policy, file, &text, deed)?;
     say::out(format_args!(
         "{}: {} approvals learned from {} listeners.\n\
          They count as learned, not as approved: read the file and give each entry a reason, then `portledger diff`.",
@@ -58,3 +67,11 @@ pub(crate) fn run(shared: &Shared, options: &LearnOptions) -> anyhow::Result<Out
     judgement.tell_gaps();
     Ok(Outcome::Clean)
 }
+
+/// What was learned, as far as a record should grow: the file itself is named in it with its hash.
+fn endpoints(learned: &Baseline) -> Vec<String> {
+    let all = learned.approvals().iter().flat_map(|approval| &approval.listen);
+    all.map(ToString::to_string).take(RECORDED).collect()
+}
+
+const RECORDED: usize = 1000;

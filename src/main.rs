@@ -1,11 +1,14 @@
 //! `portledger`: what listens on this host, who holds it, who can reach it, and whether somebody approved it.
 #![forbid(unsafe_code)]
 
+mod acts;
 mod approve;
 mod arguments;
 mod config;
+mod countersign;
 mod csv_rows;
 mod diff;
+mod dismiss;
 mod doctor;
 mod editing;
 mod filter;
@@ -23,7 +26,9 @@ mod revoke;
 mod say;
 mod sensor;
 mod serve;
+mod signer;
 mod table;
+mod trust;
 mod watch;
 
 use std::process::ExitCode;
@@ -35,12 +40,16 @@ use outcome::Outcome;
 fn main() -> ExitCode {
     // What `serve` starts through /proc/self/exe would be `exe` to `top` and `ps -C`. A name is worth no failure.
     rustix::thread::set_name(c"portledger").unwrap_or_default();
+    // What root's verbs write is read by the exporter's user; a caller's umask must not decide that. Keys say their own mode.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let Arguments { shared, verb } = Arguments::parse();
     let outcome = match verb {
         Verb::List(options) => list::run(&shared, &options),
         Verb::Diff(options) => diff::run(&shared, &options),
         Verb::Learn(options) => learn::run(&shared, &options),
         Verb::Approve(options) => approve::run(&shared, &options),
+        Verb::Countersign(options) => countersign::run(&shared, &options),
+        Verb::Dismiss(options) => dismiss::run(&shared, &options),
         Verb::Revoke(options) => revoke::run(&shared, &options),
         Verb::Watch(options) => watch::run(&shared, &options),
         Verb::Serve(options) => serve::run(&shared, options),

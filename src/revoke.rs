@@ -1,38 +1,51 @@
-use anyhow::{Context, bail};
-use baseline::{Baseline, LockedFile, SourceText, edit};
+use std::time::SystemTime;
 
+use anyhow::Context;
+use baseline::{LockedFile, Revocation, SourceText, When, edit};
+use ledger::ActKind;
+
+use crate::acts::{self, Deed};
 use crate::arguments::{RevokeOptions, Shared};
-use crate::editing::{PATIENCE, tell_daemon};
+use crate::editing::{PATIENCE, Standing, tell_daemon};
 use crate::judge;
 use crate::outcome::Outcome;
-use crate::paths::{Paths, trusted_owner};
+use crate::paths::trusted_owner;
 use crate::say;
+use crate::signer::Approver;
 
 /// Takes an approval out of the file that it stands in.
 pub(crate) fn run(shared: &Shared, options: &RevokeOptions) -> anyhow::Result<Outcome> {
-    let paths = Paths::of(shared)?;
+    let standing = Standing::read(shared)?;
     let id = &options.approval;
-    let Some(texts) = paths.sources.read()? else { bail!("there is no baseline, so nothing is approved") };
-    let parsed = judge::parsed(&texts)?;
-    let holds_it = |source: &&SourceText| edit::remove(source, id).is_ok();
-    let Some(source) = texts.iter().find(holds_it) else {
-        bail!("no approval has the id `{id}`; {}", known_ids(&parsed));
+    let old = standing.approval(id)?;
+    let path = standing.file_of(id)?;
+    let who = Approver::by_name();
+    let file = LockedFile::open(&path, trusted_owner(), PATIENCE)?;
+    let mut changed = SourceText { path: path.clone(), text: edit::remove(&file.source(), id)? };
+    // What nobody signed proves nothing, and can as well be written anew.
+    if old.signature.is_some() {
+        let revocation = Revocation {
+            id: id.clone(),
+            serial: old.serial,
+            by: Some(who.name.clone()),
+            at: Some(When::instant(SystemTime::now())),
+            reason: options.reason.clone(),
+        };
+        changed.text = edit::revoke(&changed, &revocation);
+    }
+    let after = standing.with(&changed);
+    let baseline =
+        judge::parsed(&after, &standing.policy.trust).context("nothing was written, because afterwards")?;
+    let deed = Deed {
+        old: Some(old),
+        reason: options.reason.clone(),
+        ticket: options.ticket.clone(),
+        endpoints: old.listen.iter().map(ToString::to_string).collect(),
+        revision: Some(baseline.revision().to_owned()),
+        ..Deed::of(ActKind::Revoke, &who)
     };
-    let file = LockedFile::open(&source.path, trusted_owner(), PATIENCE)?;
-    let text = edit::remove(&file.source(), id)?;
-    let changed = SourceText { path: source.path.clone(), text: text.clone() };
-    let after: Vec<SourceText> = texts
-        .iter()
-        .map(|other| if other.path == changed.path { changed.clone() } else { other.clone() })
-        .collect();
-    judge::parsed(&after).context("nothing was written, because afterwards")?;
-    file.replace(&text)?;
-    say::out(format_args!("{}: approval `{id}` withdrawn.", source.path.display()))?;
-    tell_daemon(&paths);
+    acts::write(&standing.paths, &standing.policy, file, &changed.text, deed)?;
+    say::out(format_args!("{}: approval `{id}` withdrawn.", path.display()))?;
+    tell_daemon(&standing.paths);
     Ok(Outcome::Clean)
-}
-
-fn known_ids(baseline: &Baseline) -> String {
-    let ids: Vec<&str> = baseline.approvals().iter().map(|approval| approval.id.as_str()).collect();
-    if ids.is_empty() { "there is none".to_owned() } else { format!("there are {}", ids.join(", ")) }
 }

@@ -15,6 +15,7 @@ pub(crate) fn absent(judge: &Judge<'_>, present: &BTreeSet<usize>, coverage: &Co
     let wanted = approvals.filter(|(place, approval)| {
         approval.required
             && judge.is_for_host[*place]
+            && judge.policy.baseline.distrust(*place).is_none()
             && !present.contains(place)
             && !approval.is_expired(judge.around.now, judge.around.zone)
             && !may_hide(coverage, approval)

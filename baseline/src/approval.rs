@@ -10,6 +10,8 @@ use crate::{HostPattern, Listen, NetNsPattern, Pattern, ProgramPattern, User, Wh
 pub struct Approval {
     /// Unique in a baseline, and kept over edits.
     pub id: String,
+    /// Counts how often something was approved under this id; one that was revoked never counts again. From 1 on.
+    pub serial: u64,
     /// At least one.
     pub listen: Vec<Listen>,
     pub program: Vec<ProgramPattern>,
@@ -35,6 +37,21 @@ pub struct Approval {
     pub by: Option<String>,
     pub at: Option<When>,
     pub expires: Option<When>,
+    /// An SSH signature of [`crate::canonical`] by the key of `by`: the blob of PROTOCOL.sshsig in base64, without lines.
+    pub signature: Option<String>,
+    /// Signatures by further people.
+    pub countersigned: Vec<Countersignature>,
+}
+
+/// Somebody else's word for an approval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Countersignature {
+    /// Who: a principal of the allowed signers.
+    pub by: String,
+    /// When.
+    pub at: Option<When>,
+    /// As [`Approval::signature`], of [`crate::countersigned`].
+    pub signature: String,
 }
 
 impl Approval {
@@ -42,6 +59,7 @@ impl Approval {
     pub fn new(id: impl Into<String>, listen: Vec<Listen>) -> Self {
         Approval {
             id: id.into(),
+            serial: 1,
             listen,
             program: Vec::new(),
             unit: Vec::new(),
@@ -61,6 +79,8 @@ impl Approval {
             by: None,
             at: None,
             expires: None,
+            signature: None,
+            countersigned: Vec::new(),
         }
     }
 
@@ -72,6 +92,15 @@ impl Approval {
     /// Whether it has expired at this moment.
     pub fn is_expired(&self, now: Timestamp, zone: &TimeZone) -> bool {
         self.expires.is_some_and(|expires| expires.takes_effect(zone) <= now)
+    }
+
+    /// It lets in who reaches a host from outside: bound to all addresses, or within reach of the public.
+    pub fn is_exposed(&self) -> bool {
+        let unbounded =
+            || self.reach.is_none() && self.listen.iter().any(|listen| !listen.address.is_confined());
+        self.listen.iter().any(|listen| listen.address.is_wildcard())
+            || self.reach == Some(Reach::Public)
+            || unbounded()
     }
 
     /// Without these, only a program that is the host's own file can be told by its path.

@@ -45,7 +45,7 @@ impl<'a> Judge<'a> {
         accounts: &'a Accounts,
         now: SystemTime,
     ) -> Self {
-        let around = Circumstances { accounts, zone: &policy.time_zone, now: timestamp(now) };
+        let around = Circumstances { accounts, zone: &policy.trust.time_zone, now: timestamp(now) };
         let approvals = policy.baseline.approvals();
         let is_for_host = approvals.iter().map(|approval| policy.host.is_among(&approval.hosts)).collect();
         let expired = approvals.iter().enumerate();
@@ -91,7 +91,8 @@ impl<'a> Judge<'a> {
 
     /// Adds to `present` the places of approvals that were held against it and found to be what they are about.
     fn verdict(&self, view: &ServiceView<'_>, present: &mut Vec<usize>) -> Verdict {
-        let held: Vec<Held<'_, '_>> = self.hold_against_all(view);
+        let trusted = |held: &Held<'_, '_>| self.policy.baseline.distrust(held.place).is_none();
+        let (held, untrusted): (Vec<_>, Vec<_>) = self.hold_against_all(view).into_iter().partition(trusted);
         let nearest = held.iter().min_by_key(|held| held.distance());
         present.extend(held.iter().filter(|held| held.may_cover()).map(|held| held.place));
         if view.is_udp_client() || view.is_connected() || !self.is_judged(view) {
@@ -110,7 +111,11 @@ impl<'a> Judge<'a> {
             Some(nearest) if nearest.may_cover() && !nearest.differences.is_empty() && of_file.is_empty() => {
                 Verdict::Unjudged
             }
-            _ => Verdict::Drift(Arc::new(self.finding(view, nearest, of_file))),
+            _ => {
+                // What it would have to change besides its signatures is of no interest: it does not count.
+                let would_cover = untrusted.iter().find(|held| held.differences.is_empty());
+                Verdict::Drift(Arc::new(self.finding(view, nearest, would_cover, of_file)))
+            }
         }
     }
 
@@ -159,11 +164,13 @@ impl<'a> Judge<'a> {
         &self,
         view: &ServiceView<'_>,
         nearest: Option<&Held<'_, '_>>,
+        untrusted: Option<&Held<'_, '_>>,
         of_file: Vec<FileKind>,
     ) -> Finding {
         let mut kinds: BTreeSet<DriftKind> = of_file.iter().map(|file| file.kind).collect();
         let mut differs = Vec::new();
         match nearest {
+            None if untrusted.is_some() => {}
             None => {
                 kinds.insert(DriftKind::Unapproved);
                 differs.push("no approval speaks of it".to_owned());
@@ -180,6 +187,10 @@ impl<'a> Judge<'a> {
                 differs.extend(held.differences.iter().map(tell));
             }
         }
+        if let Some(distrust) = untrusted.and_then(|held| self.policy.baseline.distrust(held.place)) {
+            kinds.insert(DriftKind::Untrusted);
+            differs.insert(0, distrust.to_string());
+        }
         differs.extend(of_file.into_iter().map(|file| file.sentence));
         let mut told = HashSet::new();
         differs.retain(|sentence| told.insert(sentence.clone()));
@@ -188,7 +199,7 @@ impl<'a> Judge<'a> {
         let mut kinds = kinds.into_iter();
         // There is always one: what has no kind to it is covered or cannot be judged.
         let kind = kinds.next().unwrap_or(DriftKind::Unapproved);
-        let approval = nearest.map(|held| held.approval);
+        let approval = nearest.or(untrusted).map(|held| held.approval);
         let id = match approval {
             Some(approval) if kind == DriftKind::Expired => DriftId(approval.id.as_str().into()),
             _ => DriftId(view.service.id.0.clone()),
@@ -216,7 +227,9 @@ impl<'a> Judge<'a> {
             | DriftKind::Widened
             | DriftKind::ProgramChanged
             | DriftKind::UserChanged
-            | DriftKind::WorkloadChanged => exposed,
+            | DriftKind::WorkloadChanged
+            // Whoever can write the file must not make his port look harmless by it.
+            | DriftKind::Untrusted => exposed,
             DriftKind::Missing | DriftKind::Expired | DriftKind::Outdated => false,
         };
         if kinds.iter().any(grave) {

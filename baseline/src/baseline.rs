@@ -1,20 +1,34 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
 use crate::index::Index;
-use crate::{Accounts, Approval, Diagnostic, HostPattern, Listen, NetNsPattern, SourceText};
+use crate::standing::{Distrust, Standing, standings};
+use crate::{Accounts, Approval, Diagnostic, HostPattern, Listen, NetNsPattern, SourceText, Trust, When};
 
 /// Everything that is approved, read from a set of files whose order never decides.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Baseline {
     /// Ordered by id.
     approvals: Vec<Approval>,
+    /// Of each approval, by place.
+    standings: Vec<Standing>,
+    revocations: Vec<Revocation>,
     scopes: Vec<ScopeRule>,
     warnings: Vec<Diagnostic>,
     named: Vec<NamedAccount>,
     revision: String,
     index: Index,
+}
+
+/// What a baseline is made of.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    pub(crate) approvals: Vec<Approval>,
+    pub(crate) revocations: Vec<Revocation>,
+    pub(crate) scopes: Vec<ScopeRule>,
+    pub(crate) warnings: Vec<Diagnostic>,
+    pub(crate) named: Vec<NamedAccount>,
 }
 
 /// A `[[scope]]`: what is judged. Where several match, one that judges prevails.
@@ -32,6 +46,21 @@ pub struct ScopeRule {
     pub hosts: Vec<HostPattern>,
 }
 
+/// A `[[revoked]]`: approvals of this id, up to this serial, do not count again wherever they come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    /// The approval's.
+    pub id: String,
+    /// The highest one that is revoked.
+    pub serial: u64,
+    /// Who revoked it.
+    pub by: Option<String>,
+    /// When.
+    pub at: Option<When>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
 /// An account that some approval names, and where it first does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NamedAccount {
@@ -41,16 +70,34 @@ pub(crate) struct NamedAccount {
 }
 
 impl Baseline {
-    pub(crate) fn new(
-        mut approvals: Vec<Approval>,
-        scopes: Vec<ScopeRule>,
-        warnings: Vec<Diagnostic>,
-        named: Vec<NamedAccount>,
-        revision: String,
-    ) -> Self {
+    /// Made of what was read, by people whose word counts.
+    pub(crate) fn new(parts: Parts, revision: String, trust: &Trust) -> Self {
+        let Parts { mut approvals, revocations, scopes, warnings, named } = parts;
         approvals.sort_by(|one, other| one.id.cmp(&other.id));
         let index = Index::over(&approvals);
-        Baseline { approvals, scopes, warnings, named, revision, index }
+        let mut baseline = Baseline {
+            approvals,
+            standings: Vec::new(),
+            revocations,
+            scopes,
+            warnings,
+            named,
+            revision,
+            index,
+        };
+        let revoked = baseline.revoked(trust);
+        baseline.standings = standings(&baseline.approvals, |id| revoked.get(id).copied(), trust);
+        baseline
+    }
+
+    /// The highest serial that was revoked, by id.
+    fn revoked(&self, trust: &Trust) -> BTreeMap<String, u64> {
+        let mut revoked = BTreeMap::clone(&trust.withdrawn);
+        for revocation in &self.revocations {
+            let serial = revoked.entry(revocation.id.clone()).or_default();
+            *serial = revocation.serial.max(*serial);
+        }
+        revoked
     }
 
     /// The approvals, ordered by id.
@@ -60,8 +107,41 @@ impl Baseline {
 
     /// The approval of this id.
     pub fn approval(&self, id: &str) -> Option<&Approval> {
-        let place = self.approvals.binary_search_by(|approval| approval.id.as_str().cmp(id)).ok()?;
-        self.approvals.get(place)
+        self.approvals.get(self.place(id)?)
+    }
+
+    fn place(&self, id: &str) -> Option<usize> {
+        self.approvals.binary_search_by(|approval| approval.id.as_str().cmp(id)).ok()
+    }
+
+    /// What the signatures of the approval at this place are worth.
+    pub(crate) fn distrust(&self, place: usize) -> Option<&Distrust> {
+        self.standings.get(place)?.distrust.as_ref()
+    }
+
+    /// Each approval with what its signatures are worth, ordered by id.
+    pub fn standings(&self) -> impl Iterator<Item = (&Approval, &Standing)> {
+        self.approvals.iter().zip(&self.standings)
+    }
+
+    /// What the signatures of the approval of this id are worth.
+    pub fn standing(&self, id: &str) -> Option<&Standing> {
+        self.standings.get(self.place(id)?)
+    }
+
+    /// The serial that an approval is given when it is approved now: its own, where neither it nor one of its id was
+    /// signed or revoked before.
+    pub fn next_serial(&self, approval: &Approval, trust: &Trust) -> u64 {
+        let standing = self.approval(&approval.id);
+        let revoked = self.revoked(trust).get(&approval.id).copied().unwrap_or_default();
+        let signed = standing.filter(|standing| standing.signature.is_some()).map(|standing| standing.serial);
+        let known = revoked.max(signed.unwrap_or_default());
+        (known + 1).max(standing.map_or(1, |standing| standing.serial))
+    }
+
+    /// What was revoked.
+    pub fn revocations(&self) -> &[Revocation] {
+        &self.revocations
     }
 
     /// Whether some approval is of programs with a hash, so that judging wants them hashed.

@@ -17,6 +17,7 @@ pub enum DriftKind {
     ProgramChanged,
     UserChanged,
     WorkloadChanged,
+    Untrusted,
     Missing,
     Expired,
     Outdated,
@@ -24,13 +25,14 @@ pub enum DriftKind {
 
 impl DriftKind {
     /// All of them, gravest first.
-    pub const ALL: [DriftKind; 9] = [
+    pub const ALL: [DriftKind; 10] = [
         DriftKind::BinaryChanged,
         DriftKind::Unapproved,
         DriftKind::Widened,
         DriftKind::ProgramChanged,
         DriftKind::UserChanged,
         DriftKind::WorkloadChanged,
+        DriftKind::Untrusted,
         DriftKind::Missing,
         DriftKind::Expired,
         DriftKind::Outdated,
@@ -45,6 +47,7 @@ impl DriftKind {
             DriftKind::ProgramChanged => "program_changed",
             DriftKind::UserChanged => "user_changed",
             DriftKind::WorkloadChanged => "workload_changed",
+            DriftKind::Untrusted => "untrusted",
             DriftKind::Missing => "missing",
             DriftKind::Expired => "expired",
             DriftKind::Outdated => "outdated",

@@ -1,5 +1,6 @@
 //! Edits of a baseline's text that leave what they do not touch, byte for byte.
 
+use std::collections::HashMap;
 use std::fmt::Display;
 use std::ops::Range;
 
@@ -7,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::line_starts;
-use crate::{Approval, Diagnostic, NetNsPattern, SourceText};
+use crate::{Approval, Countersignature, Diagnostic, NetNsPattern, Revocation, SourceText};
 
 /// Why a file was not edited.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,8 +57,7 @@ pub fn add(file: &SourceText, approval: &Approval) -> Result<String, EditError> 
 /// Takes an approval out, with the comment that stands right above it, and leaves every other byte.
 pub fn remove(file: &SourceText, id: &str) -> Result<String, EditError> {
     let tables = tables(file)?;
-    let found = tables.iter().find(|table| table.id == id);
-    let table = found.ok_or_else(|| EditError::Unknown { path: shown(file), id: id.to_owned() })?;
+    let table = found(&tables, file, id)?;
     let text = &file.text;
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let starts = line_starts(text);
@@ -83,6 +83,18 @@ pub fn remove(file: &SourceText, id: &str) -> Result<String, EditError> {
 struct Table {
     id: String,
     keys: Range<usize>,
+    values: HashMap<String, Place>,
+}
+
+/// Where a key stands, and its value.
+struct Place {
+    key: Range<usize>,
+    value: Range<usize>,
+}
+
+fn found<'t>(tables: &'t [Table], file: &SourceText, id: &str) -> Result<&'t Table, EditError> {
+    let found = tables.iter().find(|table| table.id == id);
+    found.ok_or_else(|| EditError::Unknown { path: shown(file), id: id.to_owned() })
 }
 
 fn tables(file: &SourceText) -> Result<Vec<Table>, EditError> {
@@ -108,7 +120,10 @@ fn table(element: &Spanned<DeValue<'_>>) -> Option<Table> {
     let id = table.get("id")?.get_ref().as_str()?.to_owned();
     let start = table.keys().map(|key| key.span().start).min()?;
     let end = table.values().map(|value| value.span().end).max()?;
-    Some(Table { id, keys: start..end })
+    let values = table
+        .iter()
+        .map(|(key, value)| (key.get_ref().to_string(), Place { key: key.span(), value: value.span() }));
+    Some(Table { id, keys: start..end, values: values.collect() })
 }
 
 fn shown(file: &SourceText) -> String {
@@ -119,6 +134,7 @@ fn shown(file: &SourceText) -> String {
 pub fn render(approval: &Approval) -> String {
     let mut table = Rendered("[[approval]]\n".to_owned());
     table.text("id", Some(&approval.id));
+    table.bare("serial", (approval.serial > 1 || approval.signature.is_some()).then_some(approval.serial));
     table.list("listen", &approval.listen);
     table.list("program", &approval.program);
     table.list("arguments", &approval.arguments);
@@ -141,7 +157,90 @@ pub fn render(approval: &Approval) -> String {
     table.text("by", approval.by.as_ref());
     table.bare("at", approval.at);
     table.bare("expires", approval.expires);
+    table.text("signature", approval.signature.as_ref());
+    if !approval.countersigned.is_empty() {
+        table.bare("countersigned", Some(rendered_countersignatures(&approval.countersigned)));
+    }
     table.0
+}
+
+fn rendered_countersignatures(all: &[Countersignature]) -> String {
+    let each = all.iter().map(|one| {
+        let at = one.at.map(|at| format!("at = {at}, ")).unwrap_or_default();
+        format!("    {{ by = {}, {at}signature = {} }},\n", quote(&one.by), quote(&one.signature))
+    });
+    format!("[\n{}]", each.collect::<String>())
+}
+
+/// Whether a file holds this approval.
+pub fn holds(file: &SourceText, id: &str) -> bool {
+    tables(file).is_ok_and(|tables| tables.iter().any(|table| table.id == id))
+}
+
+/// Gives an approval that stands in the file what says who approved it and until when, all as in `approval`; what it
+/// matches stays as it is written.
+pub fn sign(file: &SourceText, approval: &Approval) -> Result<String, EditError> {
+    let bare = |value: Option<&dyn Display>| value.map(ToString::to_string);
+    let text = |value: Option<&String>| value.map(quote);
+    let wants_serial = approval.serial > 1 || approval.signature.is_some();
+    let countersigned = &approval.countersigned;
+    let keys = [
+        ("serial", wants_serial.then(|| approval.serial.to_string())),
+        ("ticket", text(approval.ticket.as_ref())),
+        ("reason", text(approval.reason.as_ref())),
+        ("by", text(approval.by.as_ref())),
+        ("at", bare(approval.at.as_ref().map(|at| at as &dyn Display))),
+        ("expires", bare(approval.expires.as_ref().map(|at| at as &dyn Display))),
+        ("signature", text(approval.signature.as_ref())),
+        ("countersigned", (!countersigned.is_empty()).then(|| rendered_countersignatures(countersigned))),
+    ];
+    let mut edited = file.clone();
+    for (key, value) in keys {
+        edited.text = set(&edited, &approval.id, key, value.as_deref())?;
+    }
+    Ok(edited.text)
+}
+
+/// Gives one key of an approval this value, or takes it away.
+fn set(file: &SourceText, id: &str, key: &str, value: Option<&str>) -> Result<String, EditError> {
+    let tables = tables(file)?;
+    let table = found(&tables, file, id)?;
+    let text = &file.text;
+    let place = table.values.get(key);
+    Ok(match (place, value) {
+        (None, None) => text.clone(),
+        (Some(place), Some(value)) => {
+            format!("{}{value}{}", &text[..place.value.start], &text[place.value.end..])
+        }
+        (Some(place), None) => {
+            let start = text[..place.key.start].rfind('\n').map_or(0, |newline| newline + 1);
+            let end = line_end(text, place.value.end);
+            format!("{}{}", &text[..start], &text[end..])
+        }
+        (None, Some(value)) => {
+            let end = line_end(text, table.keys.end);
+            let ended = if text[..end].ends_with('\n') { "" } else { "\n" };
+            format!("{}{ended}{key} = {value}\n{}", &text[..end], &text[end..])
+        }
+    })
+}
+
+/// Where the line after the one that this place is in begins.
+fn line_end(text: &str, place: usize) -> usize {
+    text[place..].find('\n').map_or(text.len(), |newline| place + newline + 1)
+}
+
+/// Says at the end of a file that an approval was revoked, so that it never counts again.
+pub fn revoke(file: &SourceText, revocation: &Revocation) -> String {
+    let mut table = Rendered("[[revoked]]\n".to_owned());
+    table.text("id", Some(&revocation.id));
+    table.bare("serial", Some(revocation.serial));
+    table.text("by", revocation.by.as_ref());
+    table.bare("at", revocation.at);
+    table.text("reason", revocation.reason.as_ref());
+    let mut text = file.text.trim_end().to_owned();
+    text.push_str(if text.is_empty() { "" } else { "\n\n" });
+    text + &table.0
 }
 
 /// Longer lists stand on lines of their own.

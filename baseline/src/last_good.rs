@@ -1,6 +1,5 @@
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::SourceText;
 use crate::diagnostic::shown_path;
-use crate::store::write_whole;
+use crate::store::{read_plain, write_whole};
 
 /// The last good set could not be kept or had back.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +64,7 @@ pub fn keep_last_good(state: &Path, texts: &[SourceText]) -> Result<(), LastGood
 /// The set that was kept last; `None` where none ever was.
 pub fn load_last_good(state: &Path) -> Result<Option<Vec<SourceText>>, LastGoodError> {
     let path = state.join(NAME);
-    let bytes = match read(&path) {
+    let bytes = match read_plain(&path, MAX) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         read => read.map_err(|source| LastGoodError::Io { path: path.clone(), source })?,
     };
@@ -79,12 +78,6 @@ pub fn load_last_good(state: &Path) -> Result<Option<Vec<SourceText>>, LastGoodE
     });
     let texts: Option<Vec<SourceText>> = texts.collect();
     texts.map(Some).ok_or_else(|| content(&path, "a path in it is not escaped as this release does"))
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 fn content(path: &Path, why: &str) -> LastGoodError {

@@ -79,6 +79,27 @@ impl AddressPattern {
         }
     }
 
+    /// It takes in sockets that are bound to all addresses, at least of one family.
+    pub(crate) fn is_wildcard(self) -> bool {
+        self.has_all_v4() || self.has_all_v6()
+    }
+
+    /// Nothing in it is a public address.
+    pub(crate) fn is_confined(self) -> bool {
+        let confined = |address| is_link(address) || is_private(address) || address.is_loopback();
+        match self {
+            AddressPattern::Any | AddressPattern::AnyV4 | AddressPattern::AnyV6 => false,
+            AddressPattern::One(address) => confined(address),
+            // Each of these classes is made of whole networks: what begins and ends in one may still leave it between.
+            AddressPattern::Net(net) => {
+                let classes: [fn(IpAddr) -> bool; 3] = [is_link, is_private, |address| address.is_loopback()];
+                classes.iter().any(|class| class(net.network()) && class(net.broadcast()))
+                    && net.prefix_len() >= 8
+            }
+            AddressPattern::Loopback | AddressPattern::Link | AddressPattern::Private => true,
+        }
+    }
+
     pub(crate) fn has(self, address: IpAddr) -> bool {
         match self {
             AddressPattern::Any => true,

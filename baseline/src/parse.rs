@@ -1,6 +1,8 @@
 mod approval;
 mod fields;
+mod revoked;
 mod scope;
+mod signature;
 mod suggest;
 
 use std::collections::BTreeMap;
@@ -12,15 +14,16 @@ use toml::de::{DeTable, DeValue};
 
 use self::approval::Defaults;
 use self::fields::Fields;
-use crate::baseline::{NamedAccount, revision};
+use crate::baseline::{NamedAccount, Parts, Revocation, revision};
 use crate::diagnostic::line_starts;
-use crate::{Approval, Baseline, Diagnostic, ScopeRule, SourceText};
+use crate::{Approval, Baseline, Diagnostic, ScopeRule, SourceText, Trust};
 
 /// No file is told of more mistakes than a person will read.
 const TOLD: usize = 50;
 
-/// Reads a baseline. All files are one set; everything that is wrong in any of them is told.
-pub fn parse(texts: &[SourceText]) -> Result<Baseline, Vec<Diagnostic>> {
+/// Reads a baseline. All files are one set; everything that is wrong in any of them is told. Whether its signatures count
+/// is no mistake of the file: see [`Baseline::standings`].
+pub fn parse(texts: &[SourceText], trust: &Trust) -> Result<Baseline, Vec<Diagnostic>> {
     let mut ordered: Vec<&SourceText> = texts.iter().collect();
     ordered.sort_by(|one, other| one.path.cmp(&other.path));
     let mut set = Set::default();
@@ -34,7 +37,9 @@ pub fn parse(texts: &[SourceText]) -> Result<Baseline, Vec<Diagnostic>> {
     }
     let approvals = set.approvals.into_values().map(|(approval, _)| approval).collect();
     let named = set.named.into_values().collect();
-    Ok(Baseline::new(approvals, set.scopes, set.warnings, named, revision(texts)))
+    let Set { revocations, scopes, warnings, .. } = set;
+    let parts = Parts { approvals, revocations, scopes, warnings, named };
+    Ok(Baseline::new(parts, revision(texts), trust))
 }
 
 /// What was read so far.
@@ -42,6 +47,7 @@ pub fn parse(texts: &[SourceText]) -> Result<Baseline, Vec<Diagnostic>> {
 struct Set {
     /// By id, with the place of the id.
     approvals: BTreeMap<String, (Approval, String)>,
+    revocations: Vec<Revocation>,
     scopes: Vec<ScopeRule>,
     named: BTreeMap<(bool, String), NamedAccount>,
     warnings: Vec<Diagnostic>,
@@ -83,7 +89,7 @@ impl<'a> Reader<'a> {
         }
         let file = file.get_ref();
         let mut fields = Fields::new(self, file, 0..0);
-        fields.only(&["defaults", "approval", "scope"], "a baseline");
+        fields.only(&["defaults", "approval", "scope", "revoked"], "a baseline");
         let defaults = self.read_defaults(file);
         for (table, span) in self.tables(file, "approval") {
             self.read_approval(table, span, &defaults, set);
@@ -91,6 +97,10 @@ impl<'a> Reader<'a> {
         for (table, span) in self.tables(file, "scope") {
             let scope = self.read_scope(table, span, &defaults);
             set.scopes.extend(scope);
+        }
+        for (table, span) in self.tables(file, "revoked") {
+            let revocation = self.read_revocation(table, span);
+            set.revocations.extend(revocation);
         }
     }
 

@@ -1,13 +1,13 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use inventory::RawText;
-use jiff::tz::TimeZone;
 
-use crate::{Baseline, HostPattern, Mode};
+use crate::{Baseline, HostPattern, Mode, Trust};
 
 /// Everything by which an inventory is judged.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Policy {
     /// What is approved.
     pub baseline: Baseline,
@@ -17,8 +17,8 @@ pub struct Policy {
     pub mode: Mode,
     /// How long a required service may be absent before that is drift.
     pub missing_after: Duration,
-    /// In which dates of the baseline are meant.
-    pub time_zone: TimeZone,
+    /// Whose word counts, and in which time zone dates of the baseline are meant.
+    pub trust: Arc<Trust>,
 }
 
 impl Policy {
@@ -26,10 +26,10 @@ impl Policy {
     pub const MISSING_AFTER: Duration = Duration::from_secs(5 * 60);
 
     /// What holds where the configuration says nothing: without a baseline nothing counts.
-    pub fn new(baseline: Option<Baseline>, host: Host, time_zone: TimeZone) -> Self {
+    pub fn new(baseline: Option<Baseline>, host: Host, trust: Arc<Trust>) -> Self {
         let mode = if baseline.is_some() { Mode::Enforce } else { Mode::Observe };
         let baseline = baseline.unwrap_or_default();
-        Policy { baseline, host, mode, missing_after: Policy::MISSING_AFTER, time_zone }
+        Policy { baseline, host, mode, missing_after: Policy::MISSING_AFTER, trust }
     }
 }
 

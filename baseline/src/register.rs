@@ -76,9 +76,20 @@ pub enum ClosedBecause {
     Unjudged,
     /// It was gone, or hidden by gaps, for [`Register::KEPT_GONE`].
     Aged,
+    /// Somebody let it be.
+    Dismissed,
     /// Others needed its place: it was one of a crowd that differs in port alone, or they are graver or reach farther, or
     /// as grave and there where it was gone.
     Crowded,
+}
+
+/// Somebody's word that a drift which is gone may be let be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dismissal {
+    /// The drift.
+    pub drift: DriftId,
+    /// Since when it was gone, as it was shown.
+    pub gone_since: SystemTime,
 }
 
 /// What listened and was gone again before this update, judged as if it were there.
@@ -172,6 +183,20 @@ impl Register {
         self.note_ends(ended, &known);
         self.let_go(&known, &rejudge, baseline_changed, &mut events);
         self.take_in(found, passed, &mut events);
+        events
+    }
+
+    /// Closes what is gone and was let be. One that came back since then stays: it is another matter.
+    pub fn dismiss(&mut self, dismissed: &[Dismissal]) -> Vec<DriftEvent> {
+        let mut events = Vec::new();
+        for Dismissal { drift, gone_since } in dismissed {
+            let is_meant = |open: &Arc<Drift>| open.gone_since == Some(*gone_since);
+            if self.open.get(drift).is_some_and(is_meant)
+                && let Some(drift) = self.open.remove(drift)
+            {
+                events.push(DriftEvent::Closed { drift, why: ClosedBecause::Dismissed });
+            }
+        }
         events
     }
 

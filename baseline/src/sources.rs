@@ -55,6 +55,8 @@ pub enum ReadErrorKind {
     NotUtf8 { line: usize, column: usize },
 }
 
+/// In `baseline.d`: late, so that it is read by people last.
+const LOCAL: &str = "90-local.toml";
 /// Of one file, in bytes.
 const MAX_FILE: u64 = 8 << 20;
 /// Of all files together.
@@ -79,9 +81,23 @@ impl Sources {
         Sources { files, directory: None, each_must_exist: true, trusted_uid }
     }
 
-    /// The file that approvals are added to where nobody says another.
+    /// The first file of the set.
     pub fn default_file(&self) -> Option<&Path> {
         self.files.first().map(PathBuf::as_path)
+    }
+
+    /// The file that approvals are added to where nobody says another: in a folder that configuration management may
+    /// write, one of this host's own.
+    pub fn local_file(&self) -> Option<PathBuf> {
+        match &self.directory {
+            Some(directory) => Some(directory.join(LOCAL)),
+            None => self.default_file().map(Path::to_owned),
+        }
+    }
+
+    /// Whether approvals that are added to this file are this host's own, so that they must not stay for ever.
+    pub fn is_local(&self, path: &Path) -> bool {
+        self.directory.as_ref().is_some_and(|directory| directory.join(LOCAL) == path)
     }
 
     /// Whether a file of this path would be one of the set.
@@ -143,14 +159,20 @@ impl Sources {
 
 /// Reads one file as sudo reads its own: what is opened is judged, not what the path was. `None` where there is none.
 pub fn read_trusted(path: &Path, trusted_uid: u32) -> Result<Option<SourceText>, ReadError> {
+    let Some(bytes) = read_trusted_bytes(path, trusted_uid)? else { return Ok(None) };
+    let text = text(bytes).map_err(|kind| at(path, kind))?;
+    Ok(Some(SourceText { path: path.to_owned(), text }))
+}
+
+/// Likewise, of a file that need not be text.
+pub fn read_trusted_bytes(path: &Path, trusted_uid: u32) -> Result<Option<Vec<u8>>, ReadError> {
     // Not to hang on a pipe that somebody put there.
     let mut file = match open(path, OFlags::NONBLOCK) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(|error| at(path, error.into()))?,
     };
-    let text = check_file(&file, trusted_uid).and_then(|()| read_text(&mut file));
-    let text = text.map_err(|kind| at(path, kind))?;
-    Ok(Some(SourceText { path: path.to_owned(), text }))
+    let bytes = check_file(&file, trusted_uid).and_then(|()| read_bytes(&mut file));
+    bytes.map(Some).map_err(|kind| at(path, kind))
 }
 
 fn open(path: &Path, flags: OFlags) -> io::Result<File> {
@@ -179,12 +201,16 @@ fn check_trust(file: &File, trusted_uid: u32) -> Result<(), ReadErrorKind> {
     Ok(())
 }
 
-fn read_text(file: &mut File) -> Result<String, ReadErrorKind> {
+fn read_bytes(file: &mut File) -> Result<Vec<u8>, ReadErrorKind> {
     let mut bytes = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE {
         return Err(ReadErrorKind::TooLarge);
     }
+    Ok(bytes)
+}
+
+fn text(bytes: Vec<u8>) -> Result<String, ReadErrorKind> {
     String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;

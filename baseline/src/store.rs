@@ -1,5 +1,5 @@
 use std::fs::{self, File, Permissions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -63,6 +63,11 @@ impl LockedFile {
         self.read.clone().unwrap_or_else(|| SourceText { path: self.path.clone(), text: String::new() })
     }
 
+    /// There is none yet.
+    pub fn is_new(&self) -> bool {
+        self.read.is_none()
+    }
+
     /// Puts this text in its place, whole or not at all, whenever the machine stops.
     pub fn replace(self, text: &str) -> Result<(), StoreError> {
         if read_trusted(&self.path, self.trusted_uid)? != self.read {
@@ -70,6 +75,19 @@ impl LockedFile {
         }
         write_whole(&self.path, text.as_bytes()).map_err(|source| StoreError::Io { path: self.path, source })
     }
+}
+
+/// Reads a file of the state folder, up to this many bytes. Its owner may have put a pipe or a link there.
+pub(crate) fn read_plain(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).unwrap_or(0);
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(max).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn lock(path: &Path, wait: Duration) -> Result<File, StoreError> {

@@ -46,6 +46,16 @@ impl When {
     }
 }
 
+impl When {
+    /// The moment that is told; of a day its beginning.
+    pub(crate) fn exactly(&self, zone: &TimeZone) -> Timestamp {
+        match self {
+            When::Date(date) => When::Local(date.at(0, 0, 0, 0)).takes_effect(zone),
+            told => told.takes_effect(zone),
+        }
+    }
+}
+
 fn next_working_day(date: Date) -> Date {
     let days = match date.weekday() {
         Weekday::Friday => 3,

@@ -175,7 +175,9 @@ mod tests {
     fn asks_for_who_listens_and_whom_the_baseline_names() {
         let text = "[[approval]]\nid = \"a\"\nlisten = \"tcp/*:22\"\nprogram = \"/bin/a\"\n\
                     user = [\"root\", \"no-such-user\"]\ngroup = [\"root\", \"no-such-group\"]\n";
-        let baseline = parse(&[SourceText { path: "b.toml".into(), text: text.to_owned() }]).unwrap();
+        let baseline =
+            parse(&[SourceText { path: "b.toml".into(), text: text.to_owned() }], &fixtures::everybody())
+                .unwrap();
         let stranger = Holder { uid: NOBODYS, ..Holder::clone(&fixtures::holder(b"/bin/a")) };
         let holders = Holders::Known(vec![fixtures::holder(b"/bin/a"), stranger.into()]);
         let listener = fixtures::listener(1, Protocol::Tcp, Ipv4Addr::UNSPECIFIED, 22, holders);

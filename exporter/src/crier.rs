@@ -102,6 +102,7 @@ fn what_happened(event: &DriftEvent) -> &'static str {
                 "is closed: it is not judged any more, being out of scope or too little seen"
             }
             ClosedBecause::Aged => "is closed: it has been gone for a day",
+            ClosedBecause::Dismissed => "is closed: it was dismissed",
             ClosedBecause::Crowded => "is closed: others needed its place",
         },
     }

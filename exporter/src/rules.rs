@@ -132,7 +132,7 @@ impl Rules {
             Ok(None) => return,
             Err(error) => return warn!("the last good baseline cannot be read: {error}"),
         };
-        match parse(&texts) {
+        match parse(&texts, &self.configured.trust) {
             Ok(baseline) => {
                 let revision = baseline.revision().to_owned();
                 self.put_in_force(baseline, Some(revision));

@@ -9,8 +9,9 @@ use crate::baseline::NamedAccount;
 use crate::interpreter::takes_in_interpreter;
 use crate::{Approval, HostPattern, Pattern, PortPattern, ProgramPattern, User};
 
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 23] = [
     "id",
+    "serial",
     "listen",
     "program",
     "unit",
@@ -30,6 +31,8 @@ const KEYS: [&str; 20] = [
     "by",
     "at",
     "expires",
+    "signature",
+    "countersigned",
 ];
 /// Longer ids are no names.
 const ID_LENGTH: usize = 128;
@@ -52,6 +55,9 @@ impl Reader<'_> {
         let before = self.errors.len();
         let mut fields = Fields::new(self, table, span.clone());
         fields.only(&KEYS, "an approval");
+        if !fields.has("id") {
+            fields.complain(span, "an approval wants an `id`, unique and kept over edits");
+        }
         let id = fields.id();
         let mut approval = fields.approval(defaults);
         let users = fields.texts("user");
@@ -92,10 +98,7 @@ impl Reader<'_> {
 }
 
 impl Fields<'_, '_, '_> {
-    fn id(&mut self) -> Option<Placed> {
-        if !self.has("id") {
-            self.complain(self.span_of("id"), "an approval wants an `id`, unique and kept over edits");
-        }
+    pub(super) fn id(&mut self) -> Option<Placed> {
         let (id, span) = self.placed_text("id")?;
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-:/@".contains(&byte);
         if !id.bytes().all(is_plain) || id.len() > ID_LENGTH {
@@ -137,6 +140,9 @@ impl Fields<'_, '_, '_> {
         approval.by = self.text("by");
         approval.at = self.when("at");
         approval.expires = self.when("expires");
+        approval.serial = self.serial().unwrap_or(1);
+        approval.signature = self.signature();
+        approval.countersigned = self.countersigned();
         approval
     }
 

@@ -69,6 +69,28 @@ impl<'r, 'a, 't> Fields<'r, 'a, 't> {
         }
     }
 
+    pub(super) fn value(&self, key: &str) -> Option<&'t Spanned<DeValue<'t>>> {
+        self.table.get(key)
+    }
+
+    /// Those of a table that stands in this one.
+    pub(super) fn inner<'n>(&mut self, table: &'n DeTable<'n>, span: Range<usize>) -> Fields<'_, 'a, 'n> {
+        Fields::new(self.reader, table, span)
+    }
+
+    pub(super) fn number(&mut self, key: &str) -> Option<(i64, Range<usize>)> {
+        let value = self.table.get(key)?;
+        let number = match value.get_ref() {
+            DeValue::Integer(number) => number.to_string().parse().ok(),
+            _ => None,
+        };
+        if number.is_none() {
+            self.reader
+                .complain(value.span(), &format!("`{key}` is a number, not {}", kind(value.get_ref())));
+        }
+        Some((number?, value.span()))
+    }
+
     pub(super) fn flag(&mut self, key: &str) -> Option<bool> {
         let value = self.table.get(key)?;
         match value.get_ref() {

@@ -88,7 +88,9 @@ impl Rejudge<'_> {
         match approval.filter(|approval| approval.required).filter(is_for_host) {
             None => Fate::Closed(ClosedBecause::Approved),
             Some(approval) if may_hide(self.coverage(), approval) => Fate::Stays,
-            Some(approval) if approval.is_expired(timestamp(self.now), &self.policy.time_zone) => Fate::Gone,
+            Some(approval) if approval.is_expired(timestamp(self.now), &self.policy.trust.time_zone) => {
+                Fate::Gone
+            }
             // Not for long enough yet to be told again.
             Some(_) if self.assessment.absent.iter().any(|finding| finding.id == *drift.id()) => Fate::Gone,
             Some(_) => Fate::Closed(ClosedBecause::Approved),

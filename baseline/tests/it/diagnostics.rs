@@ -5,7 +5,7 @@ use std::path::Path;
 
 use baseline::{Accounts, parse};
 
-use crate::world::{read, source, told};
+use crate::world::{everybody, read, source, told};
 
 #[test]
 fn each_mistake_is_told_exactly() {
@@ -19,7 +19,7 @@ fn each_mistake_is_told_exactly() {
         seen += 1;
         let name = path.file_name().unwrap().to_str().unwrap();
         let text = fs::read_to_string(&path).unwrap();
-        let wrong = parse(&[source(name, &text)]).expect_err(name);
+        let wrong = parse(&[source(name, &text)], &everybody()).expect_err(name);
         let expected = fs::read_to_string(path.with_extension("expected")).unwrap_or_default();
         assert_eq!(told(&wrong), expected, "{name}");
     }
@@ -32,8 +32,8 @@ fn a_duplicate_id_names_both_places_in_whatever_order_the_files_come() {
     let (one, other) = (source("/b/one.toml", text), source("/b/two.toml", text));
     let expected = "/b/two.toml:2:6: duplicate id `ssh`: it also stands at /b/one.toml:2:6\n  \
                     2 | id = \"ssh\"\n    |      ^^^^^\n";
-    assert_eq!(told(&parse(&[one.clone(), other.clone()]).unwrap_err()), expected);
-    assert_eq!(told(&parse(&[other, one]).unwrap_err()), expected);
+    assert_eq!(told(&parse(&[one.clone(), other.clone()], &everybody()).unwrap_err()), expected);
+    assert_eq!(told(&parse(&[other, one], &everybody()).unwrap_err()), expected);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use baseline::edit::{EditError, add, remove, render};
-use baseline::{CannotApprove, Request, When, propose};
+use baseline::edit::{self, EditError, add, remove, render};
+use baseline::{Approval, CannotApprove, Request, When, propose};
 use inventory::{ProgramFile, Unattributed};
 
 use crate::world::{World, program, read, source};
@@ -138,4 +138,37 @@ fn says_why_nothing_could_be_proposed() {
         why(&|world| drop(world.listen("tcp/0.0.0.0:1").by(nc().unreadable()).clone())),
         CannotApprove::NoProgram(100)
     );
+}
+
+#[test]
+fn signing_touches_the_keys_of_the_signature_and_nothing_else() {
+    let text = "# ours\n[[approval]]\nid = \"ssh\" # the door\nlisten = \"tcp/*:22\"\nreason = 'old'\nby = \"learn\"\n# after\n\n\
+                [[approval]]\nid = \"web\"\nlisten = [\n  \"tcp/*:80\", # plain\n]";
+    let file = source("b.toml", text);
+    let ssh = Approval {
+        serial: 3,
+        by: Some("alice".to_owned()),
+        at: When::parse("2026-11-21T09:00:00Z"),
+        reason: Some("new".to_owned()),
+        signature: Some("QQ==".to_owned()),
+        ..read(text).unwrap().approval("ssh").unwrap().clone()
+    };
+    let signed = edit::sign(&file, &ssh).unwrap();
+    assert_eq!(
+        signed,
+        "# ours\n[[approval]]\nid = \"ssh\" # the door\nlisten = \"tcp/*:22\"\nreason = \"new\"\nby = \"alice\"\nserial = 3\n\
+         at = 2026-11-21T09:00:00Z\nsignature = \"QQ==\"\n# after\n\n\
+         [[approval]]\nid = \"web\"\nlisten = [\n  \"tcp/*:80\", # plain\n]"
+    );
+    assert_eq!(read(&signed).unwrap().approval("ssh"), Some(&ssh));
+    // Taken away again, and on a last line without an end.
+    let unsigned = Approval { signature: None, ..ssh };
+    assert!(!edit::sign(&source("b.toml", &signed), &unsigned).unwrap().contains("signature"));
+    let web = Approval {
+        signature: Some("QQ==".to_owned()),
+        ..read(text).unwrap().approval("web").unwrap().clone()
+    };
+    let signed = edit::sign(&file, &web).unwrap();
+    assert!(signed.ends_with("]\nserial = 1\nsignature = \"QQ==\"\n"), "{signed}");
+    assert_eq!(read(&signed).unwrap().approval("web"), Some(&web));
 }

@@ -10,4 +10,5 @@ mod matching;
 mod patterns;
 mod properties;
 mod register;
+mod signatures;
 mod world;

@@ -1,6 +1,8 @@
 //! Drift over time.
 
-use baseline::{ClosedBecause, DriftEvent, DriftId, DriftKind, Meanwhile, Passed, Register, Severity};
+use baseline::{
+    ClosedBecause, Dismissal, DriftEvent, DriftId, DriftKind, Meanwhile, Passed, Register, Severity,
+};
 use inventory::{NetNsKind, ProgramFile, RawText, Reach, Scope, SocketId, Unattributed};
 
 use crate::world::{World, program};
@@ -84,6 +86,7 @@ fn happened(event: &DriftEvent) -> String {
         DriftEvent::Closed { drift, why: ClosedBecause::Approved } => ("approved", drift),
         DriftEvent::Closed { drift, why: ClosedBecause::Unjudged } => ("unjudged", drift),
         DriftEvent::Closed { drift, why: ClosedBecause::Aged } => ("aged", drift),
+        DriftEvent::Closed { drift, why: ClosedBecause::Dismissed } => ("dismissed", drift),
         DriftEvent::Closed { drift, why: ClosedBecause::Crowded } => ("crowded", drift),
     };
     format!("{what} {}", drift.finding.kind)
@@ -197,6 +200,31 @@ fn stays_for_a_day_after_it_was_gone() {
     watched.world.listeners.clear();
     assert_eq!(watched.after(1), ["gone unapproved"]);
     assert_eq!(watched.after(DAY), ["aged unapproved"]);
+}
+
+#[test]
+fn what_is_dismissed_is_what_was_gone_and_opens_when_it_comes_back() {
+    let mut watched = netcat();
+    let listening = watched.world.clone();
+    let id = watched.register.drifts().next().unwrap().id().clone();
+    let dismissal = |gone_since| vec![Dismissal { drift: id.clone(), gone_since }];
+    assert!(watched.register.dismiss(&dismissal(watched.world.now)).is_empty(), "it is there");
+    watched.world.listeners.clear();
+    assert_eq!(watched.after(60), ["gone unapproved"]);
+    let gone_since = watched.register.drifts().next().unwrap().gone_since.unwrap();
+    let mut restarted = watched.restarted();
+
+    watched.world.listeners.clone_from(&listening.listeners);
+    assert_eq!(watched.after(60), ["returned unapproved"]);
+    watched.world.listeners.clear();
+    assert_eq!(watched.after(60), ["gone unapproved"]);
+    assert!(watched.register.dismiss(&dismissal(gone_since)).is_empty(), "that was another time");
+
+    let events = restarted.register.dismiss(&dismissal(gone_since));
+    assert_eq!(events.iter().map(happened).collect::<Vec<_>>(), ["dismissed unapproved"]);
+    assert_eq!(restarted.after(60), [""; 0]);
+    restarted.world.listeners = listening.listeners;
+    assert_eq!(restarted.after(60), ["opened unapproved"]);
 }
 
 #[test]

@@ -159,6 +159,7 @@ fn what(event: &DriftEvent) -> (&'static str, Option<&'static str>) {
                 ClosedBecause::Approved => "approved",
                 ClosedBecause::Unjudged => "unjudged",
                 ClosedBecause::Aged => "aged",
+                ClosedBecause::Dismissed => "dismissed",
                 ClosedBecause::Crowded => "crowded",
             };
             ("drift_closed", Some(why))

@@ -35,7 +35,7 @@ fn approved() -> LoadOutcome {
             &format!("[[approval]]\nid = \"app{app}\"\nlisten = [{listen}]\nprogram = \"/opt/app{app}\"\n");
     }
     let texts = vec![SourceText { path: "/etc/portledger/baseline.toml".into(), text }];
-    let baseline = parse(&texts).unwrap();
+    let baseline = parse(&texts, &fixtures::everybody()).unwrap();
     LoadOutcome { policy: no_baseline().policy, baseline: Ok(Some(BaselineSet { texts, baseline })) }
 }
 

@@ -234,7 +234,7 @@ fn what_is_missing_is_told_between_two_looks_while_the_sensor_lives() {
         let mut loaded = no_baseline();
         let text = "[[approval]]\nid = \"db\"\nlisten = \"tcp/*:5432\"\nprogram = \"/db\"\nrequired = true\n";
         let source = baseline::SourceText { path: "b.toml".into(), text: text.to_owned() };
-        let baseline = baseline::parse(&[source]).unwrap();
+        let baseline = baseline::parse(&[source], &fixtures::everybody()).unwrap();
         if let Ok(policy) = &mut loaded.policy {
             policy.mode = baseline::Mode::Enforce;
             policy.baseline = baseline;

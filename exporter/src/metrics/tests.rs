@@ -44,8 +44,8 @@ fn tells_every_aggregate_from_the_first_scrape_on() {
     let text = scrape(Snapshot::default(), false);
     let count = |family: &str| text.lines().filter(|line| line.starts_with(&format!("{family}{{"))).count();
     assert_eq!(count("portledger_listeners"), 140);
-    assert_eq!(count("portledger_drift"), 27);
-    assert_eq!(count("portledger_drift_events_total"), 27);
+    assert_eq!(count("portledger_drift"), 30);
+    assert_eq!(count("portledger_drift_events_total"), 30);
     assert_eq!(count("portledger_opened_total"), 7);
     assert_eq!(count("portledger_coverage"), 5);
     assert_eq!(count("portledger_unattributed"), 5);

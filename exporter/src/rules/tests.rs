@@ -2,12 +2,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::fixtures::now;
+use crate::fixtures::{everybody, now};
 
 const GOOD: &str = "[[approval]]\nid = \"ssh\"\nlisten = \"tcp/*:22\"\nprogram = \"/usr/sbin/sshd\"\nreason = \"r\"\nby = \"alice\"\n";
 
 pub(crate) fn policy() -> Policy {
-    let policy = Policy::new(None, Default::default(), jiff::tz::TimeZone::UTC);
+    let policy = Policy::new(None, Default::default(), everybody().into());
     Policy { mode: Mode::Enforce, ..policy }
 }
 
@@ -22,7 +22,7 @@ pub(crate) fn good_baseline() -> LoadOutcome {
 
 fn baseline_of(text: &str) -> LoadOutcome {
     let texts = vec![SourceText { path: "/etc/portledger/baseline.toml".into(), text: text.to_owned() }];
-    let baseline = parse(&texts).unwrap();
+    let baseline = parse(&texts, &everybody()).unwrap();
     LoadOutcome { policy: Ok(policy()), baseline: Ok(Some(BaselineSet { texts, baseline })) }
 }
 

@@ -114,5 +114,9 @@ pub(crate) fn tells_no_stranger_to_read_again() {
 }
 
 pub(crate) fn policy() -> baseline::Policy {
-    baseline::Policy::new(None, baseline::Host::default(), jiff::tz::TimeZone::UTC)
+    baseline::Policy::new(
+        None,
+        baseline::Host::default(),
+        baseline::Trust::in_everybody(jiff::tz::TimeZone::UTC).into(),
+    )
 }

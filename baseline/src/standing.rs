@@ -1,0 +1,202 @@
+use std::collections::BTreeSet;
+
+use inventory::RawText;
+use jiff::Timestamp;
+use signing::{PublicKey, Signature};
+
+use crate::canonical::{NAMESPACE, canonical, text_of};
+use crate::trust::{Approvers, Signatures, Trust};
+use crate::{Approval, When};
+
+/// What an approval's signatures are worth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Each signature that stands in it, the approver's own first.
+    pub signed: Vec<Signed>,
+    /// Why it does not count; `None` where it does.
+    pub distrust: Option<Distrust>,
+}
+
+/// One signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// Who is said to have signed.
+    pub by: String,
+    /// When that is said to have been.
+    pub at: Option<When>,
+    /// The key, where the signature can be read.
+    pub key: Option<PublicKey>,
+    /// What is wrong with it, a sentence.
+    pub wrong: Option<String>,
+}
+
+/// Why an approval does not count.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Distrust {
+    /// It was withdrawn.
+    #[error("approval `{id}` was revoked, up to serial {serial}, and does not count again")]
+    Revoked {
+        /// The approval.
+        id: String,
+        /// The highest serial that was revoked.
+        serial: u64,
+    },
+    /// Nobody signed it.
+    #[error("approval `{id}` would cover it and is not signed: `portledger approve {id}` signs it")]
+    Unsigned {
+        /// The approval.
+        id: String,
+    },
+    /// Its signature is not valid.
+    #[error("approval `{id}` would cover it, but the signature of {by} does not count: {why}")]
+    Invalid {
+        /// The approval.
+        id: String,
+        /// Whose signature.
+        by: String,
+        /// A sentence.
+        why: String,
+    },
+    /// Not enough people signed it.
+    #[error("approval `{id}` would cover it, is signed by {by} and waits for another approver{}: `portledger countersign {id}`{}", whom(.others), aside(.why))]
+    Waits {
+        /// The approval.
+        id: String,
+        /// Who signed.
+        by: String,
+        /// Who else may, as far as a person will read.
+        others: Vec<String>,
+        /// What is wrong with the second signature, where there is one.
+        why: Option<String>,
+    },
+}
+
+fn whom(others: &[String]) -> String {
+    if others.is_empty() {
+        ", and there is no other".to_owned()
+    } else {
+        format!(", {}", others.join(" or "))
+    }
+}
+
+fn aside(why: &Option<String>) -> String {
+    why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default()
+}
+
+/// That of each approval, in their order. Verifying takes some fifty microseconds a signature, so that the work is shared.
+pub(crate) fn standings(
+    approvals: &[Approval],
+    revoked: impl Fn(&str) -> Option<u64> + Sync,
+    trust: &Trust,
+) -> Vec<Standing> {
+    let of = |approvals: &[Approval]| -> Vec<Standing> {
+        approvals.iter().map(|approval| standing(approval, revoked(&approval.id), trust)).collect()
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    if approvals.len() < FEW || trust.signatures == Signatures::Off {
+        return of(approvals);
+    }
+    let (of, share) = (&of, approvals.len().div_ceil(workers));
+    std::thread::scope(|scope| {
+        let parts: Vec<_> =
+            approvals.chunks(share).map(|part| (part, scope.spawn(move || of(part)))).collect();
+        // A thread that failed leaves its share to this one.
+        parts.into_iter().flat_map(|(part, thread)| thread.join().unwrap_or_else(|_| of(part))).collect()
+    })
+}
+
+/// More names are not read.
+const NAMED: usize = 5;
+/// Threads are not worth it for less.
+const FEW: usize = 1000;
+
+/// What is said of an approval's signatures; `revoked` is the highest serial of its id that was withdrawn.
+fn standing(approval: &Approval, revoked: Option<u64>, trust: &Trust) -> Standing {
+    let mut standing = Standing { signed: Vec::new(), distrust: None };
+    if trust.signatures != Signatures::Off {
+        standing.signed = signed(approval, trust);
+    }
+    standing.distrust = match revoked.filter(|serial| approval.serial <= *serial) {
+        Some(serial) => Some(Distrust::Revoked { id: approval.id.clone(), serial }),
+        None if trust.signatures == Signatures::Required => distrust(approval, &standing.signed, trust),
+        None => None,
+    };
+    standing
+}
+
+fn distrust(approval: &Approval, signed: &[Signed], trust: &Trust) -> Option<Distrust> {
+    let id = approval.id.clone();
+    if approval.signature.is_none() {
+        return Some(Distrust::Unsigned { id });
+    }
+    let first = signed.first()?;
+    if let Some(why) = &first.wrong {
+        return Some(Distrust::Invalid { id, by: first.by.clone(), why: why.clone() });
+    }
+    let two = match trust.approvers {
+        Approvers::One => false,
+        Approvers::Two => true,
+        Approvers::TwoWhereExposed => approval.is_exposed(),
+    };
+    let further = || signed.iter().skip(1);
+    if !two || further().any(|signed| signed.wrong.is_none()) {
+        return None;
+    }
+    let why = further().find_map(|signed| {
+        signed.wrong.as_ref().map(|why| format!("that of {} does not count: {why}", signed.by))
+    });
+    let others = trust.signers.everybody(NAMESPACE).into_iter().filter(|other| *other != first.by);
+    let others = others.take(NAMED).map(|other| RawText::from(other).escaped()).collect();
+    Some(Distrust::Waits { id, by: first.by.clone(), others, why })
+}
+
+/// Every signature with what is wrong with it. Each must be of another person and by another key.
+fn signed(approval: &Approval, trust: &Trust) -> Vec<Signed> {
+    let own = approval.signature.iter().map(|signature| {
+        let by = approval.by.clone().unwrap_or_default();
+        (by, approval.at, signature, canonical(approval))
+    });
+    let others = approval
+        .countersigned
+        .iter()
+        .map(|counter| (counter.by.clone(), counter.at, &counter.signature, text_of(approval, counter)));
+    let mut people = BTreeSet::new();
+    let mut keys: Vec<PublicKey> = Vec::new();
+    let mut all = Vec::new();
+    for (by, at, signature, text) in own.chain(others) {
+        let (key, checked) = match Signature::from_base64(signature) {
+            Ok(signature) => {
+                let checked = check(&signature, &by, at, &text, trust);
+                (Some(signature.key().clone()), checked)
+            }
+            Err(error) => (None, Err(error.to_string())),
+        };
+        let checked = checked.and_then(|()| match &key {
+            _ if people.contains(&by) => Err(format!("{} signed it already", RawText::from(by.as_str()))),
+            Some(key) if keys.contains(key) => {
+                Err("the same key signed it already under another name".to_owned())
+            }
+            _ => Ok(()),
+        });
+        if checked.is_ok() {
+            people.insert(by.clone());
+            keys.extend(key.clone());
+        }
+        all.push(Signed { by, at, key, wrong: checked.err() });
+    }
+    all
+}
+
+/// Whether this person's key made this signature, and was allowed to at the time that it names.
+fn check(signature: &Signature, by: &str, at: Option<When>, text: &str, trust: &Trust) -> Result<(), String> {
+    if by.is_empty() {
+        return Err("it does not say `by` whom it is".to_owned());
+    }
+    let at = at.ok_or("it does not say `at` what time it was made")?;
+    signature.verify(NAMESPACE, text.as_bytes()).map_err(|error| error.to_string())?;
+    if trust.revoked_keys.contains(signature.key()) {
+        return Err(format!("its key {} is revoked", signature.key().fingerprint()));
+    }
+    let at: Timestamp = at.exactly(&trust.time_zone);
+    trust.signers.allows(by, signature.key(), NAMESPACE, at).map_err(|error| error.to_string())
+}

@@ -1,0 +1,57 @@
+use std::fmt::Display;
+
+use serde_json::{Map, Value};
+
+use crate::Approval;
+use crate::baseline::hex;
+
+/// An approval as records and answers tell it: the keys of the file, each list as a list, what is not said left out.
+pub fn approval_json(approval: &Approval) -> Value {
+    let mut all = Map::new();
+    let mut put = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            all.insert(key.to_owned(), value);
+        }
+    };
+    put("id", one(Some(&approval.id)));
+    put("serial", Some(approval.serial.into()));
+    put("listen", list(&approval.listen));
+    put("program", list(&approval.program));
+    put("arguments", list(&approval.arguments));
+    put("unit", list(&approval.unit));
+    put("image", list(&approval.image));
+    put("service", list(&approval.service));
+    put("user", list(&approval.user));
+    put("group", list(&approval.group));
+    put("netns", list(&approval.netns));
+    put("sha256", list(&approval.sha256.iter().map(|hash| hex(hash)).collect::<Vec<_>>()));
+    put("reach", one(approval.reach));
+    put("required", approval.required.then_some(Value::Bool(true)));
+    put("hosts", list(&approval.hosts));
+    put("team", one(approval.team.as_ref()));
+    put("ticket", one(approval.ticket.as_ref()));
+    put("reason", one(approval.reason.as_ref()));
+    put("by", one(approval.by.as_ref()));
+    put("at", one(approval.at));
+    put("expires", one(approval.expires));
+    put("signature", one(approval.signature.as_ref()));
+    let countersigned = approval.countersigned.iter().map(|counter| {
+        let mut of = Map::new();
+        of.insert("by".to_owned(), counter.by.clone().into());
+        of.extend(one(counter.at).map(|at| ("at".to_owned(), at)));
+        of.insert("signature".to_owned(), counter.signature.clone().into());
+        Value::Object(of)
+    });
+    let countersigned: Vec<Value> = countersigned.collect();
+    put("countersigned", (!countersigned.is_empty()).then_some(Value::Array(countersigned)));
+    Value::Object(all)
+}
+
+fn one(value: Option<impl Display>) -> Option<Value> {
+    value.map(|value| Value::String(value.to_string()))
+}
+
+fn list<T: Display>(values: &[T]) -> Option<Value> {
+    let all: Vec<Value> = values.iter().map(|value| Value::String(value.to_string())).collect();
+    (!all.is_empty()).then_some(Value::Array(all))
+}

@@ -1,0 +1,71 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use baseline::{Approvers, Signatures, Trust, load_withdrawn, read_trusted_bytes};
+use jiff::tz::TimeZone;
+use signing::{AllowedSigners, RevokedKeys};
+
+use crate::config::{ApproversFor, Config, Count};
+use crate::paths::{Paths, trusted_owner};
+use crate::say::aside;
+
+/// Whose word counts, as the configuration and the files that it names say.
+pub(crate) fn trust(paths: &Paths, config: &Config) -> anyhow::Result<Trust> {
+    let time_zone = TimeZone::system();
+    let approvers = match (config.approvers, config.approvers_for) {
+        (Count::One, _) => Approvers::One,
+        (Count::Two, ApproversFor::All) => Approvers::Two,
+        (Count::Two, ApproversFor::Exposed) => Approvers::TwoWhereExposed,
+    };
+    let signatures = config.signatures;
+    let withdrawn = Arc::new(load_withdrawn(&paths.state)?);
+    if signatures == Signatures::Off {
+        return Ok(Trust { withdrawn, ..Trust::in_everybody(time_zone) });
+    }
+    let signers = allowed_signers(paths, config, &time_zone)?;
+    let revoked_keys = Arc::new(revoked_keys(paths, config)?);
+    Ok(Trust { signatures, approvers, signers: Arc::new(signers), revoked_keys, withdrawn, time_zone })
+}
+
+/// Where it stands, whether or not it is there.
+pub(crate) fn signers_path(paths: &Paths, config: &Config) -> PathBuf {
+    config.allowed_signers.clone().unwrap_or_else(|| beside(&paths.config, "allowed_signers"))
+}
+
+fn allowed_signers(paths: &Paths, config: &Config, zone: &TimeZone) -> anyhow::Result<AllowedSigners> {
+    let path = signers_path(paths, config);
+    let Some(bytes) = read_trusted_bytes(&path, trusted_owner())? else {
+        if config.allowed_signers.is_none() && config.signatures != Signatures::Required {
+            return Ok(AllowedSigners::default());
+        }
+        bail!(
+            "{}: it is missing, and says whose signature counts: write a line for each approver, as in `alice@example.org \
+             ssh-ed25519 AAAA...`",
+            path.display()
+        );
+    };
+    let signers = AllowedSigners::parse(&bytes, zone).map_err(|mistakes| {
+        let told: Vec<String> = mistakes.iter().map(|wrong| format!("{}:{wrong}", path.display())).collect();
+        anyhow::anyhow!("{}", told.join("\n"))
+    })?;
+    for warning in signers.warnings() {
+        aside(format_args!("portledger: {}:{warning}", path.display()));
+    }
+    Ok(signers)
+}
+
+fn revoked_keys(paths: &Paths, config: &Config) -> anyhow::Result<RevokedKeys> {
+    let path = config.revoked_keys.clone().unwrap_or_else(|| beside(&paths.config, "revoked_keys"));
+    let Some(bytes) = read_trusted_bytes(&path, trusted_owner())? else {
+        if config.revoked_keys.is_none() {
+            return Ok(RevokedKeys::default());
+        }
+        bail!("{}: it is missing, and says which keys must not count", path.display());
+    };
+    RevokedKeys::parse(&bytes).with_context(|| path.display().to_string())
+}
+
+fn beside(config: &Path, name: &str) -> PathBuf {
+    config.parent().unwrap_or(Path::new("")).join(name)
+}
