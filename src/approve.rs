@@ -53,7 +53,7 @@ fn one(
     let file = LockedFile::open(&path, trusted_owner(), PATIENCE)?;
     let before = file.source();
     let draft = draft(judgement, &target, approver, &path, options)?;
-    let approval = signer::approve(&judgement.policy.trust, approver, draft)?;
+    let approval = approver.approve(draft)?;
     let text = match &target {
         Target::New(..) => edit::add(&before, &approval)?,
         Target::Standing(_) => edit::sign(&before, &approval)?,

@@ -25,6 +25,13 @@ impl Approver {
         self.signer.as_ref().map(Signer::key)
     }
 
+    /// Gives an approval its approver's signature, where there is a key.
+    pub(crate) fn approve(&self, mut approval: Approval) -> anyhow::Result<Approval> {
+        let signature = self.sign(&canonical(&approval))?;
+        approval.signature = signature.map(|signature| signature.to_base64());
+        Ok(approval)
+    }
+
     /// Signs an approval's text; `None` without a key.
     pub(crate) fn sign(&self, text: &str) -> anyhow::Result<Option<Signature>> {
         let Some(signer) = &self.signer else { return Ok(None) };
@@ -60,18 +67,6 @@ pub(crate) fn find(trust: &Trust, options: &SigningOptions) -> anyhow::Result<Ap
     };
     let name = principal(trust, signer.key(), options, now)?;
     Ok(Approver { name, signer: Some(signer) })
-}
-
-/// Gives an approval its approver's signature, where there is a key.
-pub(crate) fn approve(
-    trust: &Trust,
-    approver: &Approver,
-    mut approval: Approval,
-) -> anyhow::Result<Approval> {
-    let signature = approver.sign(&canonical(&approval))?;
-    approval.signature = signature.map(|signature| signature.to_base64());
-    let _ = trust;
-    Ok(approval)
 }
 
 /// Whose name the signature stands for.
