@@ -94,6 +94,8 @@ const MAX_FILE: usize = 1 << 20;
 const MAX_LINES: usize = 10_000;
 /// No file is told of more mistakes than a person will read.
 const TOLD: usize = 50;
+/// More characters of patterns no person will read.
+const SHOWN: usize = 200;
 
 impl AllowedSigners {
     /// Reads the file; everything that is wrong in it is told. Times without Z are those of `zone`, and in its standard
@@ -156,7 +158,8 @@ impl AllowedSigners {
         let best = judged.min_by_key(|judged| judged.clone().err().map(Reverse));
         best.unwrap_or_else(|| {
             let owners: Vec<&str> = rules.iter().map(|rule| rule.principals.as_str()).collect();
-            let (key, owners) = (key.fingerprint(), owners.join(","));
+            let owners = owners.join(",").chars().take(SHOWN).collect();
+            let key = key.fingerprint();
             Err(NotAllowed::OfSomebodyElse { key, principal: principal.to_owned(), owners })
         })
     }
@@ -194,7 +197,7 @@ impl Rule {
     fn allows(&self, key: &PublicKey, namespace: &str, at: Timestamp) -> Result<(), NotAllowed> {
         let fingerprint = || key.fingerprint();
         if let Some(allowed) = self.namespaces.as_ref().filter(|allowed| !allowed.matches(namespace)) {
-            let (namespace, allowed) = (namespace.to_owned(), allowed.as_str().to_owned());
+            let (namespace, allowed) = (namespace.to_owned(), allowed.as_str().chars().take(SHOWN).collect());
             return Err(NotAllowed::Namespace { key: fingerprint(), namespace, allowed });
         }
         // Both moments belong to the time that is allowed, which OpenSSH counts in seconds.

@@ -65,6 +65,8 @@ const END: &str = "-----END SSH SIGNATURE-----";
 const COLUMNS: usize = 70;
 /// In characters. The longest there are, of RSA with 16,384 bits, are a third of it.
 const MAX_TEXT: usize = 16 << 10;
+/// More of a word that a stranger chose is not shown.
+const SHOWN: usize = 64;
 
 impl Signature {
     /// Reads one line of base64.
@@ -122,7 +124,8 @@ impl Signature {
     /// [`AllowedSigners`](crate::AllowedSigners) to say.
     pub fn verify(&self, namespace: &str, message: &[u8]) -> Result<(), SignatureError> {
         if self.namespace() != namespace {
-            let (found, wanted) = (self.namespace().to_owned(), namespace.to_owned());
+            let found = self.namespace().chars().take(SHOWN).collect();
+            let wanted = namespace.to_owned();
             return Err(SignatureError::Namespace { found, wanted });
         }
         if let Some(why) = self.key.weakness() {
@@ -170,7 +173,7 @@ impl Signature {
         let hash = match hash {
             "sha256" => HashAlg::Sha256,
             "sha512" => HashAlg::Sha512,
-            other => return Err(SignatureError::Hash(other.chars().take(32).collect())),
+            other => return Err(SignatureError::Hash(other.chars().take(SHOWN).collect())),
         };
         let raw = raw::parse(raw, &key)?;
         let parsed = SshSig::new(key.parsed().key_data().clone(), namespace, hash, raw);

@@ -1,5 +1,5 @@
 use std::io::{self, Read, Write};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::thread;
 
@@ -136,4 +136,11 @@ fn waits_for_no_agent_without_end() {
     let told = find(Some(&path), |_| true).unwrap_err();
     assert!(matches!(told, NoSigner::Agent(AgentError::Silent { seconds: 5, .. })), "{told}");
     drop(silent);
+    // One that accepts nobody, and for whom as many wait as can.
+    let path = world.path("full");
+    let full = UnixListener::bind(&path).unwrap();
+    rustix::net::listen(&full, 0).unwrap();
+    let _waiting = UnixStream::connect(&path).unwrap();
+    let told = find(Some(&path), |_| true).unwrap_err();
+    assert!(matches!(told, NoSigner::Agent(AgentError::Silent { seconds: 5, .. })), "{told}");
 }

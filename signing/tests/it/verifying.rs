@@ -1,7 +1,7 @@
 use base64ct::{Base64, Encoding};
 use signing::{KeyError, PublicKey, Signature, SignatureError};
 
-use crate::security_key::SecurityKey;
+use crate::security_key::{SecurityKey, strings};
 use crate::world::{NAMESPACE, STRONG, TEXT, World};
 
 #[test]
@@ -113,4 +113,67 @@ fn there_is_one_form_of_each_signature() {
         })
         .is_err()
     );
+}
+
+/// A signature of these parts, which nobody made.
+fn crafted(key: &[u8], namespace: &str, hash: &str, raw: &[u8]) -> Result<Signature, SignatureError> {
+    let mut blob = b"SSHSIG\0\0\0\x01".to_vec();
+    blob.extend(strings(&[key, namespace.as_bytes(), b"", hash.as_bytes(), raw]));
+    Signature::from_base64(&Base64::encode_string(&blob))
+}
+
+#[test]
+fn says_what_is_no_signature() {
+    use SignatureError::{Garbage, Hash, Key, Sha1, TooLong};
+
+    let ed25519 = strings(&[b"ssh-ed25519", &[1; 32]]);
+    let by_ed25519 = strings(&[b"ssh-ed25519", &[1; 64]]);
+    let made = |name: &str| strings(&[name.as_bytes(), &[1; 64]]);
+    let signature = |raw: &[u8]| crafted(&ed25519, "n", "sha512", raw).map(drop);
+    let damaged = Err(Garbage("what its key is said to have made is damaged"));
+    let of_another = Err(Garbage("its key is of another type than what it is said to have made"));
+    let unknown = KeyError::UnknownType("ssh-new".to_owned());
+    let cases = [
+        (signature(&by_ed25519), Ok(())),
+        (signature(&made("rsa-sha2-512")), of_another.clone()),
+        (signature(&made("sk-ssh-ed25519@openssh.com")), of_another),
+        (signature(&made("ssh-rsa")), Err(Sha1)),
+        (signature(&by_ed25519[..40]), damaged.clone()),
+        (signature(&[&by_ed25519[..], b"x"].concat()), damaged.clone()),
+        (signature(&strings(&[b"ssh-ed25519", &[1; 63]])), damaged),
+        (crafted(&ed25519, "n", "md5", &by_ed25519).map(drop), Err(Hash("md5".to_owned()))),
+        (
+            crafted(&ed25519, "", "sha512", &by_ed25519).map(drop),
+            Err(Garbage("it is for nothing: its namespace is empty")),
+        ),
+        (crafted(&made("ssh-new"), "n", "sha512", &by_ed25519).map(drop), Err(Key(unknown))),
+        (Signature::from_base64("U1NIU0lH\n").map(drop), Err(Garbage("it is no base64"))),
+        (Signature::from_base64("").map(drop), Err(Garbage("it does not begin as version 1 of one does"))),
+        (Signature::from_base64(&"A".repeat(16385)).map(drop), Err(TooLong)),
+        (Signature::from_armor(&" ".repeat(16385)).map(drop), Err(TooLong)),
+        (Signature::from_armor("U1NIU0lH").map(drop), Err(Garbage("its first line is not that of one"))),
+        (
+            Signature::from_armor("-----BEGIN SSH SIGNATURE-----\nU1NI").map(drop),
+            Err(Garbage("its last line is not that of one")),
+        ),
+    ];
+    for (at, (told, expected)) in cases.into_iter().enumerate() {
+        assert_eq!(told, expected, "case {at}");
+    }
+}
+
+/// A second blob of a key would be one that nobody revoked.
+#[test]
+fn there_is_one_blob_of_each_key() {
+    let Some(world) = World::new() else { return };
+    let key = world.key("alice", STRONG[1].1);
+    let (head, point) = key.blob().split_at(key.blob().len() - 65);
+    let compressed = [&[2 + point[64] % 2], &point[1..33]].concat();
+    let blob = [&head[..head.len() - 4], &strings(&[&compressed])].concat();
+    assert_eq!(PublicKey::from_blob(&blob), Err(KeyError::Broken));
+    assert_eq!(PublicKey::from_blob(&[key.blob(), b"x"].concat()), Err(KeyError::Broken));
+    assert_eq!(PublicKey::from_blob(&vec![0; 8193]), Err(KeyError::TooLong));
+    let renamed = key.to_string().replace("nistp256 ", "nistp384 ");
+    let (named, held) = ("ecdsa-sha2-nistp384".to_owned(), key.type_name());
+    assert_eq!(renamed.parse::<PublicKey>(), Err(KeyError::TypeDiffers { named, held }));
 }
