@@ -49,6 +49,7 @@ const AGREED: &[Case] = &[
     case("alice namespaces=\"file,!baseline@portledger,*\" <A>", "alice", false),
     case("alice namespaces=\"file\" <A>", "alice", false),
     case("alice namespaces=\"file\" <A>\nalice <A>", "alice", true),
+    case("alice <A>\nalice namespaces=\"file\" <A>", "alice", true),
     case("alice NameSpaces=\"file,baseline@portledger\" <A>", "alice", true),
     case("alice namespaces=\"a\\\"b,*\" <A>", "alice", true),
     case("alice namespaces=\"a b,*\" <A>", "alice", true),
@@ -129,6 +130,10 @@ fn says_why_a_key_may_not() {
         ),
         (
             format!("alice namespaces=\"file\" {a}\nalice valid-before=\"20240101Z\" {a}\nbob {a}"),
+            format!("the key {name} could sign only until 2024-01-01T00:00:00Z"),
+        ),
+        (
+            format!("alice valid-before=\"20240101Z\" {a}\nalice namespaces=\"file\" {a}"),
             format!("the key {name} could sign only until 2024-01-01T00:00:00Z"),
         ),
     ];
