@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow, bail};
 use baseline::{
-    Accounts, Assessment, Baseline, Host, Mode, Policy, SourceText, Trust, assess, load_last_good, parse,
+    Accounts, Assessment, Baseline, Host, Mode, Policy, SourceText, Trust, assess, git_commit,
+    load_last_good, parse,
 };
 use exporter::{AccountBook, BaselineSet, LoadOutcome};
 use inventory::{Inventory, RawText};
@@ -151,7 +152,8 @@ pub(crate) fn load(paths: &Paths) -> LoadOutcome {
     let set = read.and_then(|texts| {
         let Some(texts) = texts else { return Ok(None) };
         let Ok((_, trust)) = &config else { bail!("the configuration does not say whose word counts") };
-        Ok(Some(BaselineSet { baseline: parsed(&texts, trust)?, texts }))
+        let git = texts.first().and_then(|source| git_commit(&source.path));
+        Ok(Some(BaselineSet { baseline: parsed(&texts, trust)?, texts, git }))
     });
     LoadOutcome {
         // The mode that holds once there is a baseline.

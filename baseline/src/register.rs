@@ -190,7 +190,8 @@ impl Register {
     pub fn dismiss(&mut self, dismissed: &[Dismissal]) -> Vec<DriftEvent> {
         let mut events = Vec::new();
         for Dismissal { drift, gone_since } in dismissed {
-            let is_meant = |open: &Arc<Drift>| open.gone_since == Some(*gone_since);
+            let apart = |since| elapsed(*gone_since, since) + elapsed(since, *gone_since);
+            let is_meant = |open: &Arc<Drift>| open.gone_since.is_some_and(|since| apart(since) < SAME);
             if self.open.get(drift).is_some_and(is_meant)
                 && let Some(drift) = self.open.remove(drift)
             {
@@ -455,6 +456,10 @@ impl Register {
         falling.into_iter().filter_map(|id| self.open.remove(&id)).collect()
     }
 }
+
+/// A judgement that takes nothing new in counts as of when the sensor was last heard of, and may set back by a little
+/// since when something is gone.
+const SAME: Duration = Duration::from_secs(1);
 
 /// Zero where the clock was set back.
 fn elapsed(since: SystemTime, now: SystemTime) -> Duration {

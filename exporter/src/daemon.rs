@@ -19,7 +19,7 @@ pub enum ReloadError {
     State(#[from] StateError),
     #[error("{0} does not hold a pid and a start time: restart `portledger serve`")]
     Malformed(PathBuf),
-    #[error("{path} names process {pid}, which does not run as the owner of that folder: it is left alone")]
+    #[error("{path} names process {pid}, which does not run as the owner of that file: it is left alone")]
     Stranger { path: PathBuf, pid: Pid },
     #[error("process {pid} cannot be told to reload: {error}; send it SIGHUP")]
     Signal { pid: Pid, error: std::io::Error },
@@ -38,8 +38,7 @@ pub fn announce(folder: &Path) -> Result<(), StateError> {
 
 /// Sends SIGHUP to the `serve` that uses this state folder. `None` where none runs.
 ///
-/// The folder belongs to the exporter's user, which could name any process there: only one that runs as that very
-/// user is signalled.
+/// The exporter's user could name any process there: only one that runs as the very user who wrote the file is signalled.
 pub fn reload_running(folder: &Path) -> Result<Option<u32>, ReloadError> {
     let path = folder.join(FILE);
     let Some(content) = state::read(folder, FILE, MAX_FILE)? else { return Ok(None) };
@@ -57,8 +56,8 @@ pub fn reload_running(folder: &Path) -> Result<Option<u32>, ReloadError> {
     if stat.starttime != started {
         return Ok(None);
     }
-    let owner = std::fs::metadata(folder).map_err(|error| StateError::Io {
-        path: folder.to_owned(),
+    let owner = std::fs::symlink_metadata(&path).map_err(|error| StateError::Io {
+        path: path.clone(),
         step: "stat",
         error,
     })?;

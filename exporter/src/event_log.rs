@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use baseline::{Accounts, DriftEvent, DriftId, Judged, Verdict};
+use baseline::{Accounts, Change, DriftEvent, DriftId, Judged, Verdict};
 use inventory::Listener;
 use rustix::fs::OFlags;
 
@@ -47,6 +47,16 @@ pub(crate) enum Entry {
     Reload {
         at: SystemTime,
         status: RulesStatus,
+        /// The commit that the baseline stood at.
+        git: Option<String>,
+        /// How many approvals are not as they were.
+        changed: usize,
+    },
+    Approval {
+        at: SystemTime,
+        change: Change,
+        revision: Option<String>,
+        git: Option<String>,
     },
 }
 

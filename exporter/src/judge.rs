@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use baseline::{Meanwhile, Passed, Register, assess, reassess};
+use baseline::{Dismissal, Meanwhile, Passed, Register, assess, reassess};
 use inventory::frame::{Assembler, Message, Pass, Tells, decode};
 use inventory::{Happening, Inventory, SocketId};
 use tokio::sync::{mpsc, watch};
@@ -11,6 +11,7 @@ use tracing::warn;
 use crate::AccountBook;
 use crate::assessed::Assessed;
 use crate::crier::Crier;
+use crate::dismissals::Dismissals;
 use crate::event_log::Entry;
 use crate::frames::Packet;
 use crate::muffler::Muffler;
@@ -55,6 +56,9 @@ pub(crate) struct Judge {
     broken: Muffler,
     crowded: Muffler,
     crier: Crier,
+    dismissals: Dismissals,
+    /// What is to be closed at the next judgement.
+    dismissed: Vec<Dismissal>,
 }
 
 /// What came in and is not judged yet.
@@ -77,12 +81,28 @@ impl Judge {
             rules: rules.status(),
             ..Snapshot::default()
         };
+        let some_are_gone = snapshot.register.unordered().any(|drift| !drift.is_present());
+        let dismissals = Dismissals::new(&state, some_are_gone);
         let scribe = Scribe::start(state, snapshot.unlogged.clone())?;
         let (publish, snapshots) = watch::channel(snapshot);
         let (accounts, assembler, sensor, news) = Default::default();
         let (broken, crowded, crier) = Default::default();
-        let judge =
-            Judge { rules, accounts, assembler, scribe, publish, sensor, news, broken, crowded, crier };
+        let mut judge = Judge {
+            rules,
+            accounts,
+            assembler,
+            scribe,
+            publish,
+            sensor,
+            news,
+            broken,
+            crowded,
+            crier,
+            dismissals,
+            dismissed: Vec::new(),
+        };
+        judge.dismissed = judge.dismissals.read();
+        judge.log_changes(SystemTime::now());
         Ok((judge, snapshots))
     }
 
@@ -175,9 +195,10 @@ impl Judge {
     fn reload(&mut self, now: SystemTime) {
         self.catch_up(now);
         self.rules.reload(now);
+        self.dismissed.extend(self.dismissals.read());
         let mut snapshot = self.publish.borrow().clone();
         snapshot.rules = self.rules.status();
-        self.scribe.log([Entry::Reload { at: now, status: snapshot.rules.clone() }]);
+        self.log_changes(now);
         match snapshot.judged.clone() {
             Some(pass) => {
                 // As of what was last heard: how long something is gone is not known of a sensor that has been silent
@@ -226,8 +247,9 @@ impl Judge {
             past.as_ref().map(|past| Passed { inventory: &past.inventory, assessment: &past.assessment });
         let meanwhile = Meanwhile { passed, ended: &news.ended };
         let policy = self.rules.policy();
-        let events = register.update_after(meanwhile, &inventory, &assessment, policy, &accounts, now);
+        let mut events = register.update_after(meanwhile, &inventory, &assessment, policy, &accounts, now);
         let due = register.due(policy);
+        events.extend(register.dismiss(&std::mem::take(&mut self.dismissed)));
         snapshot.counts.count_drifts(&events);
         if register.left_out() > 0 {
             let left_out = register.left_out();
@@ -249,6 +271,21 @@ impl Judge {
         let drifts = events.iter().map(|event| Entry::Drift { at: now, event: event.clone() });
         self.scribe.log(sockets.flatten().chain(drifts));
         self.crier.tell(&events);
+    }
+
+    /// What is in force now, and in which approvals it differs from what was: an act that was done in git is told too.
+    fn log_changes(&mut self, now: SystemTime) {
+        let (changes, git) = self.rules.take_changes();
+        let status = self.rules.status();
+        let revision = status.revision.clone();
+        let reload = Entry::Reload { at: now, status, git: git.clone(), changed: changes.len() };
+        let each = changes.into_iter().map(|change| Entry::Approval {
+            at: now,
+            change,
+            revision: revision.clone(),
+            git: git.clone(),
+        });
+        self.scribe.log(std::iter::once(reload).chain(each));
     }
 
     fn warn_of_unknown_accounts(&self) {

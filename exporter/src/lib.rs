@@ -5,6 +5,7 @@ mod accounts;
 mod assessed;
 mod crier;
 pub mod daemon;
+mod dismissals;
 mod document;
 mod event_log;
 #[cfg(test)]

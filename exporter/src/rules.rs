@@ -1,7 +1,11 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use baseline::{Baseline, Mode, Policy, SourceText, keep_last_good, load_last_good, parse};
+use baseline::{
+    Baseline, Change, Mode, Policy, SourceText, changes, keep_last_good, keep_withdrawn, load_last_good,
+    parse,
+};
 use tracing::{error, info, warn};
 
 use crate::snapshot::{Reload, RulesStatus};
@@ -20,6 +24,8 @@ pub struct BaselineSet {
     pub texts: Vec<SourceText>,
     /// What they say.
     pub baseline: Baseline,
+    /// The commit of the checkout that they stand in, where they stand in one.
+    pub git: Option<String>,
 }
 
 /// Reads configuration and baseline. It runs as the exporter's user, at the start and at each reload.
@@ -32,6 +38,9 @@ pub(crate) struct Rules {
     configured: Policy,
     revision: Option<String>,
     policy: Policy,
+    git: Option<String>,
+    /// In which approvals what is in force differs from what was, until somebody asks.
+    changed: Vec<Change>,
     config: Reload,
     baseline: Reload,
 }
@@ -43,8 +52,8 @@ impl Rules {
         let configured = outcome.policy?;
         let config = Reload { successful: true, succeeded_at: Some(now) };
         let policy = Policy { mode: Mode::Observe, ..configured.clone() };
-        let mut rules =
-            Rules { load, state, configured, revision: None, policy, config, baseline: Reload::default() };
+        let (revision, git, changed, baseline) = Default::default();
+        let mut rules = Rules { load, state, configured, revision, policy, git, changed, config, baseline };
         rules.restore_last_good();
         rules.take_baseline(outcome.baseline, now);
         Ok(rules)
@@ -66,6 +75,11 @@ impl Rules {
             }
         }
         self.take_baseline(outcome.baseline, now);
+    }
+
+    /// What the last reading put in force, told once.
+    pub(crate) fn take_changes(&mut self) -> (Vec<Change>, Option<String>) {
+        (std::mem::take(&mut self.changed), self.git.clone())
     }
 
     pub(crate) fn policy(&self) -> &Policy {
@@ -118,11 +132,29 @@ impl Rules {
         {
             warn!("the baseline is in force, but cannot be kept for a restart without its files: {error}");
         }
+        self.remember_revocations(&set.baseline);
+        self.changed.extend(changes(&self.policy.baseline, &set.baseline));
+        self.git = set.git;
         for warning in set.baseline.warnings() {
             warn!("{warning}");
         }
         info!("baseline revision {revision} is in force, {} approvals", set.baseline.approvals().len());
         self.put_in_force(set.baseline, Some(revision));
+    }
+
+    /// What a baseline once said to be revoked stays so, whatever becomes of the baseline.
+    fn remember_revocations(&self, baseline: &Baseline) {
+        let known = &self.configured.trust.withdrawn;
+        let mut all = BTreeMap::clone(known);
+        for revocation in baseline.revocations() {
+            let serial = all.entry(revocation.id.clone()).or_default();
+            *serial = revocation.serial.max(*serial);
+        }
+        if all != **known
+            && let Err(error) = keep_withdrawn(&self.state, &all)
+        {
+            warn!("what was revoked is in the baseline, but cannot be remembered without it: {error}");
+        }
     }
 
     /// What an earlier process put in force, in case that it cannot be read now.

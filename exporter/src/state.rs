@@ -43,10 +43,11 @@ fn named(pid: Option<u32>) -> String {
     pid.map(|pid| format!(", process {pid}")).unwrap_or_default()
 }
 
-/// What root lets the exporter's group write into, and nobody take another's file out of: the ledger there is root's.
-const SHARED: u32 = 0o1770;
+/// What root lets the exporter's group write into, and nobody take another's file out of: the ledger there is root's. New
+/// files are that group's, which may read the ledger.
+const SHARED: u32 = 0o3770;
 
-/// Makes sure that `folder` exists and that `identity` can keep its files in it. As root it stays root's, with mode 1770
+/// Makes sure that `folder` exists and that `identity` can keep its files in it. As root it stays root's, with mode 3770
 /// and the group of `identity`, who is given the files of an earlier exporter. Call it before [`crate::drop_to`].
 pub fn prepare_state(folder: &Path, identity: &Identity) -> Result<(), StateError> {
     create(folder)?;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::world::{Host, Running};
+use crate::world::{Host, Running, eventually};
 
 #[test]
 fn a_host_without_a_baseline_is_told_what_to_do_next() {
@@ -228,4 +228,25 @@ fn nothing_is_approved_where_nobody_reads_it() {
     let told = host.run(&["approve", &drift, "--reason", "r", "--file", elsewhere.to_str().unwrap()]);
     assert_eq!(told.code, 2, "{told:?}");
     assert!(!elsewhere.exists());
+}
+
+#[test]
+fn what_is_gone_is_dismissed_until_it_comes_back() {
+    let Some(host) = Host::new() else { return };
+    host.learn();
+    let serve = host.serve();
+    let nc = host.listen("tcp 0.0.0.0:8080").by("nc");
+    let id = host.diff().on(8080).id();
+    let refused = host.run(&["dismiss", &id, "--reason", "harmless"]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    nc.ends();
+    eventually("it is gone", || serve.drifts().find(8080).filter(|row| *row.get("state") == "gone"));
+    host.does(&["dismiss", &id, "--reason", "a test of the firewall"]);
+    eventually("it is closed", || serve.drifts().find(8080).is_none().then_some(()));
+    let events = std::fs::read_to_string(host.path("state/events.jsonl")).unwrap();
+    assert!(events.contains("\"why\":\"dismissed\""), "{events}");
+    let ledger = std::fs::read_to_string(host.path("state/ledger.jsonl")).unwrap();
+    assert!(ledger.lines().last().unwrap().contains("a test of the firewall"), "{ledger}");
+    let _again = host.listen("tcp 0.0.0.0:8080").by("nc");
+    eventually("it is open again", || serve.drifts().find(8080)).has("state", "present");
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use baseline::{ClosedBecause, DriftEvent};
+use baseline::{ClosedBecause, DriftEvent, approval_json};
 use inventory::{Holder, Holders, Listener};
 use serde::Serialize;
 
@@ -50,6 +50,18 @@ enum Line<'a> {
         baseline_successful: bool,
         config_successful: bool,
         revision: Option<&'a str>,
+        git: Option<&'a str>,
+        changed: usize,
+    },
+    Approval {
+        time: String,
+        event: &'static str,
+        approval: Option<&'a str>,
+        serial: Option<u64>,
+        old: Option<serde_json::Value>,
+        new: Option<serde_json::Value>,
+        revision: Option<&'a str>,
+        git: Option<&'a str>,
     },
 }
 
@@ -114,12 +126,24 @@ fn line(entry: &Entry) -> Line<'_> {
                 why,
             }
         }
-        Entry::Reload { at, status } => Line::Reload {
+        Entry::Approval { at, change, revision, git } => Line::Approval {
+            time: time(*at),
+            event: "approval",
+            approval: change.approval().map(|approval| approval.id.as_str()),
+            serial: change.approval().map(|approval| approval.serial),
+            old: change.old.as_ref().map(approval_json),
+            new: change.new.as_ref().map(approval_json),
+            revision: revision.as_deref(),
+            git: git.as_deref(),
+        },
+        Entry::Reload { at, status, git, changed } => Line::Reload {
             time: time(*at),
             event: "reload",
             baseline_successful: status.baseline.successful,
             config_successful: status.config.successful,
             revision: status.revision.as_deref(),
+            git: git.as_deref(),
+            changed: *changed,
         },
     }
 }

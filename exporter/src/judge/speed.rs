@@ -36,7 +36,10 @@ fn approved() -> LoadOutcome {
     }
     let texts = vec![SourceText { path: "/etc/portledger/baseline.toml".into(), text }];
     let baseline = parse(&texts, &fixtures::everybody()).unwrap();
-    LoadOutcome { policy: no_baseline().policy, baseline: Ok(Some(BaselineSet { texts, baseline })) }
+    LoadOutcome {
+        policy: no_baseline().policy,
+        baseline: Ok(Some(BaselineSet { texts, baseline, git: None })),
+    }
 }
 
 fn frames(messages: impl Iterator<Item = inventory::frame::Message>) -> Vec<Vec<u8>> {

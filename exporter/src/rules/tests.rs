@@ -23,7 +23,7 @@ pub(crate) fn good_baseline() -> LoadOutcome {
 fn baseline_of(text: &str) -> LoadOutcome {
     let texts = vec![SourceText { path: "/etc/portledger/baseline.toml".into(), text: text.to_owned() }];
     let baseline = parse(&texts, &everybody()).unwrap();
-    LoadOutcome { policy: Ok(policy()), baseline: Ok(Some(BaselineSet { texts, baseline })) }
+    LoadOutcome { policy: Ok(policy()), baseline: Ok(Some(BaselineSet { texts, baseline, git: None })) }
 }
 
 fn bad_baseline() -> LoadOutcome {

@@ -24,7 +24,7 @@ fn makes_the_folder_and_those_above_it() {
     let path = above.path().join("lib/portledger");
     prepare_state(&path, &own_identity()).unwrap();
     let mode = path.metadata().unwrap().permissions().mode() & 0o7777;
-    assert_eq!(mode, if own_identity().uid() == 0 { 0o1770 } else { 0o750 });
+    assert_eq!(mode, if own_identity().uid() == 0 { 0o3770 } else { 0o750 });
     prepare_state(&path, &own_identity()).unwrap();
 }
 
