@@ -103,7 +103,7 @@ pub enum Unverified {
     Unread(#[from] LogError),
 }
 
-/// How long a writer may take for what is left of a batch.
+/// How long a writer may take for what is left of a batch, and how often it may drop what is about to be read.
 const PATIENCE: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(20);
 /// How many records there are between two calls of `progress`.
@@ -177,14 +177,18 @@ impl<'a, P: FnMut(u64)> Chain<'a, P> {
     /// To the end, or to where the chain is torn.
     fn follow(&mut self, files: &LogFiles) -> Result<Option<Stop>, LogError> {
         let mut scan = Scan::new(files.clone());
-        for patience in (0..=PATIENCE).rev() {
+        'again: for patience in (0..=PATIENCE).rev() {
             let (place, why) = loop {
                 match scan.step()? {
-                    Step::Line(parts, place) => {
-                        if let Some(stop) = self.take(parts, place) {
-                            return Ok(Some(stop));
+                    Step::Line(parts, place) => match self.take(parts, place) {
+                        Some(stop) if patience > 0 && was_overtaken(files, &stop)? => {
+                            self.forget();
+                            scan = Scan::new(files.clone());
+                            continue 'again;
                         }
-                    }
+                        Some(stop) => return Ok(Some(stop)),
+                        None => {}
+                    },
                     Step::Flaw(flaw) => break (scan.place().cloned(), Some(Why::from(flaw))),
                     Step::Unfinished => {
                         self.unfinished = true;
@@ -281,8 +285,13 @@ impl<'a, P: FnMut(u64)> Chain<'a, P> {
     fn forget_unsigned(&mut self) {
         (self.last, self.records) = (self.signed.head, self.signed.records);
         if self.records == 0 {
-            (self.first, self.place) = (0, None);
+            self.forget();
         }
+    }
+
+    fn forget(&mut self) {
+        (self.first, self.records, self.last, self.unfinished) = Default::default();
+        (self.used, self.alike, self.signed, self.place) = Default::default();
     }
 
     /// A signature that holds vouches for all before it: behind the last that holds is the first bad record.
@@ -331,6 +340,14 @@ impl<'a, P: FnMut(u64)> Chain<'a, P> {
         }
         Ok(swept)
     }
+}
+
+/// Whether segments were dropped meanwhile, up to the one at hand: nothing older is left.
+fn was_overtaken(files: &LogFiles, stop: &Stop) -> Result<bool, LogError> {
+    let Why::Number { expected, found } = stop.why else {
+        return Ok(false);
+    };
+    Ok(found > expected && files.segments()?.first().is_none_or(|oldest| *oldest >= found))
 }
 
 /// How many signatures are tried before those between two of them.
