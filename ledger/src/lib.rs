@@ -29,6 +29,7 @@
 #![forbid(unsafe_code)]
 
 mod act;
+pub mod bundle;
 mod error;
 mod files;
 #[cfg(test)]
