@@ -1,29 +1,34 @@
-//! `events.jsonl`: one JSON object a line for each socket that opened or closed, each turn of a drift, each reload.
+//! `events.jsonl` and `reloads.jsonl`: chained and signed logs, in which each socket that opened or closed, each turn of a
+//! drift, each reload is a record. Reloads have a log of their own: no storm of sockets pushes out what was in force when.
 
 mod line;
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use baseline::{Accounts, Change, DriftEvent, DriftId, Judged, Verdict};
 use inventory::Listener;
-use rustix::fs::OFlags;
+use ledger::{HostKey, Keeping, KeyError, LogError, Writer};
+use tracing::info;
 
+use crate::log_heads::LogHeads;
 use crate::muffler::Muffler;
 use crate::snapshot::RulesStatus;
-use crate::state::StateError;
 
 pub(crate) use line::{HolderLine, lived};
 
-const FILE: &str = "events.jsonl";
-/// What stood in it before it was begun anew.
-const OLD: &str = "events.jsonl.1";
-/// How long it grows.
-const MAX_FILE: u64 = 16 << 20;
+pub(crate) const EVENTS: &str = "events";
+pub(crate) const RELOADS: &str = "reloads";
+/// Signs both; it is the exporter's own.
+const KEY: &str = "events.key";
+/// Two files of 16 MiB.
+const KEEP_EVENTS: Keeping = Keeping { segment: 16 << 20, segments: Some(1), mode: 0o640, synced: false };
+const KEEP_RELOADS: Keeping = Keeping { segment: 1 << 20, segments: Some(64), mode: 0o640, synced: false };
+/// How much is signed at once: neither memory nor a file grows with what the scribe takes at a time.
+const BATCH: usize = 1 << 20;
+/// For whoever had the log before to be gone.
+const WAIT: Duration = Duration::from_secs(1);
 
 /// What there is to log.
 pub(crate) enum Entry {
@@ -54,7 +59,7 @@ pub(crate) enum Entry {
     },
     Approval {
         at: SystemTime,
-        change: Change,
+        change: Box<Change>,
         revision: Option<String>,
         git: Option<String>,
     },
@@ -75,47 +80,138 @@ impl Entry {
         let users = listener.holders.known().iter().map(|holder| name(holder.uid)).collect();
         Entry::Opened { verdict: verdict.as_str(), drift, users, at, listener }
     }
+
+    fn log(&self) -> &'static str {
+        match self {
+            Entry::Reload { .. } | Entry::Approval { .. } => RELOADS,
+            _ => EVENTS,
+        }
+    }
 }
 
-/// The file. It is opened when there is something to write, and again after a failure.
+/// Both logs.
 pub(crate) struct EventLog {
-    path: PathBuf,
-    old: PathBuf,
-    open: Option<Open>,
+    logs: [Log; 2],
+}
+
+/// One of them. It is opened when there is something to write, and again after a failure.
+struct Log {
+    folder: PathBuf,
+    name: &'static str,
+    keeping: Keeping,
+    open: Option<Writer>,
+    heads: Arc<LogHeads>,
     broken: Muffler,
     mended: Muffler,
     /// How many could not be written since it was last told that they are again.
     missing: u64,
 }
 
-struct Open {
-    file: File,
-    length: u64,
+/// Why a log cannot be written.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("{path}: it is of an older form and cannot be put aside: {error}")]
+    Aside { path: PathBuf, error: std::io::Error },
+    #[error("a record cannot be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
 }
 
 impl EventLog {
-    pub(crate) fn new(folder: &Path) -> Self {
-        let (open, broken, mended, missing) = Default::default();
-        EventLog { path: folder.join(FILE), old: folder.join(OLD), open, broken, mended, missing }
+    /// Tells `heads` how far both are.
+    pub(crate) fn new(folder: &Path, heads: &Arc<LogHeads>) -> Self {
+        let log = |name, keeping| Log {
+            folder: folder.to_owned(),
+            name,
+            keeping,
+            open: None,
+            heads: heads.clone(),
+            broken: Muffler::default(),
+            mended: Muffler::default(),
+            missing: 0,
+        };
+        EventLog { logs: [log(EVENTS, KEEP_EVENTS), log(RELOADS, KEEP_RELOADS)] }
     }
 
-    /// Returns how many could not be written, the last of them.
+    /// Opens both, so that it is known how far they are before there is something to write.
+    pub(crate) fn open(&mut self) {
+        for log in &mut self.logs {
+            if let Err(trouble) = log.writer() {
+                log.broken.say(|| format!("what happens is not logged: {trouble}"));
+            }
+        }
+    }
+
+    /// Returns how many could not be written, the last of each log.
     pub(crate) fn write(&mut self, entries: &[Entry]) -> u64 {
-        if entries.is_empty() {
-            return 0;
+        self.logs.iter_mut().map(|log| log.write(entries)).sum()
+    }
+}
+
+impl Log {
+    fn write(&mut self, entries: &[Entry]) -> u64 {
+        let name = self.name;
+        let mut entries = entries.iter().filter(|entry| entry.log() == name).peekable();
+        while entries.peek().is_some() {
+            let (mut bodies, mut size) = (Vec::new(), 0);
+            let mut taken = 0;
+            let mut trouble = None;
+            while let Some(entry) = entries.next_if(|_| size < BATCH && trouble.is_none()) {
+                taken += 1;
+                match line::body(entry) {
+                    Ok(body) => {
+                        size += body.len();
+                        bodies.push(body);
+                    }
+                    Err(error) => trouble = Some(error.into()),
+                }
+            }
+            let written = match trouble {
+                Some(trouble) => Err(trouble),
+                None => self.append(&bodies),
+            };
+            if let Err(trouble) = written {
+                return self.miss(taken + entries.count(), &trouble);
+            }
         }
-        let mut text = Vec::new();
-        for entry in entries {
-            line::append(&mut text, entry);
-        }
-        let mut rest = &text[..];
-        let Err(error) = self.append_all(&mut rest) else {
-            self.tell_mended();
-            return 0;
+        self.tell_mended();
+        0
+    }
+
+    fn append(&mut self, bodies: &[Vec<u8>]) -> Result<(), Trouble> {
+        let head = self.writer()?.append(bodies)?;
+        self.heads.set(self.name, Some(head));
+        Ok(())
+    }
+
+    fn writer(&mut self) -> Result<&mut Writer, Trouble> {
+        let writer = match self.open.take() {
+            Some(writer) => writer,
+            None => self.open_anew()?,
         };
+        self.heads.set(self.name, Some(writer.head()));
+        Ok(self.open.insert(writer))
+    }
+
+    fn open_anew(&self) -> Result<Writer, Trouble> {
+        if self.name == EVENTS {
+            put_aside(&self.folder)?;
+        }
+        let key = HostKey::load_or_create(&self.folder.join(KEY))?;
+        let writer = Writer::open(&self.folder, self.name, key, self.keeping, WAIT)?;
+        if writer.cut_off() > 0 {
+            let (name, cut) = (self.name, writer.cut_off());
+            info!("{name}.jsonl ended in {cut} bytes of records that were never finished; they are cut off");
+        }
+        Ok(writer)
+    }
+
+    fn miss(&mut self, missing: usize, trouble: &Trouble) -> u64 {
         self.open = None;
-        let missing = rest.iter().filter(|byte| **byte == b'\n').count();
-        self.broken.say(|| format!("{missing} events are not logged: {error}"));
+        self.broken.say(|| format!("{missing} events are not logged: {trouble}"));
         let missing = u64::try_from(missing).unwrap_or(u64::MAX);
         self.missing += missing;
         missing
@@ -123,85 +219,31 @@ impl EventLog {
 
     /// Said once, not at every turn of a disk that is full every other second.
     fn tell_mended(&mut self) {
-        if self.missing > 0 && self.mended.would_say() {
+        if self.missing > 0 && self.open.is_some() && self.mended.would_say() {
             let missing = std::mem::take(&mut self.missing);
-            let path = self.path.display();
-            self.mended.say(|| format!("events are logged again; {missing} before are missing in {path}"));
+            let name = self.name;
+            self.mended
+                .say(|| format!("events are logged again; {missing} before are missing in {name}.jsonl"));
         }
-    }
-
-    /// Leaves in `rest` what could not be written.
-    fn append_all(&mut self, rest: &mut &[u8]) -> Result<(), StateError> {
-        while !rest.is_empty() {
-            let mut open = match self.open.take() {
-                Some(open) => open,
-                None => Open::at(&self.path)?,
-            };
-            let mut fits = whole_lines(rest, MAX_FILE.saturating_sub(open.length));
-            if fits == 0 && open.length > 0 {
-                std::fs::rename(&self.path, &self.old).map_err(fail(&self.path, "rename"))?;
-                open = Open::at(&self.path)?;
-                fits = whole_lines(rest, MAX_FILE);
-            }
-            // No line is that long; one that were would have to stand somewhere.
-            let (lines, later) = rest.split_at(if fits == 0 { rest.len() } else { fits });
-            self.append(open, lines)?;
-            *rest = later;
-        }
-        Ok(())
-    }
-
-    /// All of it or nothing.
-    fn append(&mut self, mut open: Open, text: &[u8]) -> Result<(), StateError> {
-        let written = open.file.write_all(text);
-        if let Err(error) = written {
-            // What of it was written would be half a line.
-            open.file.set_len(open.length).map_err(fail(&self.path, "truncate"))?;
-            return Err(fail(&self.path, "write")(error));
-        }
-        open.length += u64::try_from(text.len()).unwrap_or(u64::MAX);
-        self.open = Some(open);
-        Ok(())
     }
 }
 
-/// How many bytes of this text are lines that find so much room.
-fn whole_lines(text: &[u8], room: u64) -> usize {
-    let room = usize::try_from(room).unwrap_or(usize::MAX);
-    match text.get(..room) {
-        Some(head) => head.iter().rposition(|byte| *byte == b'\n').map_or(0, |place| place + 1),
-        None => text.len(),
-    }
-}
-
-impl Open {
-    /// A kill may have left half a line: it is ended, so that the next begins a line of its own.
-    fn at(path: &Path) -> Result<Self, StateError> {
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC).bits().cast_signed();
-        let mut options = OpenOptions::new();
-        options.read(true).append(true).create(true).mode(0o640).custom_flags(flags);
-        let mut file = options.open(path).map_err(fail(path, "open"))?;
-        let meta = file.metadata().map_err(fail(path, "stat"))?;
-        if !meta.is_file() {
-            return Err(StateError::NoFile(path.to_owned()));
+/// What was written before records were chained is no part of the log: it goes to `….before-chain`, once.
+fn put_aside(folder: &Path) -> Result<(), Trouble> {
+    for name in ["events.jsonl.1", "events.jsonl"] {
+        let path = folder.join(name);
+        if ledger::begins_with_record(&path)? != Some(false) {
+            continue;
         }
-        let mut length = meta.len();
-        if length > 0 {
-            let mut last = [0];
-            file.seek(SeekFrom::End(-1))
-                .and_then(|_| file.read_exact(&mut last))
-                .map_err(fail(path, "read"))?;
-            if last != *b"\n" {
-                file.write_all(b"\n").map_err(fail(path, "write"))?;
-                length += 1;
-            }
-        }
-        Ok(Open { file, length })
+        let aside = folder.join(format!("{name}.before-chain"));
+        let moved = match std::fs::symlink_metadata(&aside) {
+            Ok(_) => Err(std::io::ErrorKind::AlreadyExists.into()),
+            Err(_) => std::fs::rename(&path, &aside),
+        };
+        moved.map_err(|error| Trouble::Aside { path, error })?;
+        info!("{name} is of an older form and is now {name}.before-chain");
     }
-}
-
-fn fail(path: &Path, step: &'static str) -> impl FnOnce(io::Error) -> StateError {
-    move |error| StateError::Io { path: path.to_owned(), step, error }
+    Ok(())
 }
 
 #[cfg(test)]

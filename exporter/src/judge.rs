@@ -14,6 +14,7 @@ use crate::crier::Crier;
 use crate::dismissals::Dismissals;
 use crate::event_log::Entry;
 use crate::frames::Packet;
+use crate::log_heads::LogHeads;
 use crate::muffler::Muffler;
 use crate::rules::Rules;
 use crate::scribe::{Scribe, restore_coverage, restore_register};
@@ -79,11 +80,12 @@ impl Judge {
             register: Arc::new(restore_register(&state)),
             best: restore_coverage(&state),
             rules: rules.status(),
+            logs: Arc::new(LogHeads::new(&state)),
             ..Snapshot::default()
         };
         let some_are_gone = snapshot.register.unordered().any(|drift| !drift.is_present());
         let dismissals = Dismissals::new(&state, some_are_gone);
-        let scribe = Scribe::start(state, snapshot.unlogged.clone())?;
+        let scribe = Scribe::start(state, snapshot.unlogged.clone(), &snapshot.logs)?;
         let (publish, snapshots) = watch::channel(snapshot);
         let (accounts, assembler, sensor, news) = Default::default();
         let (broken, crowded, crier) = Default::default();
@@ -281,7 +283,7 @@ impl Judge {
         let reload = Entry::Reload { at: now, status, git: git.clone(), changed: changes.len() };
         let each = changes.into_iter().map(|change| Entry::Approval {
             at: now,
-            change,
+            change: Box::new(change),
             revision: revision.clone(),
             git: git.clone(),
         });

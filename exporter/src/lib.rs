@@ -15,6 +15,7 @@ mod frames;
 mod http;
 mod identity;
 mod judge;
+mod log_heads;
 mod metrics;
 mod muffler;
 mod open_drifts;

@@ -8,9 +8,11 @@ mod process;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use baseline::{DriftKind, Severity};
 use inventory::{Discrepancies, EventSource, Protocol, RawText, Scope};
+use ledger::Head;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Registry, TextEncoder};
@@ -84,6 +86,7 @@ impl Collector for Board {
                 .of(dropped.into_iter().map(|(family, count)| Sample::new([family], number(count)))),
         );
         families.extend(events(&snapshot));
+        families.extend(logs(&snapshot));
         families.extend(sensor(&snapshot));
         families.extend(rules(&snapshot.rules));
         families.push(families::BUILD_INFO.of([Sample::new([env!("CARGO_PKG_VERSION")], 1.0)]));
@@ -109,6 +112,15 @@ fn events(snapshot: &Snapshot) -> [MetricFamily; 5] {
         families::EVENTS_LOST.single(total(snapshot.sensor.lost)),
         families::EVENTS_UNLOGGED.single(total(snapshot.unlogged.load(Ordering::Relaxed))),
     ]
+}
+
+fn logs(snapshot: &Snapshot) -> [MetricFamily; 2] {
+    let heads = snapshot.logs.told(Instant::now());
+    let each = |value: fn(&Head) -> u64| {
+        let samples = heads.iter().map(|(log, head)| Sample::new([*log], total(value(head))));
+        samples.collect::<Vec<_>>()
+    };
+    [families::LOG_RECORDS.of(each(|head| head.record)), families::LOG_HEAD.of(each(Head::short))]
 }
 
 fn sensor(snapshot: &Snapshot) -> [MetricFamily; 11] {

@@ -9,6 +9,7 @@ use baseline::Register;
 use tracing::warn;
 
 use crate::event_log::{Entry, EventLog};
+use crate::log_heads::LogHeads;
 use crate::muffler::Muffler;
 use crate::priority::give_way;
 use crate::snapshot::BestCoverage;
@@ -51,10 +52,14 @@ struct Papers {
 
 impl Scribe {
     /// Counts in `unlogged` what cannot be logged.
-    pub(crate) fn start(folder: PathBuf, unlogged: Arc<AtomicU64>) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        folder: PathBuf,
+        unlogged: Arc<AtomicU64>,
+        heads: &Arc<LogHeads>,
+    ) -> std::io::Result<Self> {
         let desk = Arc::new(Desk::default());
         let writer = Writer {
-            log: EventLog::new(&folder),
+            log: EventLog::new(&folder, heads),
             folder,
             desk: desk.clone(),
             unlogged: unlogged.clone(),
@@ -146,6 +151,7 @@ struct Writer {
 impl Writer {
     fn work(mut self) {
         give_way();
+        self.log.open();
         loop {
             let papers = self.desk.take(self.rests_until);
             let began = Instant::now();

@@ -9,6 +9,7 @@ use inventory::{EventSource, Happening, Inventory, Protocol, Scope};
 use serde::{Deserialize, Serialize};
 
 use crate::document::{drift_document, listeners_document};
+use crate::log_heads::LogHeads;
 
 /// All that is told over HTTP at one instant. Never changed: the judge publishes another.
 #[derive(Clone, Default)]
@@ -23,6 +24,8 @@ pub(crate) struct Snapshot {
     pub(crate) sensor: SensorStatus,
     /// Events that could not be logged.
     pub(crate) unlogged: Arc<AtomicU64>,
+    /// How far the logs are.
+    pub(crate) logs: Arc<LogHeads>,
 }
 
 /// What is known of the sensor besides what it sees.

@@ -115,10 +115,10 @@ fn is_an_exporters(meta: &Metadata, identity: &Identity) -> bool {
     is_one(meta.uid()) || (meta.uid() == 0 && meta.mode() & 0o1020 == 0o1020 && is_one(meta.gid()))
 }
 
-/// The files of the ledger and its key, those of its lock among them.
+/// What admins did is logged by root, also before `serve` ever ran.
 fn is_of_ledger(name: &std::ffi::OsStr) -> bool {
     let name = name.as_encoded_bytes();
-    name.starts_with(b"ledger.") || name.starts_with(b".ledger.")
+    name.strip_prefix(b".").unwrap_or(name).starts_with(b"ledger.")
 }
 
 fn names_in(path: &Path) -> Result<Vec<std::ffi::OsString>, StateError> {

@@ -4,8 +4,8 @@ use crate::head::LineHash;
 
 /// No line is longer, in bytes, its newline not counted.
 pub const MAX_LINE: usize = 1 << 20;
-/// What a writer may say in one: the chain needs less than the rest.
-pub(crate) const MAX_BODY: usize = MAX_LINE - 1024;
+/// What a writer may say in one, in bytes: the chain needs less than the rest.
+pub const MAX_BODY: usize = MAX_LINE - 1024;
 
 /// A line taken apart from its end, where the chain's fields stand: what is before may hold anything but a newline, since
 /// no string within it can have a quote that is not escaped.

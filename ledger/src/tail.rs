@@ -62,8 +62,19 @@ pub(crate) fn of_file(path: &Path, file: &File) -> Result<Option<End>, LogError>
     Ok(None)
 }
 
+/// Whether the first line of a file is a record; `None` where there is no file, or no whole line in it.
+pub fn begins_with_record(path: &Path) -> Result<Option<bool>, LogError> {
+    let line = open_to_read(path)?.map_or(Ok(None), |file| first_line(path, &file))?;
+    Ok(line.map(|line| Parts::of(&line).is_some()))
+}
+
 /// The first record of a file that has one.
 pub(crate) fn first_record(path: &Path, file: &File) -> Result<Option<u64>, LogError> {
+    let line = first_line(path, file)?;
+    Ok(line.and_then(|line| Parts::of(&line).map(|parts| parts.record)))
+}
+
+fn first_line(path: &Path, file: &File) -> Result<Option<Vec<u8>>, LogError> {
     let mut start = vec![0; MAX_LINE + 1];
     let mut filled = 0;
     while filled < start.len() && !start[..filled].contains(&b'\n') {
@@ -73,8 +84,8 @@ pub(crate) fn first_record(path: &Path, file: &File) -> Result<Option<u64>, LogE
             read => filled += read,
         }
     }
-    let end = start[..filled].iter().position(|byte| *byte == b'\n');
-    Ok(end.and_then(|end| Parts::of(&start[..end])).map(|parts| parts.record))
+    start.truncate(start[..filled].iter().position(|byte| *byte == b'\n').unwrap_or_default());
+    Ok((!start.is_empty()).then_some(start))
 }
 
 /// The hash of the line that ends before this place, if one does.

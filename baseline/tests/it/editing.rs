@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use baseline::edit::{self, EditError, add, remove, render};
-use baseline::{Approval, CannotApprove, Request, When, propose};
+use baseline::{Approval, CannotApprove, Request, When, approval_json, propose};
 use inventory::{ProgramFile, Unattributed};
 
 use crate::world::{World, program, read, source};
@@ -138,6 +138,16 @@ fn says_why_nothing_could_be_proposed() {
         why(&|world| drop(world.listen("tcp/0.0.0.0:1").by(nc().unreadable()).clone())),
         CannotApprove::NoProgram(100)
     );
+}
+
+#[test]
+fn records_hold_whatever_is_approved() {
+    let mut long = read(FILE).unwrap().approval("ssh").unwrap().clone();
+    assert_eq!(approval_json(&long)["listen"], serde_json::json!(["tcp/*:22"]));
+    long.reason = Some("because ".repeat(100_000));
+    let told = approval_json(&long);
+    assert!(told.to_string().len() < 1000 && told["too_long"] == true && told["id"] == "ssh", "{told}");
+    assert_eq!(told["canonical_sha256"].as_str().unwrap().len(), 64);
 }
 
 #[test]

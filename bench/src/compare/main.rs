@@ -5,6 +5,7 @@ mod brief;
 mod burden;
 mod idle;
 mod latency;
+mod ledger;
 mod load;
 mod machine;
 mod measure;
@@ -67,6 +68,11 @@ enum Name {
     },
     /// A scrape of /metrics while sockets open and close
     Scrape,
+    /// A log of many records, each signed: written, and verified
+    Ledger,
+    /// Verifies the log in a folder
+    #[command(hide = true)]
+    VerifyLedger { folder: PathBuf },
     /// Runs a command once and prints what it took
     #[command(hide = true)]
     Measure { command: Vec<String> },
@@ -95,6 +101,8 @@ fn main() -> anyhow::Result<()> {
         Some(Name::Neighbour { name }) => peers::neighbour(name),
         Some(Name::Open { each_second, count }) => brief::open(*each_second, *count),
         Some(Name::Work { name }) => burden::work(name),
+        Some(Name::Ledger) => ledger::run(&arguments),
+        Some(Name::VerifyLedger { folder }) => ledger::verify(folder),
         _ if !arguments.inside => enter(&arguments),
         Some(Name::Pass) => pass::run(&arguments),
         Some(Name::OneShot) => one_shot::run(&arguments),

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use ledger::{Position, Reader, Told};
 
 const ADDRESS: &str = "127.0.0.1:10433";
 /// On the file system that came with our namespaces: it goes with them.
@@ -54,11 +55,16 @@ impl Files {
         Ok(())
     }
 
-    /// The log of events, its older half first.
+    /// The log of events, as far back as it goes.
     pub(crate) fn events(&self) -> anyhow::Result<String> {
-        let state = self.folder.join("state");
-        let mut text = fs::read_to_string(state.join("events.jsonl.1")).unwrap_or_default();
-        text.push_str(&fs::read_to_string(state.join("events.jsonl"))?);
+        let mut reader = Reader::new(&self.folder.join("state"), "events", Position::default());
+        let mut text = String::new();
+        while let Some(told) = reader.read()? {
+            if let Told::Line(line) = told {
+                text.push_str(&String::from_utf8(line.body)?);
+                text.push('\n');
+            }
+        }
         Ok(text)
     }
 }

@@ -23,6 +23,8 @@ enum Line<'a> {
         netns: NetNsEntry<'a>,
         reach: &'static str,
         holders: Vec<HolderLine<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        holders_left_out: Option<usize>,
         unattributed: Option<&'static str>,
         verdict: &'static str,
         drift: Option<&'a str>,
@@ -76,14 +78,23 @@ pub(crate) struct HolderLine<'a> {
     workload: WorkloadEntry<'a>,
 }
 
-pub(super) fn append(text: &mut Vec<u8>, entry: &Entry) {
-    // Writing to memory what has no maps in it cannot fail.
-    if serde_json::to_writer(&mut *text, &line(entry)).is_ok() {
-        text.push(b'\n');
+/// Of one that is held by more than fit in a record as many holders are told as do.
+pub(super) fn body(entry: &Entry) -> serde_json::Result<Vec<u8>> {
+    let all = match entry {
+        Entry::Opened { listener, .. } => listener.holders.known().len(),
+        _ => 0,
+    };
+    let mut told = all;
+    loop {
+        let body = serde_json::to_vec(&line(entry, told))?;
+        if body.len() <= ledger::MAX_BODY || told == 0 {
+            return Ok(body);
+        }
+        told /= 2;
     }
 }
 
-fn line(entry: &Entry) -> Line<'_> {
+fn line(entry: &Entry, told: usize) -> Line<'_> {
     match entry {
         Entry::Opened { listener, at, verdict, drift, users } => Line::Opened {
             time: time(listener.since.unwrap_or(*at)),
@@ -96,7 +107,13 @@ fn line(entry: &Entry) -> Line<'_> {
             peer: listener.peer.map(|peer| peer.to_string()),
             netns: NetNsEntry::of(&listener.netns),
             reach: listener.reach.as_str(),
-            holders: holders(listener, users),
+            holders: holders(listener, users).take(told).collect(),
+            holders_left_out: listener
+                .holders
+                .known()
+                .len()
+                .checked_sub(told)
+                .filter(|left_out| *left_out > 0),
             unattributed: match &listener.holders {
                 Holders::Known(_) => None,
                 Holders::Unattributed(reason) => Some(reason.as_str()),
@@ -148,10 +165,10 @@ fn line(entry: &Entry) -> Line<'_> {
     }
 }
 
-fn holders<'a>(listener: &'a Listener, users: &'a [Option<String>]) -> Vec<HolderLine<'a>> {
+fn holders<'a>(listener: &'a Listener, users: &'a [Option<String>]) -> impl Iterator<Item = HolderLine<'a>> {
     let users = users.iter().map(Option::as_deref).chain(std::iter::repeat(None));
     let holders = listener.holders.known().iter().zip(users);
-    holders.map(|(holder, user)| HolderLine::of(holder, user)).collect()
+    holders.map(|(holder, user)| HolderLine::of(holder, user))
 }
 
 impl<'a> HolderLine<'a> {

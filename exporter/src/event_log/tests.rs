@@ -1,6 +1,9 @@
+use std::fs;
 use std::net::Ipv4Addr;
+use std::path::Path;
 
 use inventory::{Holders, Protocol};
+use ledger::{HostKeys, Position, Reader, Told, Verified};
 
 use super::*;
 use crate::fixtures::{self, now};
@@ -11,9 +14,34 @@ fn closed(cookie: u64) -> Entry {
     Entry::Closed { listener: listener.into(), at: now() + std::time::Duration::from_micros(1_500) }
 }
 
-fn lines(path: &Path) -> Vec<serde_json::Value> {
-    let text = std::fs::read_to_string(path).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap_or(serde_json::Value::Null)).collect()
+fn reload() -> Entry {
+    Entry::Reload { at: now(), status: RulesStatus::default(), git: None, changed: 0 }
+}
+
+fn log_in(folder: &Path) -> EventLog {
+    EventLog::new(folder, &Arc::default())
+}
+
+/// What writers said, without what the chain adds.
+fn bodies(folder: &Path, name: &str) -> Vec<String> {
+    let mut reader = Reader::new(folder, name, Position::default());
+    let mut bodies = Vec::new();
+    while let Some(told) = reader.read().unwrap() {
+        if let Told::Line(line) = told {
+            bodies.push(String::from_utf8(line.body).unwrap());
+        }
+    }
+    bodies
+}
+
+fn cookies(folder: &Path) -> Vec<u64> {
+    let value = |body: String| serde_json::from_str::<serde_json::Value>(&body).unwrap();
+    bodies(folder, EVENTS).into_iter().map(|body| value(body)["cookie"].as_u64().unwrap()).collect()
+}
+
+fn verified(folder: &Path, name: &str) -> Verified {
+    let keys = HostKeys::read(&folder.join("events.key.pub")).unwrap();
+    ledger::verify(folder, name, &keys, |_| {}).unwrap()
 }
 
 #[test]
@@ -22,81 +50,157 @@ fn escapes_what_others_chose() {
     let hostile = fixtures::listeners().remove(1);
     let users = vec![Some("root".to_owned())];
     let opened = Entry::Opened { listener: hostile.into(), at: now(), verdict: "drift", drift: None, users };
-    assert_eq!(EventLog::new(folder.path()).write(&[opened, closed(1)]), 0);
-    let text = std::fs::read_to_string(folder.path().join(FILE)).unwrap();
+    assert_eq!(log_in(folder.path()).write(&[opened, closed(1)]), 0);
+    let text: String = bodies(folder.path(), EVENTS).iter().map(|body| body.clone() + "\n").collect();
     fixtures::assert_golden("events.jsonl", &text);
 }
 
 #[test]
-fn ends_the_line_that_a_kill_left_half_written() {
+fn what_is_taken_at_once_is_signed_once() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(FILE);
-    EventLog::new(folder.path()).write(&[closed(1)]);
-    let mut torn = std::fs::read(&path).unwrap();
+    let mut log = log_in(folder.path());
+    assert_eq!(log.write(&[closed(1), closed(2), reload(), closed(3)]), 0);
+    assert_eq!(log.write(&[closed(4)]), 0);
+    let text = fs::read_to_string(folder.path().join("events.jsonl")).unwrap();
+    let signed: Vec<_> = text.lines().map(|line| line.contains("\"signature\"")).collect();
+    assert_eq!(signed, [false, false, true, true]);
+    assert_eq!(verified(folder.path(), EVENTS).records, 4);
+}
+
+#[test]
+fn reloads_have_a_log_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let heads = Arc::default();
+    let mut log = EventLog::new(folder.path(), &heads);
+    log.open();
+    let records = || {
+        heads
+            .told(std::time::Instant::now())
+            .into_iter()
+            .map(|(log, head)| (log, head.record))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(records(), [(EVENTS, 0), (RELOADS, 0)]);
+    log.write(&[closed(1), reload(), reload()]);
+    assert_eq!(records(), [(EVENTS, 1), (RELOADS, 2)]);
+    assert!(bodies(folder.path(), RELOADS).iter().all(|body| body.contains("\"event\":\"reload\"")));
+    let keys = [EVENTS, RELOADS].map(|name| verified(folder.path(), name).keys.swap_remove(0).fingerprint);
+    assert_eq!(keys[0], keys[1]);
+}
+
+#[test]
+fn cuts_off_what_a_kill_left_half_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.jsonl");
+    log_in(folder.path()).write(&[closed(1)]);
+    let mut torn = fs::read(&path).unwrap();
     torn.extend_from_slice(b"{\"time\":\"20");
-    std::fs::write(&path, torn).unwrap();
-    EventLog::new(folder.path()).write(&[closed(2)]);
-    let cookies: Vec<_> = lines(&path).iter().map(|line| line["cookie"].as_u64()).collect();
-    assert_eq!(cookies, [Some(1), None, Some(2)]);
+    fs::write(&path, torn).unwrap();
+    log_in(folder.path()).write(&[closed(2)]);
+    assert_eq!(cookies(folder.path()), [1, 2]);
+    verified(folder.path(), EVENTS);
 }
 
 #[test]
-fn begins_anew_when_it_is_long_and_keeps_one_old_file() {
+fn two_files_stay_and_no_record_is_lost_between_them() {
     let folder = tempfile::tempdir().unwrap();
-    let (path, old) = (folder.path().join(FILE), folder.path().join(OLD));
-    std::fs::write(&old, "older\n").unwrap();
-    let mut log = EventLog::new(folder.path());
-    log.write(&[closed(1)]);
-    let long = usize::try_from(MAX_FILE).unwrap();
-    let mut file = OpenOptions::new().append(true).open(&path).unwrap();
-    file.write_all(&vec![b'\n'; long]).unwrap();
-    EventLog::new(folder.path()).write(&[closed(2)]);
-    assert_eq!(lines(&path).len(), 1);
-    assert_eq!(lines(&old)[0]["cookie"], 1);
-    assert!(!std::fs::read_to_string(&old).unwrap().contains("older"));
+    let mut log = log_in(folder.path());
+    let entries: Vec<Entry> = (1..=150_000).map(closed).collect();
+    for entries in entries.chunks(50_000) {
+        assert_eq!(log.write(entries), 0);
+    }
+    let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap());
+    let sizes: Vec<_> = names
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("events.jsonl"))
+        .map(|entry| entry.metadata().unwrap().len())
+        .collect();
+    assert!(sizes.len() == 2 && sizes.iter().all(|size| *size <= KEEP_EVENTS.segment), "{sizes:?}");
+    let cookies = cookies(folder.path());
+    let oldest = cookies[0];
+    assert!(oldest > 1);
+    assert_eq!(cookies, (oldest..=150_000).collect::<Vec<_>>());
+    assert_eq!(verified(folder.path(), EVENTS).first, oldest);
 }
 
 #[test]
-fn no_file_is_longer_than_its_bound_and_no_line_is_lost_between_two() {
+fn a_file_of_the_older_form_is_put_aside_once() {
     let folder = tempfile::tempdir().unwrap();
-    let (path, old) = (folder.path().join(FILE), folder.path().join(OLD));
-    let mut log = EventLog::new(folder.path());
-    log.write(&[closed(1)]);
-    let line = std::fs::metadata(&path).unwrap().len();
-    let room_for_two = usize::try_from(MAX_FILE - 2 * line).unwrap();
-    std::fs::write(&path, vec![b'\n'; room_for_two]).unwrap();
-    let five: Vec<Entry> = (1..=5).map(closed).collect();
-    assert_eq!(EventLog::new(folder.path()).write(&five), 0);
-    assert_eq!(std::fs::metadata(&old).unwrap().len(), MAX_FILE);
-    let cookies = |path| lines(path).iter().filter_map(|line| line["cookie"].as_u64()).collect::<Vec<_>>();
-    assert_eq!((cookies(&old), cookies(&path)), (vec![1, 2], vec![3, 4, 5]));
+    let path = |name: &str| folder.path().join(name);
+    for name in ["events.jsonl", "events.jsonl.1"] {
+        fs::write(path(name), format!("{{\"event\":\"{name}\"}}\n")).unwrap();
+    }
+    for cookie in [1, 2] {
+        assert_eq!(log_in(folder.path()).write(&[closed(cookie)]), 0);
+    }
+    assert_eq!(cookies(folder.path()), [1, 2]);
+    for name in ["events.jsonl", "events.jsonl.1"] {
+        let aside = fs::read_to_string(path(&format!("{name}.before-chain"))).unwrap();
+        assert_eq!(aside, format!("{{\"event\":\"{name}\"}}\n"));
+    }
+    // What is there already is not overwritten.
+    fs::write(path("events.jsonl"), "{}\n").unwrap();
+    assert_eq!(log_in(folder.path()).write(&[closed(3)]), 1);
+    assert_eq!(fs::read_to_string(path("events.jsonl")).unwrap(), "{}\n");
 }
 
 #[test]
 fn counts_what_it_cannot_write_and_goes_on_when_it_can() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
-    let mut log = EventLog::new(&state);
+    let mut log = log_in(&state);
     assert_eq!(log.write(&[closed(1), closed(2)]), 2, "there is no such folder");
     assert_eq!(log.write(&[closed(1)]), 1);
-    assert_eq!(log.missing, 3);
-    std::fs::create_dir(&state).unwrap();
+    assert_eq!(log.logs[0].missing, 3);
+    fs::create_dir(&state).unwrap();
     assert_eq!(log.write(&[closed(3)]), 0);
-    assert_eq!(log.missing, 0, "that is told");
-    assert_eq!(lines(&state.join(FILE)).len(), 1);
+    assert_eq!(log.logs[0].missing, 0, "that is told");
+    assert_eq!(cookies(&state), [3]);
 }
 
-/// Every write there fails for want of space.
 #[test]
-fn a_full_disk_loses_no_more_than_what_it_has_no_room_for() {
-    let mut full = EventLog::new(Path::new("/dev"));
-    full.path = PathBuf::from("/dev/full");
-    let file = OpenOptions::new().append(true).open(&full.path);
-    let Ok(file) = file else {
-        return eprintln!(
-            "SKIP a_full_disk_loses_no_more_than_what_it_has_no_room_for: there is no /dev/full"
-        );
+fn a_file_that_was_moved_away_loses_one_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = log_in(folder.path());
+    assert_eq!(log.write(&[closed(1)]), 0);
+    fs::remove_file(folder.path().join("events.jsonl")).unwrap();
+    assert_eq!(log.write(&[closed(2)]), 1);
+    assert_eq!(log.write(&[closed(3)]), 0);
+    assert_eq!(cookies(folder.path()), [3]);
+}
+
+#[test]
+fn what_is_held_by_too_many_is_told_with_as_many_as_fit() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = vec![b'\\'; 4000];
+    let holders = Holders::Known((0..600).map(|_| fixtures::holder(&long)).collect());
+    let listener = fixtures::listener(1, Protocol::Tcp, Ipv4Addr::LOCALHOST, 80, holders);
+    let opened = Entry::Opened {
+        listener: listener.into(),
+        at: now(),
+        verdict: "drift",
+        drift: None,
+        users: Vec::new(),
     };
-    full.open = Some(Open { file, length: 0 });
-    assert_eq!(full.write(&[closed(1)]), 1);
+    assert_eq!(log_in(folder.path()).write(&[closed(1), opened, closed(2)]), 0);
+    let body: serde_json::Value = serde_json::from_str(&bodies(folder.path(), EVENTS)[1]).unwrap();
+    let told = body["holders"].as_array().unwrap().len();
+    assert!(told > 0);
+    assert_eq!(body["holders_left_out"], 600 - told);
+}
+
+#[test]
+fn waits_for_nobody_and_follows_no_link_in_the_place_of_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.jsonl");
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    assert_eq!(log_in(folder.path()).write(&[closed(1), reload()]), 1);
+    fs::remove_file(&path).unwrap();
+    let target = folder.path().join("target");
+    fs::write(&target, "somebody's").unwrap();
+    std::os::unix::fs::symlink(&target, &path).unwrap();
+    assert_eq!(log_in(folder.path()).write(&[closed(1), reload()]), 1);
+    assert_eq!(fs::read_to_string(&target).unwrap(), "somebody's");
+    fs::remove_file(&path).unwrap();
+    assert_eq!(log_in(folder.path()).write(&[closed(1), reload()]), 0);
+    assert_eq!(verified(folder.path(), RELOADS).records, 3);
 }

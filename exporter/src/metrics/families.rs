@@ -82,6 +82,16 @@ pub(super) const EVENTS_UNLOGGED: Family = Family::counter(
     "Events that could not be written to the log of events.",
     &[],
 );
+pub(super) const LOG_RECORDS: Family = Family::gauge(
+    "portledger_log_records",
+    "The number of the newest record of a log; it never falls unless somebody rewrote the log.",
+    &["log"],
+);
+pub(super) const LOG_HEAD: Family = Family::gauge(
+    "portledger_log_head",
+    "The first 48 bits of the hash of the newest record of a log.",
+    &["log"],
+);
 pub(super) const EVENT_SOURCE: Family = Family::gauge(
     "portledger_event_source",
     "How opens and closes are learned between two looks: 1 for the one in force.",
@@ -147,7 +157,7 @@ pub(super) const CONFIG_SUCCESS: Family = Family::gauge(
 pub(super) const BUILD_INFO: Family =
     Family::gauge("portledger_build_info", "Which Portledger this is, always 1.", &["version"]);
 
-pub(super) const ALL: [&Family; 30] = [
+pub(super) const ALL: [&Family; 32] = [
     &LISTENERS,
     &LISTENER_INFO,
     &DRIFT,
@@ -164,6 +174,8 @@ pub(super) const ALL: [&Family; 30] = [
     &COVERAGE_EXPECTED,
     &EVENTS_LOST,
     &EVENTS_UNLOGGED,
+    &LOG_RECORDS,
+    &LOG_HEAD,
     &EVENT_SOURCE,
     &EVENT_SOURCE_EXPECTED,
     &DISCREPANCIES,

@@ -98,8 +98,8 @@ pub(crate) fn tells_no_stranger_to_read_again() {
     assert_eq!(daemon::reload_running(state.path()).unwrap(), None, "another process had this pid");
     if rustix::process::geteuid().is_root() {
         let nobody = rustix::fs::Uid::from_raw(65_534);
-        rustix::fs::chown(state.path(), Some(nobody), None).unwrap();
         write(&format!("{} {}\n", own.pid, own.starttime));
+        rustix::fs::chown(state.path().join("serve.pid"), Some(nobody), None).unwrap();
         assert!(matches!(daemon::reload_running(state.path()), Err(daemon::ReloadError::Stranger { .. })));
     } else {
         eprintln!("SKIP tells_no_stranger_to_read_again: its second half needs root");
