@@ -3,7 +3,7 @@ use std::io::Write;
 
 use baseline::Assessment;
 use clap::ValueEnum;
-use exporter::listeners_document;
+use exporter::{Listed, listeners_document};
 use inventory::{Inventory, SocketId};
 
 use crate::arguments::{Format, ListOptions, Shared};
@@ -43,7 +43,15 @@ pub(crate) fn run(shared: &Shared, options: &ListOptions) -> anyhow::Result<Outc
         }
         Format::Json => {
             let (inventory, assessment) = only(&rows, inventory, assessment);
-            let document = listeners_document(&inventory, &assessment, None, accounts, None);
+            let document = listeners_document(Listed {
+                inventory: &inventory,
+                assessment: &assessment,
+                register: None,
+                accounts,
+                host: &judgement.policy.host,
+                lost: None,
+                filtered: !options.filter.is_empty(),
+            });
             let mut output = std::io::stdout().lock();
             serde_json::to_writer_pretty(&mut output, &document)?;
             writeln!(output)?;

@@ -43,6 +43,11 @@ impl Accounts {
         self.name(uid).map_or_else(|| uid.to_string(), str::to_owned)
     }
 
+    /// The groups with the uids of their members.
+    pub fn groups(&self) -> impl Iterator<Item = (&str, &BTreeSet<u32>)> {
+        self.members.iter().map(|(name, uids)| (name.as_str(), uids))
+    }
+
     pub(crate) fn has_group(&self, group: &str) -> bool {
         self.members.contains_key(group)
     }

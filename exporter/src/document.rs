@@ -2,6 +2,7 @@
 
 mod drift;
 mod listeners;
+mod read_listeners;
 mod witnessed;
 
 use std::time::SystemTime;
@@ -10,8 +11,9 @@ use inventory::{Coverage, Gap, RawText};
 use serde::{Serialize, Serializer};
 
 pub use drift::{diff_document, drift_document};
-pub use listeners::listeners_document;
+pub use listeners::{Listed, listeners_document};
 pub(crate) use listeners::{NetNsEntry, WorkloadEntry};
+pub use read_listeners::{NoInventory, read_listeners};
 pub use witnessed::{missing_document, standing_document, witnessed_document};
 
 /// Raised when a field changes its meaning or goes; new fields do not raise it.
@@ -41,6 +43,7 @@ struct GapEntry<'a> {
     scope: &'static str,
     protocol: Option<&'static str>,
     netns: Option<Escaped<'a>>,
+    netns_kind: Option<&'static str>,
     reason: Escaped<'a>,
 }
 
@@ -59,6 +62,7 @@ fn gap(gap: &Gap) -> GapEntry<'_> {
         scope: gap.scope.as_str(),
         protocol: gap.protocol.map(|protocol| protocol.as_str()),
         netns: gap.netns.as_ref().map(|netns| Escaped(&netns.name)),
+        netns_kind: gap.netns.as_ref().map(|netns| netns.kind.as_str()),
         reason: Escaped(&gap.reason),
     }
 }

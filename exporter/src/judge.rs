@@ -250,7 +250,7 @@ impl Judge {
         let meanwhile = Meanwhile { passed, ended: &news.ended };
         let policy = self.rules.policy();
         let mut events = register.update_after(meanwhile, &inventory, &assessment, policy, &accounts, now);
-        let due = register.due(policy);
+        let (due, host) = (register.due(policy), policy.host.clone());
         events.extend(register.dismiss(&std::mem::take(&mut self.dismissed)));
         snapshot.counts.count_drifts(&events);
         if register.left_out() > 0 {
@@ -264,8 +264,17 @@ impl Judge {
         let (register, documents) = (snapshot.register.clone(), Documents::default());
         let (assessment, accounts) = (Arc::new(assessment), Arc::new(accounts));
         let lost = snapshot.sensor.lost;
-        let pass =
-            JudgedPass { inventory, assessment, accounts, register, judged_at: now, due, lost, documents };
+        let pass = JudgedPass {
+            inventory,
+            assessment,
+            accounts,
+            host,
+            register,
+            judged_at: now,
+            due,
+            lost,
+            documents,
+        };
         let pass = Arc::new(pass);
         snapshot.judged = Some(pass.clone());
         self.publish(snapshot);

@@ -3,12 +3,12 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
-use baseline::{Accounts, Assessment, Before, DriftEvent, DriftKind, Register, Severity};
+use baseline::{Accounts, Assessment, Before, DriftEvent, DriftKind, Host, Register, Severity};
 use inventory::frame::{Closing, Pass, Tells};
 use inventory::{EventSource, Happening, Inventory, Protocol, Scope};
 use serde::{Deserialize, Serialize};
 
-use crate::document::{drift_document, listeners_document};
+use crate::document::{Listed, drift_document, listeners_document};
 use crate::log_heads::LogHeads;
 
 /// All that is told over HTTP at one instant. Never changed: the judge publishes another.
@@ -68,6 +68,8 @@ pub(crate) struct JudgedPass {
     pub(crate) inventory: Arc<Inventory>,
     pub(crate) assessment: Arc<Assessment>,
     pub(crate) accounts: Arc<Accounts>,
+    /// As the configuration has it.
+    pub(crate) host: Host,
     /// What was open when it was judged.
     pub(crate) register: Arc<Register>,
     pub(crate) judged_at: SystemTime,
@@ -111,9 +113,15 @@ impl JudgedPass {
     /// The body of `/api/v1/listeners`.
     pub(crate) fn listeners_json(&self) -> Result<Arc<[u8]>, String> {
         let document = || {
-            let register = Some(&*self.register);
-            let lost = Some(self.lost);
-            json(&listeners_document(&self.inventory, &self.assessment, register, &self.accounts, lost))
+            json(&listeners_document(Listed {
+                inventory: &self.inventory,
+                assessment: &self.assessment,
+                register: Some(&self.register),
+                accounts: &self.accounts,
+                host: &self.host,
+                lost: Some(self.lost),
+                filtered: false,
+            }))
         };
         self.documents.listeners.get_or_init(document).clone()
     }

@@ -1,34 +1,64 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use baseline::{Accounts, Assessment, Finding, Judged, Register, Verdict};
-use inventory::{Holder, Holders, Inventory, Listener, NetNs, NetNsId, Workload};
+use baseline::{Accounts, Assessment, Finding, Host, Judged, Register, Verdict};
+use inventory::{
+    Holder, Holders, Inventory, Listener, NetNs, NetNsId, Parent, PortChoice, ProgramFile, Scope, Share,
+    Workload,
+};
 use serde::Serialize;
 
 use super::drift::state_of;
 use super::{Escaped, GapEntry, SCHEMA, gaps, time};
 
-/// What `list --format json` and `/api/v1/listeners` give. Without a register nobody knows since when a drift is open.
-/// `lost` are the events that were lost since the looking began, where it goes on.
+/// What `list --format json` and `/api/v1/listeners` tell of.
+#[derive(Clone, Copy)]
+pub struct Listed<'a> {
+    /// All that listens, or what passed the filters of `list`.
+    pub inventory: &'a Inventory,
+    /// What the baseline says of it.
+    pub assessment: &'a Assessment,
+    /// Without one nobody knows since when a drift is open.
+    pub register: Option<&'a Register>,
+    /// The accounts that the assessment was made with.
+    pub accounts: &'a Accounts,
+    /// What the configuration calls the host, and its groups.
+    pub host: &'a Host,
+    /// Events that were lost since the looking began, where it goes on.
+    pub lost: Option<u64>,
+    /// Listeners were left out.
+    pub filtered: bool,
+}
+
+/// What `list --format json` and `/api/v1/listeners` give; [`super::read_listeners`] reads it back.
 ///
 /// Names are escaped as [`inventory::RawText`] does; times are RFC 3339 in UTC.
-pub fn listeners_document<'a>(
-    inventory: &'a Inventory,
-    assessment: &'a Assessment,
-    register: Option<&'a Register>,
-    accounts: &'a Accounts,
-    lost: Option<u64>,
-) -> impl Serialize + 'a {
+pub fn listeners_document(listed: Listed<'_>) -> impl Serialize + '_ {
+    let Listed { inventory, assessment, register, accounts, host, lost, filtered } = listed;
     let page = Page { accounts, register };
     let judged = assessment.service_of.iter().map(|place| assessment.services.get(*place));
     let listeners = inventory.listeners.iter().zip(judged.chain(std::iter::repeat(None)));
     Document {
         schema: SCHEMA,
         host: Escaped(&inventory.host),
+        name: Escaped(&host.name),
+        groups: &host.groups,
         taken_at: time(inventory.taken_at),
+        filtered,
         listeners: listeners.map(|(listener, judged)| page.listener(listener, judged)).collect(),
+        members: members(inventory, accounts),
         gaps: gaps(&inventory.coverage.gaps),
+        shares: Scope::ALL.map(|scope| (scope.as_str(), inventory.coverage.shares.of(scope))).into(),
         events: EventsEntry { source: inventory.coverage.events.as_str(), lost },
     }
+}
+
+/// Of each group of accounts that the baseline names, those that hold something here.
+fn members<'a>(inventory: &Inventory, accounts: &'a Accounts) -> BTreeMap<&'a str, Vec<u32>> {
+    let holders = inventory.listeners.iter().flat_map(|listener| listener.holders.known());
+    let present: BTreeSet<u32> = holders.map(|holder| holder.uid).collect();
+    let of_group = |uids: &BTreeSet<u32>| uids.intersection(&present).copied().collect();
+    accounts.groups().map(|(name, uids)| (name, of_group(uids))).collect()
 }
 
 #[derive(Serialize)]
@@ -41,9 +71,14 @@ struct EventsEntry {
 struct Document<'a> {
     schema: u32,
     host: Escaped<'a>,
+    name: Escaped<'a>,
+    groups: &'a BTreeSet<String>,
     taken_at: String,
+    filtered: bool,
     listeners: Vec<ListenerEntry<'a>>,
+    members: BTreeMap<&'a str, Vec<u32>>,
     gaps: Vec<GapEntry<'a>>,
+    shares: BTreeMap<&'static str, Share>,
     events: EventsEntry,
 }
 
@@ -56,6 +91,7 @@ struct ListenerEntry<'a> {
     device: Option<Escaped<'a>>,
     netns: NetNsEntry<'a>,
     cookie: u64,
+    inode: u64,
     ipv6_only: Option<bool>,
     reuse_port: Option<bool>,
     backlog: Option<u32>,
@@ -63,6 +99,7 @@ struct ListenerEntry<'a> {
     reach: &'static str,
     wildcard: bool,
     port_choice: &'static str,
+    ephemeral: Option<bool>,
     peer: Option<String>,
     published: Vec<String>,
     since: Option<String>,
@@ -83,14 +120,34 @@ pub(crate) struct NetNsEntry<'a> {
 struct HolderEntry<'a> {
     pid: u32,
     started_at: String,
+    start_ticks: u64,
     program: Option<Escaped<'a>>,
     file: Option<&'static str>,
+    replaced: Option<bool>,
     sha256: Option<String>,
     name: Escaped<'a>,
     arguments: Vec<Escaped<'a>>,
     uid: u32,
     user: Option<&'a str>,
-    workload: WorkloadEntry<'a>,
+    workload: WholeWorkloadEntry<'a>,
+    parents: Vec<ParentEntry<'a>>,
+}
+
+/// With what is another after each start, which no log of events needs.
+#[derive(Serialize)]
+struct WholeWorkloadEntry<'a> {
+    #[serde(flatten)]
+    stable: WorkloadEntry<'a>,
+    runtime: Option<&'static str>,
+    id: Option<String>,
+    from: Option<Escaped<'a>>,
+}
+
+#[derive(Serialize)]
+struct ParentEntry<'a> {
+    pid: u32,
+    name: Escaped<'a>,
+    program: Option<Escaped<'a>>,
 }
 
 #[derive(Serialize)]
@@ -129,6 +186,7 @@ impl<'a> Page<'a> {
             device: listener.endpoint.device.as_ref().map(Escaped),
             netns: NetNsEntry::of(&listener.netns),
             cookie: listener.id.cookie,
+            inode: listener.id.inode,
             ipv6_only: listener.ipv6_only,
             reuse_port: listener.reuse_port,
             backlog: listener.backlog,
@@ -136,6 +194,10 @@ impl<'a> Page<'a> {
             reach: listener.reach.as_str(),
             wildcard: listener.endpoint.is_wildcard(),
             port_choice: listener.port_choice.as_str(),
+            ephemeral: match listener.port_choice {
+                PortChoice::Unknown { ephemeral } => Some(ephemeral),
+                PortChoice::Explicit | PortChoice::Kernel => None,
+            },
             peer: listener.peer.map(|peer| peer.to_string()),
             published: listener.published.iter().map(|endpoint| endpoint.to_string()).collect(),
             since: listener.since.map(time),
@@ -157,14 +219,20 @@ impl<'a> Page<'a> {
         HolderEntry {
             pid: holder.id.pid,
             started_at: time(holder.started_at),
+            start_ticks: holder.id.start_ticks,
             program: program.map(|program| Escaped(&program.path)),
             file: program.map(|program| program.file.as_str()),
+            replaced: match program.map(|program| program.file) {
+                Some(ProgramFile::Deleted { replaced }) => Some(replaced),
+                _ => None,
+            },
             sha256: program.and_then(|program| program.sha256.as_ref()).map(hexadecimal),
             name: Escaped(&holder.name),
             arguments: holder.arguments.iter().map(Escaped).collect(),
             uid: holder.uid,
             user: self.accounts.name(holder.uid),
-            workload: WorkloadEntry::of(&holder.workload),
+            workload: WholeWorkloadEntry::of(&holder.workload),
+            parents: holder.parents.iter().map(ParentEntry::of).collect(),
         }
     }
 
@@ -205,6 +273,26 @@ impl<'a> WorkloadEntry<'a> {
             image: container.and_then(|container| container.image.as_ref()).map(Escaped),
             service: container.and_then(|container| container.service.as_ref()).map(Escaped),
         }
+    }
+}
+
+impl<'a> WholeWorkloadEntry<'a> {
+    fn of(workload: &'a Workload) -> Self {
+        let (runtime, id, from) = match workload {
+            Workload::Container(container) => {
+                (Some(container.runtime.as_str()), Some(container.id.clone()), None)
+            }
+            Workload::Session(session) => (None, Some(session.id.escaped()), session.from.as_ref()),
+            Workload::Unit(_) | Workload::None => (None, None, None),
+        };
+        WholeWorkloadEntry { stable: WorkloadEntry::of(workload), runtime, id, from: from.map(Escaped) }
+    }
+}
+
+impl<'a> ParentEntry<'a> {
+    fn of(parent: &'a Parent) -> Self {
+        let program = parent.program.as_ref().map(Escaped);
+        ParentEntry { pid: parent.pid, name: Escaped(&parent.name), program }
     }
 }
 

@@ -12,9 +12,15 @@ fn pretty(document: &impl Serialize) -> String {
 fn are_the_documents_that_programs_know() {
     let snapshot = judge::tests::snapshot_of_the_fixture();
     let pass = snapshot.judged.unwrap();
-    let register = Some(&*pass.register);
-    let listeners =
-        listeners_document(&pass.inventory, &pass.assessment, register, &pass.accounts, Some(pass.lost));
+    let listeners = listeners_document(Listed {
+        inventory: &pass.inventory,
+        assessment: &pass.assessment,
+        register: Some(&pass.register),
+        accounts: &pass.accounts,
+        host: &pass.host,
+        lost: Some(pass.lost),
+        filtered: false,
+    });
     assert_golden("listeners.json", &pretty(&listeners));
     assert_golden("drift.json", &pretty(&drift_document(&pass.inventory, &pass.assessment, &pass.register)));
 }
