@@ -71,7 +71,7 @@ pub(crate) fn line_starts(text: &str) -> Vec<usize> {
 }
 
 /// A path as it may stand in a message.
-pub(crate) fn shown_path(path: &Path) -> RawText {
+pub fn shown_path(path: &Path) -> RawText {
     use std::os::unix::ffi::OsStrExt;
     RawText::new(path.as_os_str().as_bytes())
 }

@@ -3,7 +3,7 @@ mod fields;
 mod revoked;
 mod scope;
 mod signature;
-mod suggest;
+pub(crate) mod suggest;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

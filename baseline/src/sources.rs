@@ -16,7 +16,8 @@ pub struct Sources {
     directory: Option<PathBuf>,
     /// Whether one file may be missing where another is there.
     each_must_exist: bool,
-    trusted_uid: u32,
+    /// Whose files are believed besides root's; anybody's where there is none.
+    trusted_uid: Option<u32>,
 }
 
 /// A baseline file that is not used.
@@ -72,13 +73,18 @@ impl Sources {
             files: vec![folder.join("baseline.toml")],
             directory: Some(folder.join("baseline.d")),
             each_must_exist: false,
-            trusted_uid,
+            trusted_uid: Some(trusted_uid),
         }
     }
 
     /// These files: all of them, or none where there is no baseline yet.
     pub fn named(files: Vec<PathBuf>, trusted_uid: u32) -> Self {
-        Sources { files, directory: None, each_must_exist: true, trusted_uid }
+        Sources { files, directory: None, each_must_exist: true, trusted_uid: Some(trusted_uid) }
+    }
+
+    /// The same, whoever owns the files: those of a checkout, by which no host is judged.
+    pub fn of_anybody(self) -> Self {
+        Sources { trusted_uid: None, ..self }
     }
 
     /// The first file of the set.
@@ -116,7 +122,7 @@ impl Sources {
         let in_directory =
             self.directory.as_deref().map(|path| self.list(path)).transpose()?.unwrap_or_default();
         for path in self.files.iter().chain(&in_directory) {
-            match read_trusted(path, self.trusted_uid)? {
+            match read(path, self.trusted_uid)? {
                 Some(source) => {
                     size += source.text.len();
                     if size > MAX_SET {
@@ -159,13 +165,22 @@ impl Sources {
 
 /// Reads one file as sudo reads its own: what is opened is judged, not what the path was. `None` where there is none.
 pub fn read_trusted(path: &Path, trusted_uid: u32) -> Result<Option<SourceText>, ReadError> {
-    let Some(bytes) = read_trusted_bytes(path, trusted_uid)? else { return Ok(None) };
-    let text = text(bytes).map_err(|kind| at(path, kind))?;
-    Ok(Some(SourceText { path: path.to_owned(), text }))
+    read(path, Some(trusted_uid))
 }
 
 /// Likewise, of a file that need not be text.
 pub fn read_trusted_bytes(path: &Path, trusted_uid: u32) -> Result<Option<Vec<u8>>, ReadError> {
+    bytes_of(path, Some(trusted_uid))
+}
+
+/// As [`read_trusted`]; whoever owns the file where nobody is to be trusted.
+pub(crate) fn read(path: &Path, trusted_uid: Option<u32>) -> Result<Option<SourceText>, ReadError> {
+    let Some(bytes) = bytes_of(path, trusted_uid)? else { return Ok(None) };
+    let text = text(bytes).map_err(|kind| at(path, kind))?;
+    Ok(Some(SourceText { path: path.to_owned(), text }))
+}
+
+fn bytes_of(path: &Path, trusted_uid: Option<u32>) -> Result<Option<Vec<u8>>, ReadError> {
     // Not to hang on a pipe that somebody put there.
     let mut file = match open(path, OFlags::NONBLOCK) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -181,14 +196,15 @@ fn open(path: &Path, flags: OFlags) -> io::Result<File> {
     Ok(File::from(opened))
 }
 
-fn check_file(file: &File, trusted_uid: u32) -> Result<(), ReadErrorKind> {
+fn check_file(file: &File, trusted_uid: Option<u32>) -> Result<(), ReadErrorKind> {
     if !file.metadata()?.is_file() {
         return Err(ReadErrorKind::NotAFile);
     }
     check_trust(file, trusted_uid)
 }
 
-fn check_trust(file: &File, trusted_uid: u32) -> Result<(), ReadErrorKind> {
+fn check_trust(file: &File, trusted_uid: Option<u32>) -> Result<(), ReadErrorKind> {
+    let Some(trusted_uid) = trusted_uid else { return Ok(()) };
     let metadata = file.metadata()?;
     let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
     if owner != 0 && owner != trusted_uid {

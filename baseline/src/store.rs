@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use crate::SourceText;
 use crate::diagnostic::shown_path;
-use crate::sources::{ReadError, read_trusted};
+use crate::sources::{ReadError, read};
 
 /// One file of a baseline that nobody else of us edits while this value lives.
 #[derive(Debug)]
 pub struct LockedFile {
     path: PathBuf,
-    trusted_uid: u32,
+    trusted_uid: Option<u32>,
     read: Option<SourceText>,
     /// Held for its lock.
     _lock: File,
@@ -48,14 +48,23 @@ impl LockedFile {
     /// Locks a file, waiting at most this long, and reads it, if it is there. Where the path is a symbolic link, what it
     /// leads to is edited.
     pub fn open(path: &Path, trusted_uid: u32, wait: Duration) -> Result<Self, StoreError> {
+        LockedFile::open_of(path, Some(trusted_uid), wait)
+    }
+
+    /// The same, whoever owns the file: one of a checkout, by which no host is judged.
+    pub fn open_of_anybody(path: &Path, wait: Duration) -> Result<Self, StoreError> {
+        LockedFile::open_of(path, None, wait)
+    }
+
+    fn open_of(path: &Path, trusted_uid: Option<u32>, wait: Duration) -> Result<Self, StoreError> {
         let path = match fs::canonicalize(path) {
             Ok(resolved) => resolved,
             Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
             Err(source) => return Err(StoreError::Io { path: path.to_owned(), source }),
         };
         let lock = lock(&path, wait)?;
-        let read = read_trusted(&path, trusted_uid)?;
-        Ok(LockedFile { path, trusted_uid, read, _lock: lock })
+        let before = read(&path, trusted_uid)?;
+        Ok(LockedFile { path, trusted_uid, read: before, _lock: lock })
     }
 
     /// What it holds; empty where there is none yet.
@@ -70,7 +79,7 @@ impl LockedFile {
 
     /// Puts this text in its place, whole or not at all, whenever the machine stops.
     pub fn replace(self, text: &str) -> Result<(), StoreError> {
-        if read_trusted(&self.path, self.trusted_uid)? != self.read {
+        if read(&self.path, self.trusted_uid)? != self.read {
             return Err(StoreError::Changed(self.path));
         }
         write_whole(&self.path, text.as_bytes()).map_err(|source| StoreError::Io { path: self.path, source })

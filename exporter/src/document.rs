@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 pub use drift::{diff_document, drift_document};
 pub use listeners::{Listed, listeners_document};
 pub(crate) use listeners::{NetNsEntry, WorkloadEntry};
-pub use read_listeners::{NoInventory, read_listeners};
+pub use read_listeners::{MAX_INVENTORY, NoInventory, read_listeners};
 pub use witnessed::{missing_document, standing_document, witnessed_document};
 
 /// Raised when a field changes its meaning or goes; new fields do not raise it.

@@ -31,8 +31,8 @@ mod state;
 
 pub use accounts::{AccountBook, user_name};
 pub use document::{
-    Listed, NoInventory, diff_document, drift_document, gaps_document, listeners_document, missing_document,
-    read_listeners, standing_document, witnessed_document,
+    Listed, MAX_INVENTORY, NoInventory, diff_document, drift_document, gaps_document, listeners_document,
+    missing_document, read_listeners, standing_document, witnessed_document,
 };
 pub use follower::{Follower, News, OutOfStep, Witnessed};
 pub use frames::{Packet, forward};

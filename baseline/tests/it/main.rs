@@ -6,6 +6,7 @@ mod diagnostics;
 mod editing;
 mod files;
 mod learning;
+mod linting;
 mod matching;
 mod patterns;
 mod properties;

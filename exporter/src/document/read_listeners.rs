@@ -16,7 +16,7 @@ use super::SCHEMA;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum NoInventory {
-    #[error("it is larger than {MAX_BYTES} bytes")]
+    #[error("it is larger than {MAX_INVENTORY} bytes")]
     TooLarge,
     #[error("it holds more than {MAX_VALUES} values")]
     TooMany,
@@ -30,7 +30,7 @@ pub enum NoInventory {
 }
 
 /// The largest document that is read, in bytes.
-const MAX_BYTES: usize = 256 << 20;
+pub const MAX_INVENTORY: usize = 256 << 20;
 /// The smallest values take some thirty times their length in memory, so that bytes alone are no bound.
 const MAX_VALUES: usize = 16_000_000;
 const MAX_LISTENERS: usize = 1_000_000;
@@ -42,7 +42,7 @@ const MAX_HOLDERS: usize = 1_000_000;
 /// the kernel's range where it lies in the default one (ip(7)), and a program that was deleted for one that nothing
 /// replaced. Verdicts, drift and fields that nobody knows are passed over.
 pub fn read_listeners(bytes: &[u8]) -> Result<HostInventory, NoInventory> {
-    if bytes.len() > MAX_BYTES {
+    if bytes.len() > MAX_INVENTORY {
         return Err(NoInventory::TooLarge);
     }
     if bytes.iter().filter(|byte| **byte == b',').count() > MAX_VALUES {

@@ -277,5 +277,5 @@ fn small_values_are_bounded_by_their_number() {
     let mut bytes = b"[0".to_vec();
     bytes.extend(b",0".repeat(MAX_VALUES + 1));
     assert_eq!(read_listeners(&bytes), Err(NoInventory::TooMany));
-    assert_eq!(read_listeners(&vec![b' '; MAX_BYTES + 1]), Err(NoInventory::TooLarge));
+    assert_eq!(read_listeners(&vec![b' '; MAX_INVENTORY + 1]), Err(NoInventory::TooLarge));
 }
