@@ -148,7 +148,7 @@ impl<'a> Judge<'a> {
 
     /// A scope that judges prevails over one that does not, and any scope over the default: what is in a container
     /// and not published cannot be reached from the host's networks.
-    fn is_judged(&self, view: &ServiceView<'_>) -> bool {
+    pub(crate) fn is_judged(&self, view: &ServiceView<'_>) -> bool {
         let scopes = self.policy.baseline.scopes().iter().filter(|scope| {
             let netns = scope.netns.iter().any(|netns| netns.matches(view.service.netns_kind, &view.netns));
             let bound = || view.spots.iter().all(|spot| is_bound_within(&scope.listen, spot, view, true));

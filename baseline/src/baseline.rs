@@ -182,6 +182,12 @@ impl Baseline {
         self.named.iter().filter(is_unknown).map(|account| &account.unknown)
     }
 
+    /// The groups of accounts that some approval names and these accounts do not have.
+    pub fn unknown_groups<'a>(&'a self, accounts: &'a Accounts) -> impl Iterator<Item = &'a str> {
+        let groups = self.named.iter().filter(|account| account.is_group);
+        groups.map(|account| account.name.as_str()).filter(|name| !accounts.has_group(name))
+    }
+
     pub(crate) fn index(&self) -> &Index {
         &self.index
     }

@@ -4,14 +4,14 @@ use crate::{Approval, Baseline};
 
 /// An approval that one baseline has otherwise than another, or not at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct ApprovalChange {
     /// As it was; `None` where it is new.
     pub old: Option<Approval>,
     /// As it is; `None` where it is gone.
     pub new: Option<Approval>,
 }
 
-impl Change {
+impl ApprovalChange {
     /// The approval, as it is or last was.
     pub fn approval(&self) -> Option<&Approval> {
         self.new.as_ref().or(self.old.as_ref())
@@ -19,7 +19,7 @@ impl Change {
 }
 
 /// In which approvals the second baseline differs from the first, ordered by id.
-pub fn changes(old: &Baseline, new: &Baseline) -> Vec<Change> {
+pub fn changes(old: &Baseline, new: &Baseline) -> Vec<ApprovalChange> {
     let (mut old, mut new) = (old.approvals().iter().peekable(), new.approvals().iter().peekable());
     let mut all = Vec::new();
     loop {
@@ -35,7 +35,7 @@ pub fn changes(old: &Baseline, new: &Baseline) -> Vec<Change> {
             Ordering::Equal => (old.next(), new.next()),
         };
         if was != is {
-            all.push(Change { old: was.cloned(), new: is.cloned() });
+            all.push(ApprovalChange { old: was.cloned(), new: is.cloned() });
         }
     }
 }

@@ -261,13 +261,17 @@ impl Rendered {
 
     fn list<T: Display>(&mut self, key: &str, values: &[T]) {
         let quoted: Vec<String> = values.iter().map(|value| quote(value)).collect();
-        let line = quoted.join(", ");
-        match quoted.as_slice() {
-            [] => {}
-            [one] => self.bare(key, Some(one)),
-            _ if line.len() <= WIDTH => self.bare(key, Some(format!("[{line}]"))),
-            _ => self.bare(key, Some(format!("[\n    {},\n]", quoted.join(",\n    ")))),
-        }
+        self.bare(key, (!quoted.is_empty()).then(|| written(&quoted)));
+    }
+}
+
+/// Values as one: a list, where there are several.
+pub(crate) fn written(values: &[String]) -> String {
+    let line = values.join(", ");
+    match values {
+        [one] => one.clone(),
+        _ if line.len() <= WIDTH => format!("[{line}]"),
+        _ => format!("[\n    {},\n]", values.join(",\n    ")),
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use baseline::{Accounts, Change, DriftEvent, DriftId, Judged, Verdict};
+use baseline::{Accounts, ApprovalChange, DriftEvent, DriftId, Judged, Verdict};
 use inventory::Listener;
 use ledger::{HostKey, Keeping, KeyError, LogError, Writer};
 use tracing::info;
@@ -59,7 +59,7 @@ pub(crate) enum Entry {
     },
     Approval {
         at: SystemTime,
-        change: Box<Change>,
+        change: Box<ApprovalChange>,
         revision: Option<String>,
         git: Option<String>,
     },

@@ -3,8 +3,8 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use baseline::{
-    Baseline, Change, Mode, Policy, SourceText, changes, keep_last_good, keep_withdrawn, load_last_good,
-    parse,
+    ApprovalChange, Baseline, Mode, Policy, SourceText, changes, keep_last_good, keep_withdrawn,
+    load_last_good, parse,
 };
 use tracing::{error, info, warn};
 
@@ -40,7 +40,7 @@ pub(crate) struct Rules {
     policy: Policy,
     git: Option<String>,
     /// In which approvals what is in force differs from what was, until somebody asks.
-    changed: Vec<Change>,
+    changed: Vec<ApprovalChange>,
     config: Reload,
     baseline: Reload,
 }
@@ -78,7 +78,7 @@ impl Rules {
     }
 
     /// What the last reading put in force, told once.
-    pub(crate) fn take_changes(&mut self) -> (Vec<Change>, Option<String>) {
+    pub(crate) fn take_changes(&mut self) -> (Vec<ApprovalChange>, Option<String>) {
         (std::mem::take(&mut self.changed), self.git.clone())
     }
 

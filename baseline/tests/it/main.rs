@@ -4,11 +4,14 @@
 
 mod diagnostics;
 mod editing;
+mod explaining;
 mod files;
+mod formatting;
 mod learning;
 mod linting;
 mod matching;
 mod patterns;
+mod planning;
 mod properties;
 mod register;
 mod signatures;

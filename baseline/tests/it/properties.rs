@@ -165,7 +165,7 @@ fn listen() -> impl Strategy<Value = Listen> {
     })
 }
 
-fn approval() -> impl Strategy<Value = Approval> {
+pub(crate) fn approval() -> impl Strategy<Value = Approval> {
     let text = "[ -~\u{e9}\n\t\u{1b}]{0,12}x";
     let patterns = || vec(name().prop_map(|name| Pattern::exactly(&RawText::from(name.as_str()))), 0..3);
     (
