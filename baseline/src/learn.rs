@@ -1,8 +1,11 @@
+mod fleet;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use inventory::{Inventory, PortChoice, Reach, Workload};
 
+pub use self::fleet::learn_from;
 use crate::interpreter::is_interpreter;
 use crate::propose::{base_id, draft, free_id, tidy};
 use crate::{Accounts, Approval, DriftKind, Policy, Service, Verdict, When, assess, edit::render};
@@ -47,6 +50,13 @@ impl Learned {
         let learned = all.entry(key).or_insert(Learned { approval, notes: BTreeSet::new() });
         learned.approval.listen.extend(listen);
         learned.notes.extend(notes);
+    }
+
+    fn write(&self, text: &mut String) {
+        let approval = Approval { by: Some("learn".to_owned()), ..self.approval.clone() };
+        text.push('\n');
+        self.notes.iter().for_each(|note| text.push_str(&format!("# {note}\n")));
+        text.push_str(&render(&approval));
     }
 
     fn order(&self) -> (Option<(inventory::Protocol, crate::PortPattern)>, String) {
@@ -123,20 +133,25 @@ fn write(
     now: SystemTime,
 ) -> String {
     let at = When::instant(now);
-    let mut text = format!("# Learned from what listened on {} at {at}.\n", inventory.host);
-    text.push_str(
-        "# Nobody has approved it yet: read it, strike what should not be, and put your name to the rest.\n",
-    );
-    for Learned { mut approval, notes } in approvals {
-        approval.by = Some("learn".to_owned());
-        approval.at = Some(at);
-        text.push('\n');
-        notes.iter().for_each(|note| text.push_str(&format!("# {note}\n")));
-        text.push_str(&render(&approval));
+    let mut text = heading(&format!("{} at {at}", inventory.host));
+    for mut learned in approvals {
+        learned.approval.at = Some(at);
+        learned.write(&mut text);
     }
+    write_refused(refused, &mut text);
+    text
+}
+
+fn heading(of_what: &str) -> String {
+    format!(
+        "# Learned from what listened on {of_what}.\n\
+         # Nobody has approved it yet: read it, strike what should not be, and put your name to the rest.\n"
+    )
+}
+
+fn write_refused(refused: &BTreeSet<String>, text: &mut String) {
     if !refused.is_empty() {
         text.push_str("\n# Not written, because no approval could cover it:\n");
         refused.iter().for_each(|line| text.push_str(&format!("# {line}\n")));
     }
-    text
 }

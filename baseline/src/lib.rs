@@ -59,7 +59,7 @@ pub use fleet::HostInventory;
 pub use format::{FormatError, format};
 pub use git_commit::git_commit;
 pub use last_good::{LastGoodError, keep_last_good, load_last_good};
-pub use learn::learn;
+pub use learn::{learn, learn_from};
 pub use lint::{Lint, LintCode, lint};
 pub use listen::{AddressPattern, Listen, PortPattern};
 pub use parse::parse;

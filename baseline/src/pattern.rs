@@ -170,6 +170,16 @@ impl HostPattern {
             None => Ok(HostPattern::Name(Pattern::new(text)?)),
         }
     }
+
+    /// Matches the host of this name and no other.
+    pub fn exactly(name: &RawText) -> Self {
+        let pattern = Pattern::exactly(name);
+        // A host can be called as a group is written: a class of one character is no group.
+        match pattern.as_str().strip_prefix('@') {
+            Some(rest) => HostPattern::Name(Pattern::class_first(&format!("[@]{rest}"))),
+            None => HostPattern::Name(pattern),
+        }
+    }
 }
 
 impl fmt::Display for HostPattern {

@@ -186,13 +186,17 @@ pub(crate) fn tidy(all: &mut Vec<Listen>) {
     all.dedup();
 }
 
-/// A name that nobody has: of the unit, the container or the program, then with the port, then numbered.
+/// A name that nobody has: of the unit, the container or the program, then with the port, then with the first of its
+/// hosts, then numbered.
 pub(crate) fn free_id(approval: &Approval, taken: &BTreeSet<String>) -> String {
     let base = base_id(approval);
     let mut candidates = vec![base.clone()];
     if let Some(first) = approval.listen.first() {
         let with_port = format!("{base}-{}", first.port.to_string().replace('*', "any"));
         candidates.push(with_port.clone());
+        candidates.extend(
+            approval.hosts.first().map(|host| format!("{with_port}-{}", plain_id(&host.to_string()))),
+        );
         candidates.push(format!("{with_port}-{}", first.protocol));
     }
     let numbered = (2..).map(|number: u64| format!("{base}-{number}"));

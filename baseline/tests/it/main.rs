@@ -6,6 +6,7 @@ mod diagnostics;
 mod editing;
 mod explaining;
 mod files;
+mod fleets;
 mod formatting;
 mod learning;
 mod linting;

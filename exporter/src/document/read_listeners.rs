@@ -25,6 +25,8 @@ pub enum NoInventory {
     Content(String),
     #[error("it is of schema {0}, and this release reads {SCHEMA}: take the release that printed it")]
     Schema(u32),
+    #[error("it tells no name of its host: give it one, by `host` in its portledger.toml")]
+    Nameless,
     #[error("it was printed with --filter, and what is not in it would be taken for gone: print it without")]
     Filtered,
 }
@@ -51,7 +53,10 @@ pub fn read_listeners(bytes: &[u8]) -> Result<HostInventory, NoInventory> {
     let document: Document =
         serde_json::from_slice(bytes).map_err(|error| NoInventory::Content(escaped(&error.to_string())))?;
     match (document.schema, document.filtered) {
-        (SCHEMA, false) => Ok(document.inventory()),
+        (SCHEMA, false) => {
+            let whole = document.inventory();
+            if whole.host.name.is_empty() { Err(NoInventory::Nameless) } else { Ok(whole) }
+        }
         (SCHEMA, true) => Err(NoInventory::Filtered),
         (other, _) => Err(NoInventory::Schema(other)),
     }

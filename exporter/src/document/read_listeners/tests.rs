@@ -268,6 +268,7 @@ fn what_is_no_inventory_is_refused_with_its_place() {
     assert!(told.contains("`yesterday` is no time"), "{told}");
     assert_eq!(refused(&|json| json["schema"] = 2.into()), NoInventory::Schema(2).to_string());
     assert_eq!(refused(&|json| json["filtered"] = true.into()), NoInventory::Filtered.to_string());
+    assert_eq!(refused(&|json| json["name"] = "".into()), NoInventory::Nameless.to_string());
     assert!(read_listeners(b"").unwrap_err().to_string().contains("line 1"));
     assert!(read_listeners(b"{\"listeners\":[[[[[[[[").is_err());
 }
