@@ -2,7 +2,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use anyhow::Context;
-use baseline::{Approval, LockedFile, Policy, When, approval_json, git_commit};
+use baseline::{Approval, Host, LockedFile, When, approval_json, git_commit};
 use inventory::RawText;
 use ledger::{Act, ActKind, FileChange, HostKey, Keeping, Who, Writer};
 use rustix::process::{geteuid, getuid};
@@ -52,12 +52,12 @@ impl Deed<'_> {
 /// between. A record whose file was not written is taken back by another record, at the latest by the next act.
 pub(crate) fn write(
     paths: &Paths,
-    policy: &Policy,
+    host: &Host,
     file: LockedFile,
     text: &str,
     deed: Deed<'_>,
 ) -> anyhow::Result<()> {
-    let mut ledger = Ledger::open(paths, policy)?;
+    let mut ledger = Ledger::open(paths, host)?;
     let before = file.source();
     let change = FileChange {
         path: RawText::new(before.path.as_os_str().as_encoded_bytes()).escaped(),
@@ -75,8 +75,8 @@ pub(crate) fn write(
 }
 
 /// Records an act that writes no file.
-pub(crate) fn record(paths: &Paths, policy: &Policy, deed: Deed<'_>) -> anyhow::Result<()> {
-    let mut ledger = Ledger::open(paths, policy)?;
+pub(crate) fn record(paths: &Paths, host: &Host, deed: Deed<'_>) -> anyhow::Result<()> {
+    let mut ledger = Ledger::open(paths, host)?;
     let act = ledger.act(deed, None, None);
     ledger.append(&act)?;
     Ok(())
@@ -90,12 +90,12 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     /// Opens it, and takes back an act that was recorded and then not carried out.
-    pub(crate) fn open(paths: &Paths, policy: &Policy) -> anyhow::Result<Self> {
+    pub(crate) fn open(paths: &Paths, host: &Host) -> anyhow::Result<Self> {
         let folder = &paths.state;
         make_folder(folder)?;
         let failed = || format!("nothing was done, because it cannot be recorded in {}", folder.display());
         let last = ledger_lock(folder).with_context(failed)?;
-        let mut ledger = Ledger { writer: last, host: policy.host.name.escaped() };
+        let mut ledger = Ledger { writer: last, host: host.name.escaped() };
         ledger.recover(folder).with_context(failed)?;
         Ok(ledger)
     }

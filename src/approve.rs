@@ -75,7 +75,7 @@ fn one(
         revision: Some(policy.baseline.revision().to_owned()),
         ..Deed::of(kind, approver)
     };
-    acts::write(&judgement.paths, &judgement.policy, file, &text, deed)?;
+    acts::write(&judgement.paths, &judgement.policy.host, file, &text, deed)?;
     say(judgement, &policy, &target, &approval, &path)?;
     (judgement.texts, judgement.policy) = (Some(texts), policy);
     let Judgement { inventory, policy, accounts, now, .. } = &*judgement;

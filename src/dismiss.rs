@@ -55,7 +55,7 @@ fn dismiss(
         gone_since: since.map(|since| since.to_string()),
         ..Deed::of(ActKind::Dismiss, &Approver::by_name())
     };
-    acts::record(&judgement.paths, &judgement.policy, deed)?;
+    acts::record(&judgement.paths, &judgement.policy.host, deed)?;
     say::out(format_args!("{id} dismissed: it opens again if it comes back."))?;
     Ok(())
 }

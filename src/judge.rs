@@ -24,7 +24,7 @@ use crate::trust::trust;
 
 /// How long an approval holds that is written on the host itself, where nobody says so: until it is in the baseline that
 /// hosts share, or forgotten.
-const LOCAL_APPROVALS: Duration = Duration::from_secs(90 * 86_400);
+pub(crate) const LOCAL_APPROVALS: Duration = Duration::from_secs(90 * 86_400);
 
 /// What listens now, held against the baseline.
 pub(crate) struct Judgement {
@@ -162,6 +162,13 @@ pub(crate) fn load(paths: &Paths) -> LoadOutcome {
     }
 }
 
+/// This host, as the configuration calls it.
+pub(crate) fn host(config: &Config) -> Host {
+    let named = config.host.as_deref().map(RawText::from);
+    let name = named.unwrap_or_else(|| RawText::new(rustix::system::uname().nodename().to_bytes()));
+    Host { name, groups: config.groups.iter().cloned().collect() }
+}
+
 /// All mistakes at once, each with its place.
 pub(crate) fn parsed(texts: &[SourceText], trust: &Trust) -> anyhow::Result<Baseline> {
     parse(texts, trust).map_err(|mistakes| {
@@ -171,9 +178,7 @@ pub(crate) fn parsed(texts: &[SourceText], trust: &Trust) -> anyhow::Result<Base
 }
 
 fn policy(config: &Config, baseline: Option<Baseline>, trust: Arc<Trust>) -> Policy {
-    let named = config.host.as_deref().map(RawText::from);
-    let name = named.unwrap_or_else(|| RawText::new(rustix::system::uname().nodename().to_bytes()));
-    let host = Host { name, groups: config.groups.iter().cloned().collect() };
+    let host = host(config);
     let has_baseline = baseline.is_some();
     let mut policy = Policy::new(baseline, host, trust);
     if let Some(mode) = config.mode.filter(|mode| has_baseline || *mode == Mode::Observe) {

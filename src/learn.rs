@@ -1,5 +1,9 @@
+mod from;
+
+use std::path::Path;
+
 use anyhow::{Context, bail};
-use baseline::{Baseline, LockedFile};
+use baseline::{Baseline, Host, LockedFile};
 use ledger::ActKind;
 
 use crate::acts::{self, Deed};
@@ -8,12 +12,15 @@ use crate::doctor;
 use crate::editing::{PATIENCE, tell_daemon};
 use crate::judge;
 use crate::outcome::Outcome;
-use crate::paths::trusted_owner;
+use crate::paths::{Paths, trusted_owner};
 use crate::say;
 use crate::signer::Approver;
 
 /// Writes a baseline from what listens now. One that is there is never added to: what is new in it has to be approved.
 pub(crate) fn run(shared: &Shared, options: &LearnOptions) -> anyhow::Result<Outcome> {
+    if !options.from.is_empty() {
+        return from::run(shared, options);
+    }
     let judgement = judge::once(shared)?;
     let judge::Judgement { paths, policy, inventory, accounts, now, .. } = &judgement;
     let path = paths.sources.default_file().context("no file of a baseline is named")?;
@@ -30,10 +37,6 @@ pub(crate) fn run(shared: &Shared, options: &LearnOptions) -> anyhow::Result<Out
         judgement.tell_gaps();
         return Ok(Outcome::Clean);
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    if let Some(folder) = folder {
-        std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
-    }
     let source = baseline::SourceText { path: path.to_owned(), text: text.clone() };
     let learned = judge::parsed(&[source], &policy.trust)?;
     if learned.approvals().is_empty() && judgement.assessment.findings().next().is_some() {
@@ -46,16 +49,7 @@ pub(crate) fn run(shared: &Shared, options: &LearnOptions) -> anyhow::Result<Out
                 .unwrap_or_else(|| "`portledger doctor` tells what was not seen.".to_owned())
         );
     }
-    let file = LockedFile::open(path, trusted_owner(), PATIENCE)?;
-    if !file.source().text.is_empty() {
-        bail!("{}: somebody wrote a baseline in the meantime", path.display());
-    }
-    let deed = Deed {
-        endpoints: endpoints(&learned),
-        revision: Some(learned.revision().to_owned()),
-        ..Deed::of(ActKind::Learn, &Approver::by_name())
-    };
-    acts::write(paths, policy, file, &text, deed)?;
+    write_new(paths, &policy.host, path, &text, &learned)?;
     say::out(format_args!(
         "{}: {} approvals learned from {} listeners.\n\
          They count as learned, not as approved: read the file and give each entry a reason, then `portledger diff`.",
@@ -66,6 +60,24 @@ pub(crate) fn run(shared: &Shared, options: &LearnOptions) -> anyhow::Result<Out
     tell_daemon(paths);
     judgement.tell_gaps();
     Ok(Outcome::Clean)
+}
+
+/// Writes a file that must not be there, or be empty, and the folder that it stands in.
+fn write_new(paths: &Paths, host: &Host, path: &Path, text: &str, learned: &Baseline) -> anyhow::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder {
+        std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
+    }
+    let file = LockedFile::open(path, trusted_owner(), PATIENCE)?;
+    if !file.source().text.is_empty() {
+        bail!("{}: somebody wrote a baseline in the meantime", path.display());
+    }
+    let deed = Deed {
+        endpoints: endpoints(learned),
+        revision: Some(learned.revision().to_owned()),
+        ..Deed::of(ActKind::Learn, &Approver::by_name())
+    };
+    acts::write(paths, host, file, text, deed)
 }
 
 /// What was learned, as far as a record should grow: the file itself is named in it with its hash.

@@ -4,6 +4,7 @@
 mod acts;
 mod approve;
 mod arguments;
+mod baseline;
 mod config;
 mod countersign;
 mod csv_rows;
@@ -13,6 +14,7 @@ mod doctor;
 mod editing;
 mod filter;
 mod gaps;
+mod inventory_file;
 mod judge;
 mod keeper;
 mod learn;
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Verb::Countersign(options) => countersign::run(&shared, &options),
         Verb::Dismiss(options) => dismiss::run(&shared, &options),
         Verb::Revoke(options) => revoke::run(&shared, &options),
+        Verb::Baseline(verb) => baseline::run(&shared, &verb),
         Verb::Watch(options) => watch::run(&shared, &options),
         Verb::Serve(options) => serve::run(&shared, options),
         Verb::Sensor(options) => sensor::run(&shared, &options),

@@ -44,7 +44,7 @@ pub(crate) fn run(shared: &Shared, options: &RevokeOptions) -> anyhow::Result<Ou
         revision: Some(baseline.revision().to_owned()),
         ..Deed::of(ActKind::Revoke, &who)
     };
-    acts::write(&standing.paths, &standing.policy, file, &changed.text, deed)?;
+    acts::write(&standing.paths, &standing.policy.host, file, &changed.text, deed)?;
     say::out(format_args!("{}: approval `{id}` withdrawn.", path.display()))?;
     tell_daemon(&standing.paths);
     Ok(Outcome::Clean)

@@ -6,9 +6,16 @@ use baseline::{Approvers, Signatures, Trust, load_withdrawn, read_trusted_bytes}
 use jiff::tz::TimeZone;
 use signing::{AllowedSigners, RevokedKeys};
 
+use crate::arguments::Shared;
 use crate::config::{ApproversFor, Config, Count};
 use crate::paths::{Paths, trusted_owner};
 use crate::say::aside;
+
+/// Whose word counts by the configuration that the flags name, or the one that is installed.
+pub(crate) fn of(shared: &Shared) -> anyhow::Result<Arc<Trust>> {
+    let paths = Paths::of(shared)?;
+    Ok(Arc::new(trust(&paths, &Config::load(&paths)?)?))
+}
 
 /// Whose word counts, as the configuration and the files that it names say.
 pub(crate) fn trust(paths: &Paths, config: &Config) -> anyhow::Result<Trust> {

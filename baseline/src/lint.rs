@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 
 use self::places::{Place, Places};
 use crate::when::timestamp;
-use crate::{Approval, Baseline, Diagnostic, SourceText};
+use crate::{Approval, Baseline, Diagnostic, SourceText, Standing};
 
 /// Something about a good baseline that somebody should look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,10 @@ pub struct Lint {
 /// Sorts of [`Lint`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LintCode {
+    /// Its signatures are not what is demanded, so that it does not count.
+    Untrusted,
+    /// A signature of it is not valid, which nothing depends on.
+    Signature,
     /// Another approval covers all that this one covers.
     Covered,
     /// One place alone names a group, and another group is called nearly the same.
@@ -42,6 +46,8 @@ impl LintCode {
     /// The word used in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
+            LintCode::Untrusted => "untrusted",
+            LintCode::Signature => "signature",
             LintCode::Covered => "covered",
             LintCode::RareGroup => "rare_group",
             LintCode::Expired => "expired",
@@ -77,11 +83,22 @@ pub fn lint(texts: &[SourceText], baseline: &Baseline, zone: &TimeZone, now: Sys
         lints.extend(unexplained(approval, &places));
     }
     lints.extend(learned(approvals, &places));
+    lints.extend(baseline.standings().filter_map(|(approval, standing)| signed(approval, standing, &places)));
     lints.sort_by(|one, other| {
         let key = |lint: &Lint| (lint.diagnostic.line, lint.diagnostic.column, lint.code);
         one.diagnostic.path.cmp(&other.diagnostic.path).then_with(|| key(one).cmp(&key(other)))
     });
     lints
+}
+
+fn signed(approval: &Approval, standing: &Standing, places: &Places<'_>) -> Option<Lint> {
+    if let Some(distrust) = &standing.distrust {
+        return places.lint(LintCode::Untrusted, places.id(&approval.id), &distrust.to_string());
+    }
+    let signed = standing.signed.iter().find(|signed| signed.wrong.is_some())?;
+    let wrong = signed.wrong.as_deref().unwrap_or_default();
+    let message = format!("the signature of {} of `{}` is not valid: {wrong}", signed.by, approval.id);
+    places.lint(LintCode::Signature, places.id(&approval.id), &message)
 }
 
 fn ending(approval: &Approval, places: &Places<'_>, zone: &TimeZone, now: Timestamp) -> Option<Lint> {

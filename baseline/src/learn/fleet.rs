@@ -1,14 +1,16 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use inventory::RawText;
-use jiff::tz::TimeZone;
 
 use super::{Learned, describe, heading, name_all, notes, write_refused};
 use crate::edit::render;
 use crate::propose::{draft, tidy};
-use crate::{Approval, Baseline, DriftKind, Host, HostInventory, HostPattern, Policy, Verdict, When, assess};
+use crate::{
+    Approval, Baseline, DriftKind, Host, HostInventory, HostPattern, Policy, Trust, Verdict, When, assess,
+};
 
 /// Hosts past these are counted, not named, in a comment.
 const NAMED: usize = 3;
@@ -20,12 +22,12 @@ const NAMED: usize = 3;
 pub fn learn_from(
     hosts: &[HostInventory],
     baseline: Option<&Baseline>,
-    zone: &TimeZone,
+    trust: &Arc<Trust>,
     now: SystemTime,
 ) -> String {
     let mut hosts: Vec<&HostInventory> = hosts.iter().collect();
     hosts.sort_by(|one, other| one.host.name.cmp(&other.host.name));
-    let mut policy = Policy::new(baseline.cloned(), Host::default(), zone.clone());
+    let mut policy = Policy::new(baseline.cloned(), Host::default(), trust.clone());
     let mut seen = Seen::default();
     for (place, host) in hosts.iter().enumerate() {
         policy.host = host.host.clone();

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::{prop_assert_eq, proptest};
 use proptest::sample::select;
 
-use crate::world::{World, program, read};
+use crate::world::{World, everybody, program, read};
 
 fn host(name: &str, fill: impl FnOnce(&mut World)) -> HostInventory {
     let mut world = World::new();
@@ -22,7 +22,7 @@ fn web(name: &str) -> HostInventory {
 
 fn changed(old: &str, new: &str, hosts: &[HostInventory]) -> Plan {
     let now = World::new().now;
-    plan(read(old).unwrap(), read(new).unwrap(), hosts, &TimeZone::UTC, now)
+    plan(read(old).unwrap(), read(new).unwrap(), hosts, &everybody().into(), now)
 }
 
 /// `worse approved by a -> drift unapproved, critical: 443 on web1 web2`.
