@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use baseline::{Host, HostInventory, Policy, Verdict, assess, learn_from, parse};
 use inventory::{ProgramFile, RawText};
-use jiff::tz::TimeZone;
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::{Strategy, prop_assert, prop_assert_eq, proptest};
 use proptest::sample::select;
 
-use crate::world::{NOW, World, program, read, source};
+use crate::world::{NOW, World, everybody, program, read, source};
 
 /// A host in groups, where programs listen, each on a port of its own.
 fn host(name: &str, groups: &[&str], ports: &[u16]) -> HostInventory {
@@ -26,7 +25,7 @@ fn host(name: &str, groups: &[&str], ports: &[u16]) -> HostInventory {
 }
 
 fn learned(hosts: &[HostInventory]) -> String {
-    learn_from(hosts, None, &TimeZone::UTC, std::time::SystemTime::UNIX_EPOCH + NOW)
+    learn_from(hosts, None, &everybody().into(), std::time::SystemTime::UNIX_EPOCH + NOW)
 }
 
 /// `id port port: host host`.
@@ -127,7 +126,7 @@ fn a_host_that_is_called_as_a_group_is_written_is_no_group() {
         let hosts = [host(name, &[], &[90]), host("web", &["web"], &[]), host("webs", &["web"], &[])];
         let baseline = read(&learned(&hosts)).unwrap();
         let verdict = |host: &Host| {
-            let policy = Policy::new(Some(baseline.clone()), host.clone(), TimeZone::UTC);
+            let policy = Policy::new(Some(baseline.clone()), host.clone(), everybody().into());
             let HostInventory { inventory, accounts, .. } = &hosts[0];
             let assessment = assess(inventory, &policy, accounts, inventory.taken_at);
             assessment.services[0].verdict.as_str()
@@ -146,7 +145,8 @@ fn what_the_baseline_covers_is_not_learned_again() {
     let text =
         "[[approval]]\nid = \"nginx\"\nlisten = \"tcp/*:80\"\nprogram = \"/usr/sbin/nginx\"\nhosts = \"a\"\n";
     let present = read(text).unwrap();
-    let text = learn_from(&hosts, Some(&present), &TimeZone::UTC, std::time::SystemTime::UNIX_EPOCH + NOW);
+    let text =
+        learn_from(&hosts, Some(&present), &everybody().into(), std::time::SystemTime::UNIX_EPOCH + NOW);
     let learned = read(&text).unwrap();
     let ids: Vec<&str> = learned.approvals().iter().map(|approval| approval.id.as_str()).collect();
     assert_eq!(ids, ["app90", "nginx-80"], "the name is taken, and only b lacks it: {text}");
@@ -177,9 +177,9 @@ proptest! {
         turned.rotate_left(turn % hosts.len());
         turned.reverse();
         prop_assert_eq!(learned(&turned), &*text, "the order decides nothing");
-        let baseline = parse(&[source("b.toml", &text)]).unwrap();
+        let baseline = parse(&[source("b.toml", &text)], &everybody()).unwrap();
         for whole in &hosts {
-            let policy = Policy::new(Some(baseline.clone()), whole.host.clone(), TimeZone::UTC);
+            let policy = Policy::new(Some(baseline.clone()), whole.host.clone(), everybody().into());
             let judge = |other: &HostInventory| {
                 assess(&other.inventory, &policy, &other.accounts, other.inventory.taken_at)
             };

@@ -2,7 +2,6 @@
 
 use baseline::{HostInventory, Plan, Turn, plan};
 use inventory::{RawText, Reach, Scope};
-use jiff::tz::TimeZone;
 use proptest::collection::vec;
 use proptest::prelude::{prop_assert_eq, proptest};
 use proptest::sample::select;
