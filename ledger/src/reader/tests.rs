@@ -134,3 +134,17 @@ fn damage_is_an_error_and_not_the_end() {
     let error = reader.read().unwrap_err();
     assert!(error.to_string().contains("its end is missing"), "{error}");
 }
+
+#[test]
+fn a_record_that_does_not_follow_is_not_told() {
+    let world = World::new();
+    world.write(ALL, &[1, 1]);
+    let mut reader = reader(&world, Position::default());
+    assert_eq!(all(&mut reader), ["1", "2"]);
+    // Another log of lines as long is written over it.
+    let other = World::new();
+    other.write(ALL, &[1, 1, 1]);
+    fs::write(world.path("events.jsonl"), fs::read(other.path("events.jsonl")).unwrap()).unwrap();
+    let error = reader.read().unwrap_err();
+    assert!(matches!(error, LogError::Rewritten { record: 3, .. }), "{error}");
+}

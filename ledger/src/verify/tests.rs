@@ -305,3 +305,32 @@ fn a_key_made_in_the_same_place_is_another() {
     assert_ne!(key(&one), key(&other));
     assert_eq!(key(&one), key(&one));
 }
+
+#[test]
+fn whoever_is_overtaken_by_the_writer_begins_anew() {
+    let world = World::new();
+    let small = Keeping { segment: 1, ..ALL };
+    world.write(small, &[5000, 1, 1, 1]);
+    let drop_unread = |names: &[&str]| {
+        for name in names {
+            fs::remove_file(world.path(name)).unwrap();
+        }
+    };
+    let mut dropped = false;
+    let progress = |_| {
+        if !std::mem::replace(&mut dropped, true) {
+            drop_unread(&["events.jsonl.1", "events.jsonl.5001"]);
+        }
+    };
+    let verified = verify(world.folder(), NAME, &world.keys(), progress).unwrap();
+    assert_eq!((verified.first, verified.records), (5002, 2));
+}
+
+#[test]
+fn a_segment_that_is_missing_behind_one_that_is_there_is_no_haste() {
+    let world = World::new();
+    world.write(Keeping { segment: 1, ..ALL }, &[5000, 1, 1, 1]);
+    let progress = |_| fs::remove_file(world.path("events.jsonl.5001")).unwrap();
+    let found = verify(world.folder(), NAME, &world.keys(), progress).unwrap_err();
+    assert!(matches!(found, Unverified::Broken(broken) if broken.record == 5001));
+}
