@@ -143,8 +143,10 @@ fn policy(host: &Host) -> Policy {
                 [[approval]]\nid = \"admins\"\nlisten = [\"tcp/*:80\", \"udp/*:80\"]\ngroup = \"admins\"\n\
                 required = true\n\n\
                 [[approval]]\nid = \"gone\"\nlisten = \"sctp/*:9\"\nnetns = \"container\"\nuser = \"root\"\nrequired = true\n";
-    let baseline = parse(&[SourceText { path: "b.toml".into(), text: text.to_owned() }]).unwrap();
-    Policy::new(Some(baseline), host.clone(), TimeZone::UTC)
+    let baseline =
+        parse(&[SourceText { path: "b.toml".into(), text: text.to_owned() }], &fixtures::everybody())
+            .unwrap();
+    Policy::new(Some(baseline), host.clone(), fixtures::everybody().into())
 }
 
 /// What a document is made of: a host, and all that is known of it.
