@@ -15,6 +15,7 @@ use self::target::Target;
 use crate::acts::{self, Deed};
 use crate::arguments::{ApproveOptions, Lifetime, Shared};
 use crate::editing::{PATIENCE, tell_daemon};
+use crate::inventory_file;
 use crate::judge::{self, Judgement};
 use crate::outcome::Outcome;
 use crate::paths::trusted_owner;
@@ -29,7 +30,15 @@ pub(crate) fn run(shared: &Shared, options: &ApproveOptions) -> anyhow::Result<O
     if options.name.is_some() && options.id.len() > 1 {
         bail!("--name is for one approval, and {} are to be written", options.id.len());
     }
-    let mut judgement = judge::once(shared)?;
+    let mut judgement = match &options.inventory {
+        None => judge::once(shared)?,
+        Some(inventory) => {
+            let file = options.file.as_deref();
+            let file =
+                file.context("--inventory is of another host: name the file to write into with --file")?;
+            inventory_file::judged_in(shared, inventory, file)?
+        }
+    };
     let approver = match options.propose {
         true => Approver::by_name(),
         false => signer::find(&judgement.policy.trust, &options.signing)?,
@@ -37,7 +46,9 @@ pub(crate) fn run(shared: &Shared, options: &ApproveOptions) -> anyhow::Result<O
     for id in &options.id {
         one(&mut judgement, &approver, id, options)?;
     }
-    tell_daemon(&judgement.paths);
+    if options.inventory.is_none() {
+        tell_daemon(&judgement.paths);
+    }
     Ok(Outcome::Clean)
 }
 
@@ -50,7 +61,11 @@ fn one(
     let target = Target::find(judgement, id)?;
     let path = path_for(judgement, &target, options)?;
     make_folder(&path)?;
-    let file = LockedFile::open(&path, trusted_owner(), PATIENCE)?;
+    // A checkout may belong to anybody: no host is judged by it as it stands there.
+    let file = match options.inventory {
+        None => LockedFile::open(&path, trusted_owner(), PATIENCE)?,
+        Some(_) => LockedFile::open_of_anybody(&path, PATIENCE)?,
+    };
     let before = file.source();
     let draft = draft(judgement, &target, approver, &path, options)?;
     let approval = approver.approve(draft)?;
@@ -93,7 +108,7 @@ fn path_for(judgement: &Judgement, target: &Target, options: &ApproveOptions) ->
             let holds = texts.filter(|source| edit::holds(source, &approval.id));
             let path = holds.map(|source| source.path.clone()).next();
             let path = path.with_context(|| format!("no file holds the approval `{}`", approval.id))?;
-            if named.as_ref().is_some_and(|named| *named != path) {
+            if named.is_some_and(|named| sources.spelled(&named).as_ref() != Some(&path)) {
                 bail!("approval `{}` stands in {}: leave --file out", approval.id, path.display());
             }
             path
@@ -102,13 +117,13 @@ fn path_for(judgement: &Judgement, target: &Target, options: &ApproveOptions) ->
             named.or_else(|| sources.local_file()).context("no file of a baseline is named")?
         }
     };
-    if !sources.would_read(&path) {
-        bail!(
+    let unread = || {
+        format!(
             "{}: nothing reads that file: name one of the baseline, or add it with --baseline",
             path.display()
-        );
-    }
-    Ok(path)
+        )
+    };
+    sources.spelled(&path).with_context(unread)
 }
 
 /// `baseline.d` need not be there yet.

@@ -215,6 +215,9 @@ pub(crate) struct ApproveOptions {
     /// File of the baseline to write into [default: baseline.d/90-local.toml, or the first that --baseline names]
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
+    /// Approve what another host listed, as `list --format json` printed it there; wants --file
+    #[arg(long, value_name = "FILE", requires = "file")]
+    pub(crate) inventory: Option<PathBuf>,
     /// Name of the approval in the baseline [default: made from the program]
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
@@ -250,6 +253,9 @@ pub(crate) struct CountersignOptions {
     /// Why; an auditor reads this
     #[arg(long)]
     pub(crate) reason: Option<String>,
+    /// File of a checkout that holds them [default: the installed baseline]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) signing: SigningOptions,
 }
@@ -271,6 +277,9 @@ pub(crate) struct DismissOptions {
 pub(crate) struct RevokeOptions {
     /// Id of an approval, as the baseline has it
     pub(crate) approval: String,
+    /// File of a checkout that holds it [default: the installed baseline]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
     /// Why; an auditor reads this
     #[arg(long)]
     pub(crate) reason: Option<String>,

@@ -2,23 +2,21 @@ use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 use baseline::{
-    Approval, Countersignature, Distrust, LockedFile, Policy, Signatures, SourceText, When, countersigned,
-    edit,
+    Approval, Countersignature, Distrust, Policy, Signatures, SourceText, When, countersigned, edit,
 };
 use ledger::ActKind;
 
 use crate::acts::{self, Deed};
 use crate::arguments::{CountersignOptions, Shared};
-use crate::editing::{PATIENCE, Standing, tell_daemon};
+use crate::editing::Standing;
 use crate::judge;
 use crate::outcome::Outcome;
-use crate::paths::trusted_owner;
 use crate::say;
 use crate::signer::{self, Approver};
 
 /// Adds somebody else's signature to approvals.
 pub(crate) fn run(shared: &Shared, options: &CountersignOptions) -> anyhow::Result<Outcome> {
-    let mut standing = Standing::read(shared)?;
+    let mut standing = Standing::read(shared, options.file.as_deref())?;
     if standing.policy.trust.signatures == Signatures::Off && options.signing.key.is_none() {
         bail!("the configuration says `signatures = \"off\"`: there is nothing to sign");
     }
@@ -26,7 +24,7 @@ pub(crate) fn run(shared: &Shared, options: &CountersignOptions) -> anyhow::Resu
     for id in &options.approval {
         one(&mut standing, &approver, id, options)?;
     }
-    tell_daemon(&standing.paths);
+    standing.tell_daemon();
     Ok(Outcome::Clean)
 }
 
@@ -39,7 +37,7 @@ fn one(
     let old = standing.approval(id)?.clone();
     let path = standing.file_of(id)?;
     let new = signed(&standing.policy, approver, &old)?;
-    let file = LockedFile::open(&path, trusted_owner(), PATIENCE)?;
+    let file = standing.lock(&path)?;
     let text = edit::sign(&file.source(), &new)?;
     let texts = standing.with(&SourceText { path: path.clone(), text: text.clone() });
     let trust = standing.policy.trust.clone();

@@ -1,14 +1,15 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use baseline::{Approval, Policy, SourceText, edit};
+use baseline::{Approval, LockedFile, Policy, SourceText, Sources, edit};
 use exporter::daemon;
 
 use crate::arguments::Shared;
+use crate::baseline::Repository;
 use crate::config::Config;
 use crate::judge;
-use crate::paths::Paths;
+use crate::paths::{Paths, trusted_owner};
 use crate::say::aside;
 
 /// How long another run of ours that edits the baseline is waited for.
@@ -19,17 +20,25 @@ pub(crate) struct Standing {
     pub(crate) paths: Paths,
     pub(crate) policy: Policy,
     pub(crate) texts: Vec<SourceText>,
+    /// It is a checkout's, which may belong to anybody, and by which no host is judged as it stands there.
+    is_checkout: bool,
 }
 
 impl Standing {
-    pub(crate) fn read(shared: &Shared) -> anyhow::Result<Self> {
-        let paths = Paths::of(shared)?;
+    /// The installed baseline, or that of the checkout which this file is part of.
+    pub(crate) fn read(shared: &Shared, file: Option<&Path>) -> anyhow::Result<Self> {
+        let mut paths = Paths::of(shared)?;
+        if let Some(file) = file {
+            let around = Repository::around(file).map(|around| around.sources);
+            let alone = || Sources::named(vec![file.to_owned()], trusted_owner()).of_anybody();
+            paths.sources = around.unwrap_or_else(alone);
+        }
         let config = Config::load(&paths)?;
         let Some(texts) = paths.sources.read()? else {
             bail!("there is no baseline, so nothing is approved");
         };
         let policy = judge::policy_over(&paths, &config, &texts)?;
-        Ok(Standing { paths, policy, texts })
+        Ok(Standing { paths, policy, texts, is_checkout: file.is_some() })
     }
 
     pub(crate) fn approval(&self, id: &str) -> anyhow::Result<&Approval> {
@@ -45,6 +54,21 @@ impl Standing {
         let source =
             source.with_context(|| format!("no file holds the approval `{id}` as a [[approval]]"))?;
         Ok(source.path.clone())
+    }
+
+    /// Locks one of the files.
+    pub(crate) fn lock(&self, path: &Path) -> anyhow::Result<LockedFile> {
+        Ok(match self.is_checkout {
+            true => LockedFile::open_of_anybody(path, PATIENCE)?,
+            false => LockedFile::open(path, trusted_owner(), PATIENCE)?,
+        })
+    }
+
+    /// Has the daemon of this host read it again, where it is this host's.
+    pub(crate) fn tell_daemon(&self) {
+        if !self.is_checkout {
+            tell_daemon(&self.paths);
+        }
     }
 
     /// The files, one of them changed.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
-use baseline::{HostInventory, Policy, assess, shown_path};
+use baseline::{HostInventory, Policy, Sources, assess, shown_path};
 use exporter::{MAX_INVENTORY, read_listeners};
 use inventory::Inventory;
 
@@ -15,7 +15,7 @@ use crate::arguments::Shared;
 use crate::baseline::Repository;
 use crate::config::Config;
 use crate::judge::{self, Judgement};
-use crate::paths::Paths;
+use crate::paths::{Paths, trusted_owner};
 use crate::say::aside;
 use crate::trust::trust;
 
@@ -135,8 +135,21 @@ fn apart(one: SystemTime, other: SystemTime) -> Duration {
 
 /// Judges what another host's inventory holds, as that host would by the baseline of [`Repository::found`] now.
 pub(crate) fn judged(shared: &Shared, path: &Path) -> anyhow::Result<Judgement> {
+    judged_by(shared, path, Repository::found(shared)?.sources)
+}
+
+/// Likewise, by the baseline that a file is part of, or would be.
+pub(crate) fn judged_in(shared: &Shared, path: &Path, file: &Path) -> anyhow::Result<Judgement> {
+    let sources = match Repository::around(file) {
+        Some(around) => around.sources,
+        None if !shared.baseline.is_empty() => Repository::found(shared)?.sources,
+        None => Sources::named(vec![file.to_owned()], trusted_owner()).of_anybody(),
+    };
+    judged_by(shared, path, sources)
+}
+
+fn judged_by(shared: &Shared, path: &Path, sources: Sources) -> anyhow::Result<Judgement> {
     let HostInventory { host, inventory, accounts } = read(path)?;
-    let sources = Repository::found(shared)?.sources;
     let paths = Paths { sources, ..Paths::of(shared)? };
     let texts = paths.sources.read()?;
     let config = Config::load(&paths)?;

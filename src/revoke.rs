@@ -1,26 +1,25 @@
 use std::time::SystemTime;
 
 use anyhow::Context;
-use baseline::{LockedFile, Revocation, SourceText, When, edit};
+use baseline::{Revocation, SourceText, When, edit};
 use ledger::ActKind;
 
 use crate::acts::{self, Deed};
 use crate::arguments::{RevokeOptions, Shared};
-use crate::editing::{PATIENCE, Standing, tell_daemon};
+use crate::editing::Standing;
 use crate::judge;
 use crate::outcome::Outcome;
-use crate::paths::trusted_owner;
 use crate::say;
 use crate::signer::Approver;
 
 /// Takes an approval out of the file that it stands in.
 pub(crate) fn run(shared: &Shared, options: &RevokeOptions) -> anyhow::Result<Outcome> {
-    let standing = Standing::read(shared)?;
+    let standing = Standing::read(shared, options.file.as_deref())?;
     let id = &options.approval;
     let old = standing.approval(id)?;
     let path = standing.file_of(id)?;
     let who = Approver::by_name();
-    let file = LockedFile::open(&path, trusted_owner(), PATIENCE)?;
+    let file = standing.lock(&path)?;
     let mut changed = SourceText { path: path.clone(), text: edit::remove(&file.source(), id)? };
     // What nobody signed proves nothing, and can as well be written anew.
     if old.signature.is_some() {
@@ -46,6 +45,6 @@ pub(crate) fn run(shared: &Shared, options: &RevokeOptions) -> anyhow::Result<Ou
     };
     acts::write(&standing.paths, &standing.policy.host, file, &changed.text, deed)?;
     say::out(format_args!("{}: approval `{id}` withdrawn.", path.display()))?;
-    tell_daemon(&standing.paths);
+    standing.tell_daemon();
     Ok(Outcome::Clean)
 }

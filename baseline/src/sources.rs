@@ -106,12 +106,19 @@ impl Sources {
         self.directory.as_ref().is_some_and(|directory| directory.join(LOCAL) == path)
     }
 
-    /// Whether a file of this path would be one of the set.
-    pub fn would_read(&self, path: &Path) -> bool {
-        let in_directory = self.directory.as_deref().is_some_and(|directory| {
-            path.parent() == Some(directory) && path.extension().is_some_and(|extension| extension == "toml")
-        });
-        in_directory || self.files.iter().any(|file| file == path)
+    /// A file of this path as the set calls it; `None` where it would not be one of the set.
+    pub fn spelled(&self, path: &Path) -> Option<PathBuf> {
+        let whole = |path: &Path| std::path::absolute(path).ok();
+        let is_same = |one: &Path, other: &Path| {
+            one == other || whole(one).is_some_and(|one| whole(other) == Some(one))
+        };
+        if let Some(file) = self.files.iter().find(|file| is_same(file, path)) {
+            return Some(file.clone());
+        }
+        let directory = self.directory.as_deref()?;
+        let is_in_directory = is_same(path.parent()?, directory);
+        let is_read = path.extension().is_some_and(|extension| extension == "toml");
+        Some(directory.join(path.file_name()?)).filter(|_| is_in_directory && is_read)
     }
 
     /// Reads the set. `None` where there is no file at all.

@@ -2,8 +2,8 @@
 
 use baseline::edit::{add, remove, render};
 use baseline::{
-    AddressPattern, Approval, Baseline, Before, HostPattern, Listen, NetNsPattern, Pattern, PortPattern,
-    ProgramPattern, Register, User, Verdict, When, assess, learn, propose, reassess,
+    AddressPattern, Approval, Baseline, Before, Countersignature, HostPattern, Listen, NetNsPattern, Pattern,
+    PortPattern, ProgramPattern, Register, User, Verdict, When, assess, learn, propose, reassess,
 };
 use inventory::{NetNsKind, ProgramFile, Protocol, RawText, Reach, Unattributed};
 use proptest::collection::vec;
@@ -176,8 +176,9 @@ pub(crate) fn approval() -> impl Strategy<Value = Approval> {
             0_i64..4_000_000_000,
             option::of(select(&["2027-11-21", "2027-11-21T09:00:00", "2027-11-21T09:00:00Z"][..])),
         ),
+        (1_u64..4, option::of("[A-Za-z0-9+/]{1,8}"), vec((text, any::<bool>(), "[A-Za-z0-9+/]{1,8}"), 0..3)),
     )
-        .prop_map(|(what, how, who, when)| {
+        .prop_map(|(what, how, who, when, signed)| {
             let (id, listen, unit, image, service, arguments) = what;
             let mut approval = Approval::new(id, listen);
             approval.unit = unit;
@@ -196,6 +197,12 @@ pub(crate) fn approval() -> impl Strategy<Value = Approval> {
                 std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(when.0.unsigned_abs());
             approval.at = Some(When::instant(at));
             approval.expires = when.1.and_then(When::parse);
+            let countersigned = signed.2.into_iter().map(|(by, says_when, signature)| {
+                let at = if says_when { approval.at } else { None };
+                Countersignature { by, at, signature }
+            });
+            approval.countersigned = countersigned.collect();
+            (approval.serial, approval.signature) = (signed.0, signed.1);
             approval
         })
 }

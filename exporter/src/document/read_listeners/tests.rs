@@ -6,7 +6,6 @@ use inventory::{
     Container, Endpoint, Gap, Holders, NetNs, NetNsId, NetNsKind, Parent, PortChoice, ProcessId, Program,
     ProgramFile, Protocol, RawText, Reach, Runtime, Session, SocketId, Unattributed, Workload,
 };
-use jiff::tz::TimeZone;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
