@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use baseline::{Mode, Signatures};
+use exporter::{Receiver, TlsFiles};
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
@@ -39,6 +40,21 @@ pub(crate) struct Config {
     pub(crate) local_approvals: Option<Duration>,
     pub(crate) reach: Reach,
     pub(crate) sensor: Sensor,
+    /// To whom the logs go.
+    export: Vec<Export>,
+}
+
+/// One receiver of logs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Export {
+    name: String,
+    to: String,
+    ca: Option<PathBuf>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    logs: Option<Vec<String>>,
+    facility: Option<String>,
 }
 
 /// How many people.
@@ -124,7 +140,24 @@ impl Config {
         if config.sensor.namespaces == 0 {
             bail!("{}: sensor.namespaces must be at least 1", path.display());
         }
+        config.receivers().with_context(|| path.display().to_string())?;
         Ok(config)
+    }
+
+    /// To whom the logs go.
+    pub(crate) fn receivers(&self) -> anyhow::Result<Vec<Receiver>> {
+        let mut receivers: Vec<Receiver> = Vec::new();
+        for export in &self.export {
+            let Export { name, to, ca, certificate, key, logs, facility } = export.clone();
+            let files = TlsFiles { ca, certificate, key };
+            let receiver = Receiver::new(&name, &to, files, logs.as_deref(), facility.as_deref())
+                .with_context(|| format!("[[export]] `{name}`"))?;
+            if receivers.iter().any(|other| other.name() == name) {
+                bail!("[[export]] `{name}`: another one has this name, under which its position is kept");
+            }
+            receivers.push(receiver);
+        }
+        Ok(receivers)
     }
 }
 
@@ -197,6 +230,15 @@ mod tests {
             interval = "500ms"
             namespaces = 7
             redact = ["--pin"]
+            [[export]]
+            name = "siem"
+            to = "syslog+tls://logs.example.org:6514"
+            ca = "/etc/portledger/logs-ca.pem"
+            logs = ["ledger"]
+            facility = "local3"
+            [[export]]
+            name = "here"
+            to = "journald"
         "#;
         let config = Config::parse(Path::new("c.toml"), text).unwrap();
         assert_eq!(config.host.as_deref(), Some("web-017"));
@@ -204,6 +246,8 @@ mod tests {
         assert_eq!(config.missing_after, Some(Duration::from_secs(600)));
         assert_eq!(config.reach.public, ["10.1.0.0/16".parse().unwrap()]);
         assert_eq!(config.sensor.interval, Duration::from_millis(500));
+        let receivers = config.receivers().unwrap();
+        assert_eq!(receivers.iter().map(Receiver::name).collect::<Vec<_>>(), ["siem", "here"]);
         assert_eq!((config.sensor.namespaces, config.sensor.redact), (7, vec!["--pin".to_owned()]));
     }
 
@@ -216,6 +260,13 @@ mod tests {
             ("[sensor]\ninterval = '1ms'", "between 100ms and 1h"),
             ("[sensor]\nnamespaces = 0", "at least 1"),
             ("[reach]\npublic = ['10.1.0.0/99']", "line 2"),
+            ("[[export]]\nname = 'a'", "missing field `to`"),
+            ("[[export]]\nname = 'a'\nto = 'journald'\nport = 1", "unknown field `port`"),
+            ("[[export]]\nname = 'a'\nto = 'udp://a:1'", "[[export]] `a`: `to` is syslog+tls://"),
+            (
+                "export = [{name = 'a', to = 'journald'}, {name = 'a', to = 'journald'}]",
+                "another one has this name",
+            ),
         ] {
             let error = Config::parse(Path::new("c.toml"), text).unwrap_err();
             let message = format!("{error:#}");

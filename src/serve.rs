@@ -13,7 +13,8 @@ pub(crate) fn run(shared: &Shared, options: ServeOptions) -> anyhow::Result<Outc
     log_to_stderr();
     let paths = Paths::of(shared)?;
     // A mistake is told before anything is started.
-    Config::load(&paths)?;
+    let config = Config::load(&paths)?;
+    let exports = exporter::Exports { host: judge::host(&config).name.escaped(), receivers: config.receivers()? };
     // Held until the process ends.
     let _lock = exporter::lock_state(&paths.state)?;
     let identity = Identity::find(&paths.state)?;
@@ -28,6 +29,7 @@ pub(crate) fn run(shared: &Shared, options: ServeOptions) -> anyhow::Result<Outc
         state: paths.state.clone(),
         frames,
         load: Box::new(move || judge::load(&paths)),
+        exports,
     })?;
     Ok(Outcome::Clean)
 }

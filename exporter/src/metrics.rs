@@ -1,12 +1,14 @@
 //! The scrape: every family computed from one snapshot, when it is asked for.
 
 mod drift;
+mod export;
 mod families;
 mod family;
 mod listeners;
 mod process;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -19,6 +21,7 @@ use prometheus::{Registry, TextEncoder};
 use tokio::sync::watch;
 
 use self::family::{Sample, number, timestamp, total, truth};
+use crate::outbox::Status;
 use crate::snapshot::{RulesStatus, Snapshot};
 
 pub(crate) use prometheus::TEXT_FORMAT;
@@ -38,6 +41,12 @@ impl Metrics {
         registry.register(Box::new(Board::new(snapshots, listener_info)?))?;
         registry.register(Box::new(process::ProcessMetrics::new()?))?;
         Ok(Metrics { registry })
+    }
+
+    /// Adds how the export of logs goes.
+    pub(crate) fn with_exports(self, statuses: Arc<[Arc<Status>]>) -> Result<Self, prometheus::Error> {
+        self.registry.register(Box::new(export::ExportMetrics::new(statuses)?))?;
+        Ok(self)
     }
 
     /// The text of a scrape, in the format of [`TEXT_FORMAT`].

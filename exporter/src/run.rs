@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use crate::http::{self, Board};
 use crate::judge::{Judge, Work};
 use crate::metrics::Metrics;
+use crate::outbox::{Exports, Outbox};
 use crate::priority::give_way;
 use crate::rules::{Load, Rules};
 use crate::silence::Silence;
@@ -42,6 +43,8 @@ pub struct Options {
     pub frames: OwnedFd,
     /// Reads configuration and baseline.
     pub load: Load,
+    /// To whom the logs of the state folder go.
+    pub exports: Exports,
 }
 
 /// Why the exporter ends otherwise than by SIGTERM or SIGINT.
@@ -60,6 +63,8 @@ pub enum Error {
     State(#[from] StateError),
     #[error("the metrics cannot be registered: {0}")]
     Metrics(#[from] prometheus::Error),
+    #[error("logs cannot be exported: {0}")]
+    Export(String),
     #[error("the runtime cannot be started: {0}")]
     Runtime(std::io::Error),
     #[error("the sensor's keeper is gone: no inventory comes any more")]
@@ -103,7 +108,9 @@ async fn serve(options: Options) -> Result<(), Error> {
     let listeners = http::bind(&options.listen).await?;
     let rules = Rules::read(options.load, options.state.clone(), SystemTime::now()).map_err(Error::Config)?;
     let (judge, snapshots) = Judge::new(rules, options.state.clone()).map_err(Error::Runtime)?;
-    let metrics = Metrics::new(snapshots.clone(), options.listener_info)?;
+    let outbox = Outbox::start(options.exports, &options.state);
+    let outbox = outbox.map_err(|error| Error::Export(error.to_string()))?;
+    let metrics = Metrics::new(snapshots.clone(), options.listener_info)?.with_exports(outbox.statuses())?;
     let telemetry_path = options.telemetry_path;
     let told = snapshots.clone();
     let router = http::router(Board { snapshots, metrics, telemetry_path })?;

@@ -66,7 +66,10 @@ fn members_use_no_crate_of_another_ones_trade() {
     let metadata = metadata();
     for (member, foreign) in [
         ("inventory", &["rustix", "libc", "tokio", "hyper", "procfs", "netstat2"][..]),
-        ("sensor", &["tokio", "hyper", "axum", "nix", "toml", "toml_edit", "prometheus"]),
+        (
+            "sensor",
+            &["tokio", "hyper", "axum", "nix", "toml", "toml_edit", "prometheus", "rustls", "socket2"],
+        ),
         ("signing", &["tokio", "hyper", "axum", "procfs", "netstat2", "pnet_datalink", "nix"]),
         ("ledger", &["tokio", "hyper", "axum", "procfs", "netstat2", "pnet_datalink", "nix"]),
         ("baseline", &["tokio", "hyper", "axum", "procfs", "netstat2", "pnet_datalink", "nix"]),

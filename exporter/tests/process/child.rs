@@ -78,6 +78,7 @@ fn serve(state: PathBuf, baseline: fn() -> Option<BaselineSet>) {
         state,
         frames,
         load,
+        exports: exporter::Exports::default(),
     });
     if let Err(error) = ended {
         println!("{error}");

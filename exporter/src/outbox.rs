@@ -1,0 +1,87 @@
+//! Logs, as they grow, to those who gather them: syslog and journald. At least once: where a receiver or we go away, it is
+//! told again what it may not have, and each record's number and hash tell which those are.
+
+mod backoff;
+mod bell;
+mod event;
+#[cfg(test)]
+mod fixtures;
+mod journal;
+mod link;
+mod positions;
+mod receiver;
+mod resync;
+mod rfc5424;
+mod seam;
+mod sender;
+mod source;
+mod status;
+mod tls;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use self::receiver::Destination;
+use self::rfc5424::Origin;
+use self::sender::Sender;
+
+pub use receiver::{Receiver, ReceiverError, TlsFiles};
+pub(crate) use status::Status;
+
+/// What is exported to whom.
+#[derive(Clone, Debug, Default)]
+pub struct Exports {
+    /// The name of this host in messages.
+    pub host: String,
+    /// Whose names differ.
+    pub receivers: Vec<Receiver>,
+}
+
+/// The threads that export; they end when it is dropped. What was sent in the last seconds before is sent again.
+pub(crate) struct Outbox {
+    ends: Arc<AtomicBool>,
+    statuses: Arc<[Arc<Status>]>,
+}
+
+/// Why nothing is exported.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OutboxError {
+    #[error("export `{0}`: {1}")]
+    Tls(String, tls::TlsError),
+    #[error("its thread cannot be started: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+impl Outbox {
+    /// Files that cannot be used are told before anything is started.
+    pub(crate) fn start(exports: Exports, folder: &Path) -> Result<Self, OutboxError> {
+        for receiver in &exports.receivers {
+            if let Destination::Tls(_, files) = &receiver.to {
+                tls::config(files).map_err(|error| OutboxError::Tls(receiver.name.clone(), error))?;
+            }
+        }
+        let origin = Origin::new(&exports.host, std::process::id());
+        let ends = Arc::new(AtomicBool::new(false));
+        let statuses: Arc<[Arc<Status>]> =
+            exports.receivers.iter().map(|receiver| Arc::new(Status::new(receiver))).collect();
+        for (receiver, status) in exports.receivers.into_iter().zip(statuses.iter()) {
+            let sender = Sender::new(receiver, origin.clone(), folder, status.clone());
+            let ends = ends.clone();
+            let thread = std::thread::Builder::new().name("export".to_owned());
+            thread.spawn(move || sender.work(&ends))?;
+        }
+        Ok(Outbox { ends, statuses })
+    }
+
+    /// How it goes, in the order of the receivers.
+    pub(crate) fn statuses(&self) -> Arc<[Arc<Status>]> {
+        self.statuses.clone()
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::Relaxed);
+    }
+}
