@@ -11,6 +11,8 @@ mod bad_input;
 #[cfg(test)]
 mod events;
 #[cfg(test)]
+mod export;
+#[cfg(test)]
 mod fleet;
 #[cfg(test)]
 mod hostile;
