@@ -58,18 +58,12 @@ pub fn add(file: &SourceText, approval: &Approval) -> Result<String, EditError> 
 pub fn remove(file: &SourceText, id: &str) -> Result<String, EditError> {
     let tables = tables(file)?;
     let table = found(&tables, file, id)?;
-    let text = &file.text;
-    let lines: Vec<&str> = text.split_inclusive('\n').collect();
-    let starts = line_starts(text);
-    let line_of = |at: usize| starts.partition_point(|start| *start <= at).saturating_sub(1);
-    let header =
-        (0..=line_of(table.keys.start)).rev().find(|line| lines[*line].trim_start().starts_with("[["));
-    let header = header.unwrap_or_default();
+    let lines: Vec<&str> = file.text.split_inclusive('\n').collect();
+    let Range { start: header, end: mut after } = lines_of(table, &lines, &file.text);
     let comment =
         header - lines[..header].iter().rev().take_while(|line| line.trim_start().starts_with('#')).count();
     // What stands at the very top is about the file.
     let mut first = if comment == 0 { header } else { comment };
-    let mut after = line_of(table.keys.end.saturating_sub(1)) + 1;
     let is_blank = |line: Option<&&str>| line.is_some_and(|line| line.trim().is_empty());
     if is_blank(lines.get(after)) {
         after += 1;
@@ -77,6 +71,36 @@ pub fn remove(file: &SourceText, id: &str) -> Result<String, EditError> {
         first -= 1;
     }
     Ok(lines[..first].iter().chain(&lines[after..]).copied().collect())
+}
+
+/// Where an approval stands, and how it is written there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stands<'a> {
+    /// Of its `[[approval]]`, counted from 1.
+    pub line: usize,
+    /// From there to the end of its last value.
+    pub text: &'a str,
+}
+
+/// The place of an approval in a file; `None` where the file does not hold it as a table of its own.
+pub fn find<'a>(file: &'a SourceText, id: &str) -> Option<Stands<'a>> {
+    let tables = tables(file).ok()?;
+    let table = tables.iter().find(|table| table.id == id)?;
+    let lines: Vec<&str> = file.text.split_inclusive('\n').collect();
+    let stands = lines_of(table, &lines, &file.text);
+    let length = |lines: &[&str]| lines.iter().map(|line| line.len()).sum::<usize>();
+    let start = length(lines.get(..stands.start)?);
+    let end = start + length(lines.get(stands.clone())?);
+    Some(Stands { line: stands.start + 1, text: file.text.get(start..end)? })
+}
+
+/// From its header to the line after its last value.
+fn lines_of(table: &Table, lines: &[&str], text: &str) -> Range<usize> {
+    let starts = line_starts(text);
+    let line_of = |at: usize| starts.partition_point(|start| *start <= at).saturating_sub(1);
+    let is_header = |line: &usize| lines.get(*line).is_some_and(|line| line.trim_start().starts_with("[["));
+    let header = (0..=line_of(table.keys.start)).rev().find(is_header).unwrap_or_default();
+    header..line_of(table.keys.end.saturating_sub(1)) + 1
 }
 
 /// An approval's table: its id, and from where to where its keys and values stand.

@@ -138,6 +138,22 @@ impl Listen {
     }
 }
 
+impl Listen {
+    /// A socket bound there is one of them, devices and who chose the port apart: `kernel` names no number.
+    pub fn names(&self, protocol: Protocol, address: IpAddr, port: u16) -> bool {
+        self.protocol == protocol && self.has_port(port) && self.address.has(address.to_canonical())
+    }
+
+    /// A port of this number is one of them, whoever chose it.
+    pub fn has_port(&self, port: u16) -> bool {
+        match self.port {
+            PortPattern::Any => true,
+            PortPattern::Kernel => false,
+            PortPattern::Range(first, last) => (first..=last).contains(&port),
+        }
+    }
+}
+
 impl FromStr for Listen {
     type Err = String;
 
@@ -271,5 +287,29 @@ impl fmt::Display for Listen {
             write!(f, "%{device}")?;
         }
         write!(f, ":{}", self.port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_names_what_it_holds() {
+        for (listen, address, is) in [
+            ("tcp/*:443", "0.0.0.0", true),
+            ("tcp/*:443", "::", true),
+            ("tcp/0.0.0.0:400-500", "127.0.0.1", true),
+            ("tcp/127.0.0.1:*", "127.0.0.1", true),
+            ("tcp/127.0.0.1:*", "::ffff:127.0.0.1", true),
+            ("tcp/127.0.0.1:443", "0.0.0.0", false),
+            ("tcp/loopback:443", "10.0.0.1", false),
+            ("tcp/*:442", "0.0.0.0", false),
+            ("tcp/*:kernel", "0.0.0.0", false),
+            ("udp/*:443", "0.0.0.0", false),
+        ] {
+            let pattern: Listen = listen.parse().unwrap();
+            assert_eq!(pattern.names(Protocol::Tcp, address.parse().unwrap(), 443), is, "{listen} {address}");
+        }
     }
 }

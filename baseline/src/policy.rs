@@ -44,7 +44,7 @@ pub struct Host {
 
 impl Host {
     /// Whether a list of hosts takes this one in; an empty list takes in all.
-    pub(crate) fn is_among(&self, hosts: &[HostPattern]) -> bool {
+    pub fn is_among(&self, hosts: &[HostPattern]) -> bool {
         if hosts.is_empty() {
             return true;
         }

@@ -71,6 +71,12 @@ impl Drift {
         &self.finding.id
     }
 
+    /// The farthest-reaching of the sockets that it was found on, as they were then, without their holders' parents; none
+    /// of `missing`.
+    pub fn listeners(&self) -> &[Listener] {
+        &self.evidence.listeners
+    }
+
     /// It is there now, as far as the last update saw.
     pub fn is_present(&self) -> bool {
         self.gone_since.is_none()

@@ -35,6 +35,21 @@ fn the_comment_at_the_top_is_about_the_file() {
 }
 
 #[test]
+fn an_approval_is_found_from_its_header_to_its_last_value() {
+    let file = source("b.toml", FILE);
+    let nginx = edit::find(&file, "nginx").unwrap();
+    assert_eq!(nginx.line, 20);
+    assert_eq!(
+        nginx.text,
+        "[[approval]]\nlisten = \"tcp/*:80\"\nprogram = \"/usr/sbin/nginx\"\nid = \"nginx\"\n"
+    );
+    let ssh = edit::find(&file, "ssh").unwrap();
+    assert!(ssh.line == 8 && ssh.text.ends_with("program = \"/usr/sbin/sshd\"\n"), "{ssh:?}");
+    assert_eq!(edit::find(&file, "scope"), None);
+    assert_eq!(edit::find(&source("b.toml", "[[approval]\n"), "nginx"), None);
+}
+
+#[test]
 fn an_added_approval_leaves_every_byte_before_it() {
     for text in [FILE, "# only a comment, without an end of line", "\r\n# from elsewhere\r\n"] {
         let mut approval = read("[[approval]]\nid = \"new\"\nlisten = \"tcp/*:1\"\nuser = \"root\"\n")
