@@ -49,6 +49,22 @@ pub(crate) enum Verb {
     /// Exit status: 0 no drift, 1 drift, 2 failed, 3 no drift in what was seen, but sockets or holders were not all seen.
     /// Drift that is gone is shown and does not count.
     Diff(DiffOptions),
+    /// Show all there is to know of a service, a drift or an approval
+    ///
+    /// Who holds it, who can reach it, what the baseline says and why, what to do next, and what is logged of it.
+    ///
+    /// Exit status: 0 shown, 1 nothing is known of it, 2 failed, also where the baseline cannot be used.
+    #[command(after_help = "\
+Examples:
+  portledger show 8443                  whatever is bound to port 8443
+  portledger show udp/127.0.0.1:53      or tcp/*:443, [::1]:631
+  portledger show s1-3f2a91c04d         a service or drift: 11 characters and more of its id
+  portledger show nginx                 an approval
+  portledger show nginx --text          what its signature was made over:
+    portledger show nginx --signature > sig
+    portledger show nginx --text | ssh-keygen -Y verify -f /etc/portledger/allowed_signers \\
+      -I alice@example.org -n approval@portledger -s sig")]
+    Show(ShowOptions),
     /// Write a baseline from what listens now
     ///
     /// What it writes counts as learned, not as approved: read it, and give each entry a reason.
@@ -163,6 +179,25 @@ pub(crate) struct DiffOptions {
     /// A report for people, or JSON for programs
     #[arg(long, value_enum, default_value = "table")]
     pub(crate) format: ReportFormat,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ShowOptions {
+    /// Id of a service, a drift or an approval, or an endpoint; all that matches is shown
+    #[arg(value_name = "ID|ENDPOINT")]
+    pub(crate) what: String,
+    /// A report for people, or JSON for programs
+    #[arg(long, value_enum, default_value = "table")]
+    pub(crate) format: ReportFormat,
+    /// Print the text that signs an approval, byte for byte, and nothing else
+    #[arg(long, conflicts_with_all = ["signature", "format"])]
+    pub(crate) text: bool,
+    /// Print the signature of an approval as ssh-keygen writes it, and nothing else
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) signature: bool,
+    /// With --text or --signature: of the countersignature by this person
+    #[arg(long, value_name = "NAME")]
+    pub(crate) by: Option<String>,
 }
 
 #[derive(Args, Debug)]

@@ -28,6 +28,7 @@ mod revoke;
 mod say;
 mod sensor;
 mod serve;
+mod show;
 mod signer;
 mod table;
 mod trust;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
     let outcome = match verb {
         Verb::List(options) => list::run(&shared, &options),
         Verb::Diff(options) => diff::run(&shared, &options),
+        Verb::Show(options) => show::run(&shared, &options),
         Verb::Learn(options) => learn::run(&shared, &options),
         Verb::Approve(options) => approve::run(&shared, &options),
         Verb::Countersign(options) => countersign::run(&shared, &options),

@@ -7,7 +7,7 @@ use crate::say::aside;
 pub(crate) enum Outcome {
     /// Done; of `diff` and `doctor`: nothing to tell.
     Clean = 0,
-    /// There is drift; of `doctor`: the second opinion differs.
+    /// There is drift; of `doctor`: the second opinion differs; of `show`: nothing is known of it.
     Drift = 1,
     /// It could not be done; the message says what failed.
     Failed = 2,

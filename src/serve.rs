@@ -14,7 +14,8 @@ pub(crate) fn run(shared: &Shared, options: ServeOptions) -> anyhow::Result<Outc
     let paths = Paths::of(shared)?;
     // A mistake is told before anything is started.
     let config = Config::load(&paths)?;
-    let exports = exporter::Exports { host: judge::host(&config).name.escaped(), receivers: config.receivers()? };
+    let exports =
+        exporter::Exports { host: judge::host(&config).name.escaped(), receivers: config.receivers()? };
     // Held until the process ends.
     let _lock = exporter::lock_state(&paths.state)?;
     let identity = Identity::find(&paths.state)?;

@@ -27,6 +27,8 @@ mod scale;
 #[cfg(test)]
 mod serving;
 #[cfg(test)]
+mod show;
+#[cfg(test)]
 mod sources;
 #[cfg(test)]
 mod watching;

@@ -1,0 +1,121 @@
+use std::time::SystemTime;
+
+use inventory::RawText;
+use jiff::Timestamp;
+
+/// Lines are folded at this width as far as names allow.
+const WIDTH: usize = 80;
+/// How far a line's text stands behind the beginning of its label.
+const LABEL: usize = 11;
+
+/// What is shown: headings, and lines below them that begin with a label.
+#[derive(Default)]
+pub(super) struct Page(String);
+
+impl Page {
+    pub(super) fn heading(&mut self, text: &str) {
+        if !self.0.is_empty() {
+            self.0.push('\n');
+        }
+        self.0.push_str(&folded("", text, WIDTH));
+    }
+
+    pub(super) fn line(&mut self, label: &str, text: impl AsRef<str>) {
+        self.labelled(2, label, text.as_ref());
+    }
+
+    /// Of what the line before is about.
+    pub(super) fn detail(&mut self, label: &str, text: impl AsRef<str>) {
+        self.labelled(4, label, text.as_ref());
+    }
+
+    /// Several texts under one label.
+    pub(super) fn lines<T: AsRef<str>>(&mut self, label: &str, texts: impl IntoIterator<Item = T>) {
+        for (place, text) in texts.into_iter().enumerate() {
+            self.line(if place == 0 { label } else { "" }, text);
+        }
+    }
+
+    /// Text that stands as it is, each line escaped.
+    pub(super) fn quote(&mut self, text: &str) {
+        for line in text.lines() {
+            let line = format!("    {}", RawText::from(line));
+            self.0.push_str(line.trim_end());
+            self.0.push('\n');
+        }
+    }
+
+    pub(super) fn into_text(self) -> String {
+        self.0
+    }
+
+    fn labelled(&mut self, indent: usize, label: &str, text: &str) {
+        let width = LABEL + 2 - indent;
+        let head = format!("{:indent$}{label:<width$}", "");
+        self.0.push_str(&folded(&head, text, WIDTH));
+    }
+}
+
+/// `head` and the words of `text`, on as many lines as they need; a word that is longer has a line of its own.
+fn folded(head: &str, text: &str, width: usize) -> String {
+    let margin = head.chars().count();
+    let mut whole = String::new();
+    let mut line = head.to_owned();
+    let mut begun = false;
+    for word in text.split(' ') {
+        let needs = line.chars().count() + usize::from(begun) + word.chars().count();
+        if begun && needs > width {
+            whole.push_str(line.trim_end());
+            whole.push('\n');
+            line = " ".repeat(margin);
+            begun = false;
+        }
+        if begun {
+            line.push(' ');
+        }
+        line.push_str(word);
+        begun = true;
+    }
+    whole.push_str(line.trim_end());
+    whole.push('\n');
+    whole
+}
+
+/// RFC 3339 in UTC, to the second.
+pub(super) fn moment(time: SystemTime) -> String {
+    Timestamp::try_from(time).map_or_else(|_| "beyond the calendar".to_owned(), |time| format!("{time:.0}"))
+}
+
+/// Text that somebody may have made up: as it stands where it is escaped already, else escaped.
+pub(super) fn shown(text: &str) -> String {
+    match RawText::from_escaped(text) {
+        Some(_) => text.to_owned(),
+        None => RawText::from(text).escaped(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_are_folded_between_words() {
+        let mut page = Page::default();
+        page.line("why", "word ".repeat(20).trim_end());
+        page.line("command", "x".repeat(90));
+        page.line("", "short");
+        let text = page.into_text();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].starts_with("  why        word word") && lines[0].len() <= 80, "{text}");
+        assert!(lines[1].starts_with("             word"), "{text}");
+        assert_eq!(lines[2].trim_start(), format!("command    {}", "x".repeat(90)));
+        assert_eq!(lines[3], "             short");
+    }
+
+    #[test]
+    fn what_is_escaped_stays() {
+        assert_eq!(shown("a\\x0ab"), "a\\x0ab");
+        assert_eq!(shown("a\u{1b}[2J"), "a\\x1b[2J");
+        assert_eq!(shown("a\\nb"), "a\\x5cnb");
+    }
+}
