@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod accounts;
+mod approvals;
 mod assessed;
 mod crier;
 pub mod daemon;

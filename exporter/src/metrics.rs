@@ -1,5 +1,6 @@
 //! The scrape: every family computed from one snapshot, when it is asked for.
 
+mod approvals;
 mod drift;
 mod export;
 mod families;
@@ -10,7 +11,7 @@ mod process;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use baseline::{DriftKind, Severity};
 use inventory::{Discrepancies, EventSource, Protocol, RawText, Scope};
@@ -32,13 +33,14 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// `listener_info` adds a series for each service.
+    /// `listener_info` adds a series for each service; `clock` says how long approvals hold still.
     pub(crate) fn new(
         snapshots: watch::Receiver<Snapshot>,
         listener_info: bool,
+        clock: fn() -> SystemTime,
     ) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        registry.register(Box::new(Board::new(snapshots, listener_info)?))?;
+        registry.register(Box::new(Board::new(snapshots, listener_info, clock)?))?;
         registry.register(Box::new(process::ProcessMetrics::new()?))?;
         Ok(Metrics { registry })
     }
@@ -59,17 +61,22 @@ impl Metrics {
 struct Board {
     snapshots: watch::Receiver<Snapshot>,
     listener_info: bool,
+    clock: fn() -> SystemTime,
     descriptions: Vec<Desc>,
 }
 
 impl Board {
-    fn new(snapshots: watch::Receiver<Snapshot>, listener_info: bool) -> Result<Self, prometheus::Error> {
+    fn new(
+        snapshots: watch::Receiver<Snapshot>,
+        listener_info: bool,
+        clock: fn() -> SystemTime,
+    ) -> Result<Self, prometheus::Error> {
         let describe = |family: &&family::Family| {
             let labels = family.labels.iter().map(|label| (*label).to_owned()).collect();
             Desc::new(family.name.to_owned(), family.help.to_owned(), labels, Default::default())
         };
         let descriptions = families::ALL.iter().map(describe).collect::<Result<_, _>>()?;
-        Ok(Board { snapshots, listener_info, descriptions })
+        Ok(Board { snapshots, listener_info, clock, descriptions })
     }
 }
 
@@ -90,6 +97,9 @@ impl Collector for Board {
         let drift = drift::series(&snapshot.register);
         dropped.extend(drift::PER_DRIFT.map(|family| (family, drift.dropped)));
         families.extend(drift.families);
+        let approvals = approvals::series(&snapshot.rules.of_host, (self.clock)());
+        dropped.insert(families::APPROVAL_DAYS_LEFT.name, approvals.dropped);
+        families.extend(approvals.families);
         families.push(
             families::SERIES_DROPPED
                 .of(dropped.into_iter().map(|(family, count)| Sample::new([family], number(count)))),

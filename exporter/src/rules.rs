@@ -8,6 +8,7 @@ use baseline::{
 };
 use tracing::{error, info, warn};
 
+use crate::approvals::ApprovalStatus;
 use crate::snapshot::{Reload, RulesStatus};
 
 /// What one attempt to read the configuration and the baseline gave.
@@ -89,6 +90,7 @@ impl Rules {
     pub(crate) fn status(&self) -> RulesStatus {
         RulesStatus {
             approvals: self.policy.baseline.approvals().len(),
+            of_host: ApprovalStatus::all(&self.policy),
             revision: self.revision.clone(),
             baseline: self.baseline,
             config: self.config,

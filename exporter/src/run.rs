@@ -110,7 +110,8 @@ async fn serve(options: Options) -> Result<(), Error> {
     let (judge, snapshots) = Judge::new(rules, options.state.clone()).map_err(Error::Runtime)?;
     let outbox = Outbox::start(options.exports, &options.state);
     let outbox = outbox.map_err(|error| Error::Export(error.to_string()))?;
-    let metrics = Metrics::new(snapshots.clone(), options.listener_info)?.with_exports(outbox.statuses())?;
+    let metrics = Metrics::new(snapshots.clone(), options.listener_info, SystemTime::now)?
+        .with_exports(outbox.statuses())?;
     let telemetry_path = options.telemetry_path;
     let told = snapshots.clone();
     let router = http::router(Board { snapshots, metrics, telemetry_path })?;

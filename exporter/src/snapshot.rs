@@ -8,6 +8,7 @@ use inventory::frame::{Closing, Pass, Tells};
 use inventory::{EventSource, Happening, Inventory, Protocol, Scope};
 use serde::{Deserialize, Serialize};
 
+use crate::approvals::ApprovalStatus;
 use crate::document::{Listed, drift_document, listeners_document};
 use crate::log_heads::LogHeads;
 
@@ -209,6 +210,8 @@ impl BestCoverage {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RulesStatus {
     pub(crate) approvals: usize,
+    /// Those that are for this host.
+    pub(crate) of_host: Arc<[ApprovalStatus]>,
     /// Of the baseline in force; `None` where there is none.
     pub(crate) revision: Option<String>,
     pub(crate) baseline: Reload,

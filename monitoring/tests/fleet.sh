@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# 300 hosts with one drift: 300 alerts that agree in `alertname` and `drift`, by which alertmanager.yml groups them, so
+# 300 hosts with one drift, and with one approval that ends: 300 alerts each that agree in `alertname` and `drift`, by which alertmanager.yml groups them, so
 # one page. A script, for promtool wants each of its 900 series written out.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -14,12 +14,16 @@ trap 'rm -f "$test"' EXIT
         printf "      - {series: 'up{%s}', values: '1x4'}\n" "$own"
         printf "      - {series: 'portledger_drift_first_seen_timestamp_seconds{%s}', values: '%sx4'}\n" "$drift" "$host"
         printf "      - {series: 'portledger_drift_info{%s,kind=\"unapproved\",severity=\"critical\"}', values: '1x4'}\n" "$drift"
+        printf "      - {series: 'portledger_approval_days_left{%s,approval=\"web\"}', values: '3x20'}\n" "$own"
     done
     cat <<'TESTS'
     promql_expr_test:
       - eval_time: 1m
         expr: count by (alertname, drift) (ALERTS{alertstate="firing"})
         exp_samples: [{labels: '{alertname="PortledgerDrift",drift="s1-0123456789ab"}', value: 300}]
+      - eval_time: 8m
+        expr: count by (alertname, drift) (ALERTS{alertstate="firing",alertname="PortledgerApprovalExpires"})
+        exp_samples: [{labels: '{alertname="PortledgerApprovalExpires",drift="web"}', value: 300}]
 TESTS
 } >"$test"
 promtool test rules "$test"

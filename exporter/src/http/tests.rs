@@ -18,7 +18,7 @@ struct Served {
 
 fn board(snapshot: Snapshot) -> Board {
     let (_, snapshots) = watch::channel(snapshot);
-    let metrics = Metrics::new(snapshots.clone(), true).unwrap();
+    let metrics = Metrics::new(snapshots.clone(), true, std::time::SystemTime::now).unwrap();
     Board { snapshots, metrics, telemetry_path: "/metrics".to_owned() }
 }
 

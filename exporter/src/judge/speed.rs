@@ -73,7 +73,7 @@ fn measure(what: &str, folder: &Path, load: impl FnMut() -> LoadOutcome + Send +
     let close = frames(messages_of_events(&close, &inventory, Closing::default()));
     let both = frames(messages_of_events(&both, &inventory, Closing::default()));
     let nothing = frames(messages_of_events(&[], &inventory, Closing::default()));
-    let metrics = Metrics::new(snapshots, false).unwrap();
+    let metrics = Metrics::new(snapshots, false, SystemTime::now).unwrap();
     let mut times: [Vec<Duration>; 6] = Default::default();
     for _ in 0..ROUNDS {
         times[0].push(hear(&mut judge, &open));

@@ -129,6 +129,16 @@ pub(super) const SENSOR_RESTARTS: Family = Family::counter(
 );
 pub(super) const BASELINE_APPROVALS: Family =
     Family::gauge("portledger_baseline_approvals", "Approvals in the baseline in force.", &[]);
+pub(super) const APPROVALS: Family = Family::gauge(
+    "portledger_approvals",
+    "Approvals in force for this host, by what they are worth.",
+    &["standing"],
+);
+pub(super) const APPROVAL_DAYS_LEFT: Family = Family::gauge(
+    "portledger_approval_days_left",
+    "Days until an approval ends, negative once it has; those for this host that end first.",
+    &["approval", "team"],
+);
 pub(super) const BASELINE_INFO: Family = Family::gauge(
     "portledger_baseline_info",
     "The baseline in force, always 1; `none` where there is none.",
@@ -157,7 +167,7 @@ pub(super) const CONFIG_SUCCESS: Family = Family::gauge(
 pub(super) const BUILD_INFO: Family =
     Family::gauge("portledger_build_info", "Which Portledger this is, always 1.", &["version"]);
 
-pub(super) const ALL: [&Family; 32] = [
+pub(super) const ALL: [&Family; 34] = [
     &LISTENERS,
     &LISTENER_INFO,
     &DRIFT,
@@ -184,6 +194,8 @@ pub(super) const ALL: [&Family; 32] = [
     &LAST_FRAME,
     &SENSOR_RESTARTS,
     &BASELINE_APPROVALS,
+    &APPROVALS,
+    &APPROVAL_DAYS_LEFT,
     &BASELINE_INFO,
     &BASELINE_SUCCESSFUL,
     &BASELINE_SUCCESS,

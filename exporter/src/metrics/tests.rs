@@ -5,13 +5,14 @@ use baseline::Register;
 use inventory::Holders;
 
 use super::*;
+use crate::approvals::{ApprovalStatus, StandingWord};
 use crate::fixtures::{self, assert_golden};
 use crate::judge;
 use crate::log_heads::LogHeads;
 
 fn scrape(snapshot: Snapshot, listener_info: bool) -> String {
     let (_, snapshots) = watch::channel(snapshot);
-    let metrics = Metrics::new(snapshots, listener_info).unwrap();
+    let metrics = Metrics::new(snapshots, listener_info, fixtures::now).unwrap();
     metrics.render().unwrap()
 }
 
@@ -25,6 +26,13 @@ fn is_the_scrape_that_rules_and_dashboards_know() {
         logs.set(log, Some(Head { record, hash }));
     }
     snapshot.logs = logs.into();
+    snapshot.rules.of_host = [ApprovalStatus {
+        id: "web".to_owned(),
+        team: "shop".to_owned(),
+        ends: jiff::Timestamp::try_from(fixtures::now() + std::time::Duration::from_secs(129_600)).ok(),
+        before: StandingWord::Learned,
+    }]
+    .into();
     let text = scrape(snapshot, true);
     // The exporter's own figures differ from run to run.
     let ours = text.lines().filter(|line| !line.contains("process_"));
@@ -58,6 +66,7 @@ fn tells_every_aggregate_from_the_first_scrape_on() {
     assert_eq!(count("portledger_opened_total"), 7);
     assert_eq!(count("portledger_coverage"), 5);
     assert_eq!(count("portledger_unattributed"), 5);
+    assert_eq!(count("portledger_approvals"), 4);
 }
 
 #[test]
