@@ -111,6 +111,17 @@ Examples:
     /// Work on baselines as files: in git, for many hosts
     #[command(subcommand)]
     Baseline(BaselineVerb),
+    /// Show approvals that somebody should look at again
+    ///
+    /// Those that matched nothing for long, that end soon or have ended, that were learned and never approved, that are not
+    /// signed. What matched is remembered by `serve`; what it watched for a shorter time is too young to tell.
+    ///
+    /// Exit status: 0 nothing to review, 1 something, 2 failed.
+    #[command(after_help = "\
+Examples:
+  portledger review --unused 30d
+  portledger review --format json | jq -r '.approvals[] | select(.unused).approval'")]
+    Review(ReviewOptions),
     /// Show opens and closes as they happen
     ///
     /// It says on the standard error how much listened before and how it learns of more, then prints a line for each
@@ -416,6 +427,19 @@ pub(crate) struct FormatOptions {
     /// Write nothing, and name the files that are not in that form
     #[arg(long)]
     pub(crate) check: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ReviewOptions {
+    /// Those that matched nothing for this time of watching
+    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = crate::config::duration)]
+    pub(crate) unused: std::time::Duration,
+    /// Those that end within this time
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = crate::config::duration)]
+    pub(crate) expiring: std::time::Duration,
+    /// A report for people, or JSON for programs
+    #[arg(long, value_enum, default_value = "table")]
+    pub(crate) format: ReportFormat,
 }
 
 #[derive(Args, Debug)]

@@ -22,8 +22,10 @@ mod list;
 mod loader;
 mod log;
 mod outcome;
+mod page;
 mod paths;
 mod progress;
+mod review;
 mod revoke;
 mod say;
 mod sensor;
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Verb::Approve(options) => approve::run(&shared, &options),
         Verb::Countersign(options) => countersign::run(&shared, &options),
         Verb::Dismiss(options) => dismiss::run(&shared, &options),
+        Verb::Review(options) => review::run(&shared, &options),
         Verb::Revoke(options) => revoke::run(&shared, &options),
         Verb::Baseline(verb) => baseline::run(&shared, &verb),
         Verb::Watch(options) => watch::run(&shared, &options),

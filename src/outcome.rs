@@ -7,7 +7,8 @@ use crate::say::aside;
 pub(crate) enum Outcome {
     /// Done; of `diff` and `doctor`: nothing to tell.
     Clean = 0,
-    /// There is drift; of `doctor`: the second opinion differs; of `show`: nothing is known of it.
+    /// There is drift; of `doctor`: the second opinion differs; of `show`: nothing is known of it;
+    /// of `review`: there is something to review.
     Drift = 1,
     /// It could not be done; the message says what failed.
     Failed = 2,

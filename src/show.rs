@@ -2,7 +2,6 @@ mod approval;
 mod document;
 mod history;
 mod next;
-mod page;
 mod service;
 mod wanted;
 
@@ -17,12 +16,12 @@ use inventory::RawText;
 use signing::Signature;
 
 use self::history::{History, Topic};
-use self::page::Page;
 use self::wanted::Wanted;
 use crate::arguments::{ReportFormat, Shared, ShowOptions};
 use crate::editing::Standing;
 use crate::judge::{self, Judgement};
 use crate::outcome::Outcome;
+use crate::page::{self, Page};
 use crate::say;
 
 /// Shows all there is to know of services, drifts and approvals.

@@ -110,7 +110,7 @@ impl Baseline {
         self.approvals.get(self.place(id)?)
     }
 
-    fn place(&self, id: &str) -> Option<usize> {
+    pub(crate) fn place(&self, id: &str) -> Option<usize> {
         self.approvals.binary_search_by(|approval| approval.id.as_str().cmp(id)).ok()
     }
 

@@ -15,6 +15,7 @@ use crate::dismissals::Dismissals;
 use crate::event_log::Entry;
 use crate::frames::Packet;
 use crate::log_heads::LogHeads;
+use crate::matched::MatchedKeeper;
 use crate::muffler::Muffler;
 use crate::rules::Rules;
 use crate::scribe::{Scribe, restore_coverage, restore_register};
@@ -51,6 +52,7 @@ pub(crate) struct Judge {
     accounts: AccountBook,
     assembler: Assembler,
     scribe: Scribe,
+    matched: MatchedKeeper,
     publish: watch::Sender<Snapshot>,
     sensor: SensorStatus,
     news: News,
@@ -85,6 +87,7 @@ impl Judge {
         };
         let some_are_gone = snapshot.register.unordered().any(|drift| !drift.is_present());
         let dismissals = Dismissals::new(&state, some_are_gone);
+        let matched = MatchedKeeper::restore(state.clone());
         let scribe = Scribe::start(state, snapshot.unlogged.clone(), &snapshot.logs)?;
         let (publish, snapshots) = watch::channel(snapshot);
         let (accounts, assembler, sensor, news) = Default::default();
@@ -94,6 +97,7 @@ impl Judge {
             accounts,
             assembler,
             scribe,
+            matched,
             publish,
             sensor,
             news,
@@ -118,13 +122,18 @@ impl Judge {
                     Work::Frame(packet) => self.take(&packet, SystemTime::now()),
                     Work::Reload => self.reload(SystemTime::now()),
                     Work::Tick => self.tick(SystemTime::now()),
-                    Work::End => return self.catch_up(SystemTime::now()),
+                    Work::End => return self.end(SystemTime::now()),
                 }
                 let enough = began.elapsed() >= GATHER || self.news.happened.len() >= MAX_GATHERED;
                 next = if enough { None } else { inbox.try_recv().ok() };
             }
             self.catch_up(SystemTime::now());
         }
+    }
+
+    fn end(&mut self, now: SystemTime) {
+        self.catch_up(now);
+        self.matched.settle(self.rules.policy(), now);
     }
 
     fn take(&mut self, packet: &[u8], now: SystemTime) {
@@ -196,6 +205,7 @@ impl Judge {
 
     fn reload(&mut self, now: SystemTime) {
         self.catch_up(now);
+        self.matched.settle(self.rules.policy(), now);
         self.rules.reload(now);
         self.dismissed.extend(self.dismissals.read());
         let mut snapshot = self.publish.borrow().clone();
@@ -282,6 +292,15 @@ impl Judge {
         let drifts = events.iter().map(|event| Entry::Drift { at: now, event: event.clone() });
         self.scribe.log(sockets.flatten().chain(drifts));
         self.crier.tell(&events);
+        self.note_matched(&pass, past.as_ref(), now);
+    }
+
+    /// What came and went since the last time matched as well.
+    fn note_matched(&mut self, pass: &JudgedPass, past: Option<&Assessed>, now: SystemTime) {
+        let past = past.map(|past| &past.assessment);
+        let sees = !pass.inventory.coverage.may_hide_listeners();
+        let assessments = [&*pass.assessment].into_iter().chain(past);
+        self.matched.take_in(assessments, self.rules.policy(), sees, now);
     }
 
     /// What is in force now, and in which approvals it differs from what was: an act that was done in git is told too.

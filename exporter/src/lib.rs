@@ -17,6 +17,7 @@ mod http;
 mod identity;
 mod judge;
 mod log_heads;
+mod matched;
 mod metrics;
 mod muffler;
 mod open_drifts;
@@ -40,6 +41,7 @@ pub use document::{
 pub use follower::{Follower, News, OutOfStep, Witnessed};
 pub use frames::{Packet, forward};
 pub use identity::{Identity, IdentityError, Origin, drop_to};
+pub use matched::{Matched, MatchedError, matched};
 pub use open_drifts::{OpenDriftsError, open_drifts};
 pub use outbox::{Exports, Receiver, ReceiverError, TlsFiles};
 pub use past_events::{PastEvents, past_events};

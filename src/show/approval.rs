@@ -1,9 +1,9 @@
 use baseline::{Approval, Judged, Signatures, Verdict, edit};
 
 use super::history::Topic;
-use super::page::{Page, shown};
 use super::{next, place, place_line};
 use crate::judge::Judgement;
+use crate::page::{Page, shown};
 
 pub(super) fn topic(approval: &Approval) -> Topic {
     Topic::of_approval(&approval.id)

@@ -4,9 +4,9 @@ use inventory::{Inventory, RawText};
 use serde_json::{Map, Value, json};
 
 use super::history::History;
-use super::page::moment;
 use super::{Found, approval, next, place, service};
 use crate::judge::Judgement;
+use crate::page::moment;
 
 /// `listeners`, `gaps` and what is around them are as in `list --format json`, holders with their `parents` besides; only
 /// the sockets of `services` are among them. docs/baseline.md tells the rest.

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use ledger::{Act, Position, Reader, Told};
 use serde_json::{Value, json};
 
-use super::page::shown;
 use crate::acts::LEDGER;
+use crate::page::shown;
 
 /// How much of the log of events is read.
 const BOUND: u64 = 64 << 20;

@@ -3,8 +3,8 @@ use inventory::Workload;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::page::{Page, shown};
 use crate::judge::Judgement;
+use crate::page::{Page, shown};
 
 /// Something that can be done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

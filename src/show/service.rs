@@ -10,9 +10,9 @@ use inventory::{
 };
 
 use super::history::{History, Topic};
-use super::page::{Page, moment, shown};
 use super::{Found, approval, next, place_line};
 use crate::judge::Judgement;
+use crate::page::{Page, moment, shown};
 use crate::table::quoted;
 
 /// Holders and sockets past these are counted, not shown.

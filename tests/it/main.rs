@@ -23,6 +23,8 @@ mod peers;
 #[cfg(test)]
 mod privileges;
 #[cfg(test)]
+mod review;
+#[cfg(test)]
 mod scale;
 #[cfg(test)]
 mod serving;

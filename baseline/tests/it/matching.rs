@@ -1,5 +1,6 @@
 //! The design's matching rules as a table of cases.
 
+use baseline::Covering;
 use inventory::{NetNs, NetNsId, NetNsKind, ProgramFile, Protocol, Reach, Scope, Unattributed};
 
 use crate::world::{World, program, systemd};
@@ -25,6 +26,30 @@ fn socket_activated_sshd_is_approved_before_and_after_it_is_started() {
     assert_eq!(world.verdict(), "approved ssh");
     world.listeners[0].by(sshd());
     assert_eq!(world.verdict(), "approved ssh");
+}
+
+/// What is only nearest to a drift does not cover it; what expired did.
+#[test]
+fn an_approval_covers_what_is_there_also_beside_another() {
+    let other = SSH.replace("id = \"ssh\"", "id = \"ssh-2\"").replace("unit = ", "# unit = ");
+    let expired = SSH.replace("reach = ", "expires = 2020-01-01\nreach = ");
+    let cases = [
+        (format!("{SSH}{other}"), sshd(), vec!["ssh", "ssh-2"]),
+        (format!("{SSH}{other}"), sshd().unit("other.service"), vec!["ssh-2"]),
+        (SSH.to_owned(), sshd().unit("other.service"), vec![]),
+        (expired, sshd(), vec!["ssh"]),
+        (SSH.to_owned(), sshd().file(ProgramFile::Deleted { replaced: true }), vec!["ssh"]),
+        (SSH.replace("tcp/*:22", "tcp/*:2222"), sshd(), vec![]),
+    ];
+    for (text, process, covering) in cases {
+        let mut world = World::new();
+        world.baseline(&text).listen("tcp/[::]:22").by(process);
+        let (assessment, policy) = (world.assess(), world.policy());
+        let mut all = Covering::default();
+        all.add(&assessment, &policy.baseline);
+        let found: Vec<&str> = all.ids(&policy.baseline).into_iter().collect();
+        assert_eq!(found, covering, "{text}{:?}", world.verdicts());
+    }
 }
 
 #[test]

@@ -331,6 +331,29 @@ fn remembers_the_best_coverage_over_a_restart() {
 }
 
 #[test]
+fn remembers_what_matched_over_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let known = |id: &str| crate::matched(folder.path()).unwrap().unwrap()[id].clone();
+    let (mut judge, _) = judge_by(folder.path(), good_baseline);
+    let sshd = || fixtures::listeners().into_iter().take(1).collect::<Vec<_>>();
+    tell(&mut judge, sshd(), now());
+    tell(&mut judge, sshd(), now() + seconds(60));
+    tell(&mut judge, Vec::new(), now() + seconds(60) + Duration::from_millis(500));
+    judge.end(now() + seconds(70));
+    drop(judge);
+    let id = good_baseline().baseline.unwrap().unwrap().baseline.approvals()[0].id.clone();
+    let at = |after: u64| jiff::Timestamp::try_from(now() + seconds(after)).unwrap();
+    let before = known(&id);
+    assert_eq!((before.since, before.last), (at(0), Some(at(60))));
+    assert_eq!((before.watched, before.idle), (70, 10));
+
+    let (mut judge, _) = judge_by(folder.path(), good_baseline);
+    tell(&mut judge, Vec::new(), now() + seconds(1_000));
+    drop(judge);
+    assert_eq!(known(&id), before, "nobody watched in between");
+}
+
+#[test]
 fn begins_anew_where_its_files_are_damaged() {
     let folder = tempfile::tempdir().unwrap();
     for name in [REGISTER, COVERAGE] {

@@ -10,34 +10,34 @@ const LABEL: usize = 11;
 
 /// What is shown: headings, and lines below them that begin with a label.
 #[derive(Default)]
-pub(super) struct Page(String);
+pub(crate) struct Page(String);
 
 impl Page {
-    pub(super) fn heading(&mut self, text: &str) {
+    pub(crate) fn heading(&mut self, text: &str) {
         if !self.0.is_empty() {
             self.0.push('\n');
         }
         self.0.push_str(&folded("", text, WIDTH));
     }
 
-    pub(super) fn line(&mut self, label: &str, text: impl AsRef<str>) {
+    pub(crate) fn line(&mut self, label: &str, text: impl AsRef<str>) {
         self.labelled(2, label, text.as_ref());
     }
 
     /// Of what the line before is about.
-    pub(super) fn detail(&mut self, label: &str, text: impl AsRef<str>) {
+    pub(crate) fn detail(&mut self, label: &str, text: impl AsRef<str>) {
         self.labelled(4, label, text.as_ref());
     }
 
     /// Several texts under one label.
-    pub(super) fn lines<T: AsRef<str>>(&mut self, label: &str, texts: impl IntoIterator<Item = T>) {
+    pub(crate) fn lines<T: AsRef<str>>(&mut self, label: &str, texts: impl IntoIterator<Item = T>) {
         for (place, text) in texts.into_iter().enumerate() {
             self.line(if place == 0 { label } else { "" }, text);
         }
     }
 
     /// Text that stands as it is, each line escaped.
-    pub(super) fn quote(&mut self, text: &str) {
+    pub(crate) fn quote(&mut self, text: &str) {
         for line in text.lines() {
             let line = format!("    {}", RawText::from(line));
             self.0.push_str(line.trim_end());
@@ -45,13 +45,14 @@ impl Page {
         }
     }
 
-    pub(super) fn into_text(self) -> String {
+    pub(crate) fn into_text(self) -> String {
         self.0
     }
 
     fn labelled(&mut self, indent: usize, label: &str, text: &str) {
         let width = LABEL + 2 - indent;
-        let head = format!("{:indent$}{label:<width$}", "");
+        let gap = if label.chars().count() < width { "" } else { "  " };
+        let head = format!("{:indent$}{label:<width$}{gap}", "");
         self.0.push_str(&folded(&head, text, WIDTH));
     }
 }
@@ -82,12 +83,12 @@ fn folded(head: &str, text: &str, width: usize) -> String {
 }
 
 /// RFC 3339 in UTC, to the second.
-pub(super) fn moment(time: SystemTime) -> String {
+pub(crate) fn moment(time: SystemTime) -> String {
     Timestamp::try_from(time).map_or_else(|_| "beyond the calendar".to_owned(), |time| format!("{time:.0}"))
 }
 
 /// Text that somebody may have made up: as it stands where it is escaped already, else escaped.
-pub(super) fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     match RawText::from_escaped(text) {
         Some(_) => text.to_owned(),
         None => RawText::from(text).escaped(),
@@ -104,12 +105,14 @@ mod tests {
         page.line("why", "word ".repeat(20).trim_end());
         page.line("command", "x".repeat(90));
         page.line("", "short");
+        page.line("a-longer-label", "text");
         let text = page.into_text();
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with("  why        word word") && lines[0].len() <= 80, "{text}");
         assert!(lines[1].starts_with("             word"), "{text}");
         assert_eq!(lines[2].trim_start(), format!("command    {}", "x".repeat(90)));
         assert_eq!(lines[3], "             short");
+        assert_eq!(lines[4], "  a-longer-label  text");
     }
 
     #[test]
