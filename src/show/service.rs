@@ -166,7 +166,7 @@ fn since(listener: &Listener, history: Option<&History>) -> String {
     }
     match history.and_then(|history| history.opened.get(&listener.id.cookie)) {
         Some(time) => format!("{} (events.jsonl)", shown(time)),
-        None => "before the log of events begins, as far as it was read".to_owned(),
+        None => "not known: no line of the log of events that was read tells its opening".to_owned(),
     }
 }
 
