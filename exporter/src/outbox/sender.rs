@@ -93,9 +93,7 @@ impl Sender {
             return false;
         }
         self.tried_at = Instant::now();
-        for source in &mut self.sources {
-            source.look_at_head();
-        }
+        self.sources.iter_mut().for_each(Source::look_at_head);
         match Link::connect(&self.receiver.to, self.receiver.facility) {
             Ok(link) => {
                 info!("logs are exported to {} ({})", self.receiver.name, self.receiver.to);

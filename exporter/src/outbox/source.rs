@@ -24,8 +24,6 @@ pub(crate) struct Source {
     /// What is told before more is read.
     waiting: VecDeque<Item>,
     rests_until: Option<Instant>,
-    /// Since when the reader waits behind this record although newer ones are there.
-    waits: Option<(u64, Instant)>,
     /// What was last told to be damaged: once each.
     damage: Option<String>,
     /// The newest record that was counted as missed.
@@ -52,7 +50,6 @@ impl Source {
             reader: Reader::new(folder, log.as_str(), from),
             waiting: VecDeque::new(),
             rests_until: None,
-            waits: None,
             damage: None,
             missed: 0,
             status,
@@ -77,10 +74,11 @@ impl Source {
             }
             self.rests_until = None;
             match self.reader.read() {
-                Ok(None) => match self.waits_in_vain(now) {
-                    Some(why) => self.go_on_behind(why, now),
-                    None => return None,
-                },
+                Ok(None) => {
+                    self.status.is_readable(true);
+                    self.status.head(self.reader.position().after.record);
+                    return None;
+                }
                 Ok(Some(told)) => {
                     self.status.is_readable(true);
                     return Some(self.item(told));
@@ -93,37 +91,18 @@ impl Source {
         }
     }
 
-    /// Notes the newest record there is, and returns its number.
-    pub(crate) fn look_at_head(&mut self) -> Option<u64> {
+    /// Notes the newest record there is, for a receiver that is away.
+    pub(crate) fn look_at_head(&mut self) {
         match ledger::head(&self.folder, self.log.as_str()) {
             Ok(head) => {
-                let record = head.map_or(0, |head| head.record);
-                self.status.head(record);
                 self.status.is_readable(true);
-                Some(record)
+                self.status.head(head.map_or(0, |head| head.record));
             }
             Err(error) => {
                 self.status.is_readable(false);
                 self.unread.say(|| format!("it is not known how much waits to be exported: {error}"));
-                None
             }
         }
-    }
-
-    /// A batch whose end is damaged looks like one that is still being written, but for what follows.
-    fn waits_in_vain(&mut self, now: Instant) -> Option<String> {
-        let after = self.reader.position().after.record;
-        if self.look_at_head().is_none_or(|head| head <= after) {
-            self.waits = None;
-            return None;
-        }
-        let (behind, since) = *self.waits.get_or_insert((after, now));
-        if behind != after {
-            self.waits = Some((after, now));
-            return None;
-        }
-        (now.duration_since(since) >= SHORT_REST)
-            .then(|| format!("{}.jsonl: nothing signed follows record {after}", self.log.as_str()))
     }
 
     fn item(&mut self, told: Told) -> Item {
