@@ -9,8 +9,8 @@ use inventory::{Inventory, ProgramFile, Reach, Unattributed};
 use crate::absent::absent;
 use crate::difference::{Circumstances, Difference, differences, is_bound_within, speaks_of};
 use crate::group::{group, service};
-use crate::index::Wanted;
-use crate::view::{HolderViews, ServiceView, view_holders};
+use crate::index::{Bound, Wanted};
+use crate::view::{HolderViews, ServiceView, Spot, view_holders};
 use crate::when::timestamp;
 use crate::{
     Accounts, Approval, Assessment, DriftId, DriftKind, Finding, Judged, Mode, Policy, ServiceKey, Severity,
@@ -119,7 +119,16 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Where one covers it, what else speaks of its port on other addresses is of no interest.
     fn hold_against_all<'v>(&self, view: &ServiceView<'v>) -> Vec<Held<'a, 'v>> {
+        let near = self.hold_against(view, |spot| Bound::To(spot.binding));
+        let covers = |held: &Held<'_, '_>| {
+            held.differences.is_empty() && self.policy.baseline.distrust(held.place).is_none()
+        };
+        if near.iter().any(covers) { near } else { self.hold_against(view, |_| Bound::Anyhow) }
+    }
+
+    fn hold_against<'v>(&self, view: &ServiceView<'v>, bound: impl Fn(&Spot) -> Bound) -> Vec<Held<'a, 'v>> {
         let approvals = self.policy.baseline.approvals();
         let programs = view.programs();
         let mut places = BTreeSet::new();
@@ -132,6 +141,7 @@ impl<'a> Judge<'a> {
                 netns: &view.netns,
                 programs: &programs,
                 unseen: view.is_unseen(),
+                bound: bound(spot),
             };
             self.policy.baseline.index().find(&wanted, &mut places);
         }

@@ -1,15 +1,20 @@
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 
 use inventory::{NetNsKind, PortChoice, Protocol};
 
-use crate::{Approval, Listen, NetNsPattern, Pattern, PortPattern, ProgramPattern};
+use crate::view::Binding;
+use crate::{AddressPattern, Approval, Listen, NetNsPattern, Pattern, PortPattern, ProgramPattern};
 
 /// Finds the approvals that may speak of an endpoint without trying all of them. Places are those in the baseline's
 /// list, so that their order is that of the ids.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Index {
-    of_port: HashMap<(Protocol, u16), Bucket>,
-    of_range: HashMap<Protocol, Vec<(u16, u16, usize)>>,
+    /// By the nodes of a binary tree over all ports: a range stands at the few that make it up, and a port is found at
+    /// those above it.
+    of_node: HashMap<(Protocol, u32), Bucket>,
+    /// The depths at which there is a node, a bit each.
+    depths: HashMap<Protocol, u32>,
     of_kernel_program: HashMap<(Protocol, String), Vec<usize>>,
     of_kernel_glob: HashMap<Protocol, Vec<usize>>,
 }
@@ -17,10 +22,21 @@ pub(crate) struct Index {
 /// One port in thousands of namespaces is common where containers are.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 struct Bucket {
-    of_host: Vec<usize>,
-    of_name: HashMap<String, Vec<usize>>,
-    other: Vec<usize>,
+    of_host: Places,
+    of_name: HashMap<String, Places>,
+    other: Places,
 }
+
+/// One port on thousands of addresses is common where many sites are.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+struct Places {
+    of_address: HashMap<IpAddr, Vec<usize>>,
+    others: Vec<usize>,
+}
+
+/// Of a tree whose leaves are the ports; the root is node 1, and below each node stand twice its number and one more.
+const LEAVES: u32 = 1 << 16;
+const DEPTH: u32 = 16;
 
 impl Index {
     pub(crate) fn over(approvals: &[Approval]) -> Self {
@@ -35,15 +51,15 @@ impl Index {
 
     fn add(&mut self, place: usize, approval: &Approval, listen: &Listen) {
         let protocol = listen.protocol;
-        match listen.port {
-            PortPattern::Range(first, last) if first == last => {
-                self.of_port.entry((protocol, first)).or_default().add(place, &approval.netns);
-            }
-            PortPattern::Range(first, last) => {
-                self.of_range.entry(protocol).or_default().push((first, last, place));
-            }
-            PortPattern::Any => self.of_range.entry(protocol).or_default().push((0, u16::MAX, place)),
-            PortPattern::Kernel => self.add_kernel(place, approval, protocol),
+        let (first, last) = match listen.port {
+            PortPattern::Range(first, last) => (first, last),
+            PortPattern::Any => (0, u16::MAX),
+            PortPattern::Kernel => return self.add_kernel(place, approval, protocol),
+        };
+        for node in nodes(first, last) {
+            *self.depths.entry(protocol).or_default() |= 1 << node.ilog2();
+            let bucket = self.of_node.entry((protocol, node)).or_default();
+            bucket.add(place, &approval.netns, listen.address);
         }
     }
 
@@ -60,12 +76,11 @@ impl Index {
 
     /// Adds to `found` what may speak of an endpoint; whether it does is for the caller to see.
     pub(crate) fn find(&self, wanted: &Wanted<'_>, found: &mut BTreeSet<usize>) {
-        if let Some(bucket) = self.of_port.get(&(wanted.protocol, wanted.port)) {
-            bucket.find(wanted, found);
-        }
-        for (first, last, place) in self.of_range.get(&wanted.protocol).into_iter().flatten() {
-            if (*first..=*last).contains(&wanted.port) {
-                found.insert(*place);
+        let depths = self.depths.get(&wanted.protocol).copied().unwrap_or_default();
+        let leaf = LEAVES + u32::from(wanted.port);
+        for depth in (0..=DEPTH).filter(|depth| depths & (1 << depth) != 0) {
+            if let Some(bucket) = self.of_node.get(&(wanted.protocol, leaf >> (DEPTH - depth))) {
+                bucket.find(wanted, found);
             }
         }
         if wanted.port_choice.may_be_kernel() {
@@ -92,10 +107,38 @@ pub(crate) struct Wanted<'a> {
     pub(crate) programs: &'a BTreeSet<&'a str>,
     /// Its holders could not be seen: any program may be behind it.
     pub(crate) unseen: bool,
+    pub(crate) bound: Bound,
+}
+
+/// Which approvals are of interest, by where they let something be bound.
+#[derive(Clone, Copy)]
+pub(crate) enum Bound {
+    /// Those that may take in this binding.
+    To(Binding),
+    /// All: they are held against it to see in what it differs.
+    Anyhow,
+}
+
+/// The fewest nodes under which these ports stand, and no others.
+fn nodes(first: u16, last: u16) -> Vec<u32> {
+    let (mut first, mut end) = (LEAVES + u32::from(first), LEAVES + u32::from(last) + 1);
+    let mut nodes = Vec::new();
+    while first < end {
+        if first % 2 == 1 {
+            nodes.push(first);
+            first += 1;
+        }
+        if end % 2 == 1 {
+            end -= 1;
+            nodes.push(end);
+        }
+        (first, end) = (first / 2, end / 2);
+    }
+    nodes
 }
 
 impl Bucket {
-    fn add(&mut self, place: usize, patterns: &[NetNsPattern]) {
+    fn add(&mut self, place: usize, patterns: &[NetNsPattern], address: AddressPattern) {
         for pattern in patterns {
             let places = match pattern {
                 NetNsPattern::Host => &mut self.of_host,
@@ -105,15 +148,58 @@ impl Bucket {
                 },
                 NetNsPattern::Container | NetNsPattern::Any => &mut self.other,
             };
-            places.push(place);
+            places.add(place, address);
         }
     }
 
     fn find(&self, wanted: &Wanted<'_>, found: &mut BTreeSet<usize>) {
         match wanted.netns_kind {
-            NetNsKind::Host => found.extend(&self.of_host),
-            _ => found.extend(self.of_name.get(wanted.netns).into_iter().flatten()),
+            NetNsKind::Host => self.of_host.find(wanted.bound, found),
+            _ => {
+                self.of_name.get(wanted.netns).into_iter().for_each(|places| places.find(wanted.bound, found))
+            }
         }
-        found.extend(&self.other);
+        self.other.find(wanted.bound, found);
+    }
+}
+
+impl Places {
+    fn add(&mut self, place: usize, address: AddressPattern) {
+        match address {
+            AddressPattern::One(address) => self.of_address.entry(address).or_default().push(place),
+            _ => self.others.push(place),
+        }
+    }
+
+    fn find(&self, bound: Bound, found: &mut BTreeSet<usize>) {
+        found.extend(&self.others);
+        match bound {
+            Bound::Anyhow => found.extend(self.of_address.values().flatten()),
+            Bound::To(Binding::One(address)) => {
+                found.extend(self.of_address.get(&address).into_iter().flatten())
+            }
+            Bound::To(Binding::AllV4 | Binding::AllV6 | Binding::All) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_range_is_its_nodes(one: u16, other: u16, port: u16) {
+            let (first, last) = (one.min(other), one.max(other));
+            let nodes = nodes(first, last);
+            prop_assert!(nodes.len() <= 2 * DEPTH as usize);
+            for port in [port, first, last, first.saturating_sub(1), last.saturating_add(1)] {
+                let leaf = LEAVES + u32::from(port);
+                let above = (0..=DEPTH).filter(|depth| nodes.contains(&(leaf >> depth))).count();
+                prop_assert_eq!(above, usize::from((first..=last).contains(&port)), "{}", port);
+            }
+        }
     }
 }

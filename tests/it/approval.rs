@@ -243,8 +243,10 @@ fn what_is_gone_is_dismissed_until_it_comes_back() {
     eventually("it is gone", || serve.drifts().find(8080).filter(|row| *row.get("state") == "gone"));
     host.does(&["dismiss", &id, "--reason", "a test of the firewall"]);
     eventually("it is closed", || serve.drifts().find(8080).is_none().then_some(()));
-    let events = std::fs::read_to_string(host.path("state/events.jsonl")).unwrap();
-    assert!(events.contains("\"why\":\"dismissed\""), "{events}");
+    eventually("it is logged", || {
+        let events = std::fs::read_to_string(host.path("state/events.jsonl")).ok()?;
+        events.contains("\"why\":\"dismissed\"").then_some(())
+    });
     let ledger = std::fs::read_to_string(host.path("state/ledger.jsonl")).unwrap();
     assert!(ledger.lines().last().unwrap().contains("a test of the firewall"), "{ledger}");
     let _again = host.listen("tcp 0.0.0.0:8080").by("nc");

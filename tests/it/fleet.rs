@@ -18,7 +18,9 @@ impl Checkout {
     fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("portledger-it-").tempdir().unwrap();
         fs::create_dir(folder.path().join("inv")).unwrap();
-        Checkout { folder }
+        let checkout = Checkout { folder };
+        checkout.write("none/portledger.toml", "");
+        checkout
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -46,6 +48,7 @@ impl Checkout {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portledger"));
         command.current_dir(self.folder.path()).args(arguments);
         command.arg("--config").arg(self.path("none/portledger.toml"));
+        command.arg("--state").arg(self.path("state"));
         finish(command)
     }
 

@@ -1,6 +1,7 @@
 //! Measures portledger over loads of its own: beside its neighbours in pairs, and what it promises.
 #![forbid(unsafe_code)]
 
+mod assess;
 mod brief;
 mod burden;
 mod idle;
@@ -68,6 +69,8 @@ enum Name {
     },
     /// A scrape of /metrics while sockets open and close
     Scrape,
+    /// Many listeners held against as many approvals, and again after one changed
+    Assess,
     /// A log of many records, each signed: written, and verified
     Ledger,
     /// Verifies the log in a folder
@@ -101,6 +104,7 @@ fn main() -> anyhow::Result<()> {
         Some(Name::Neighbour { name }) => peers::neighbour(name),
         Some(Name::Open { each_second, count }) => brief::open(*each_second, *count),
         Some(Name::Work { name }) => burden::work(name),
+        Some(Name::Assess) => assess::run(&arguments),
         Some(Name::Ledger) => ledger::run(&arguments),
         Some(Name::VerifyLedger { folder }) => ledger::verify(folder),
         _ if !arguments.inside => enter(&arguments),
