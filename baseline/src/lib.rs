@@ -34,6 +34,7 @@ mod plan;
 mod policy;
 mod propose;
 mod reassess;
+mod recorded;
 mod register;
 mod service;
 mod sources;
@@ -41,6 +42,7 @@ mod standing;
 mod store;
 mod trust;
 mod view;
+mod wanted;
 mod when;
 mod withdrawn;
 mod written;
@@ -70,6 +72,7 @@ pub use plan::{Change, Plan, Summary, Touched, Turn, plan};
 pub use policy::{Host, Policy};
 pub use propose::{CannotApprove, Request, propose};
 pub use reassess::{Before, reassess};
+pub use recorded::approval_of_json;
 pub use register::{
     BrokenRegister, ClosedBecause, Dismissal, Drift, DriftEvent, Meanwhile, Passed, Register,
 };
@@ -78,6 +81,7 @@ pub use sources::{ReadError, ReadErrorKind, Sources, read_trusted, read_trusted_
 pub use standing::{Distrust, Signed, Standing};
 pub use store::{LockedFile, StoreError};
 pub use trust::{Approvers, Signatures, Trust};
+pub use wanted::{Covered, Wanted};
 pub use when::When;
 pub use withdrawn::{WithdrawnError, keep_withdrawn, load_withdrawn};
 pub use written::approval_json;

@@ -3,7 +3,8 @@
 use baseline::edit::{add, remove, render};
 use baseline::{
     AddressPattern, Approval, Baseline, Before, Countersignature, HostPattern, Listen, NetNsPattern, Pattern,
-    PortPattern, ProgramPattern, Register, User, Verdict, When, assess, learn, propose, reassess,
+    PortPattern, ProgramPattern, Register, User, Verdict, When, approval_json, approval_of_json, assess,
+    learn, propose, reassess,
 };
 use inventory::{NetNsKind, ProgramFile, Protocol, RawText, Reach, Unattributed};
 use proptest::collection::vec;
@@ -325,6 +326,17 @@ proptest! {
         if passes(wide, one.max(other)) {
             prop_assert!(passes(narrow, one.min(other)));
         }
+    }
+
+    #[test]
+    fn what_a_record_says_of_an_approval_is_read_back(mut approval in approval(), serial in 1_u64..9, signed in any::<bool>()) {
+        (approval.serial, approval.user) = (serial, vec![User::new("www")]);
+        if signed {
+            approval.signature = Some("AAAA".to_owned());
+            let (by, at, signature) = ("bob".to_owned(), approval.at, "BBBB".to_owned());
+            approval.countersigned.push(Countersignature { by, at, signature });
+        }
+        prop_assert_eq!(approval_of_json(&approval_json(&approval)), Ok(approval));
     }
 
     #[test]
