@@ -171,7 +171,7 @@ fn ledger_lock(folder: &Path) -> anyhow::Result<Writer> {
 }
 
 /// Only its owner and the exporter's group have a look at it.
-fn make_folder(folder: &Path) -> anyhow::Result<()> {
+pub(crate) fn make_folder(folder: &Path) -> anyhow::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(folder);
     made.with_context(|| format!("{}: cannot be made", folder.display()))

@@ -1,8 +1,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use baseline::Wanted;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ledger::{ActKind, Head, LineHash};
 
+use crate::audit::Moment;
 use crate::filter::Filter;
 use crate::list::SortKey;
 
@@ -122,6 +126,26 @@ Examples:
   portledger review --unused 30d
   portledger review --format json | jq -r '.approvals[] | select(.unused).approval'")]
     Review(ReviewOptions),
+    /// Show who approved and revoked what, and whether the record of it is whole
+    ///
+    /// It reads the ledger of this host, or of a bundle (--from), and verifies its hashes and signatures while it does. Its
+    /// last line, on the standard error, says how many records there are and who signed them, or which is the first that
+    /// nothing vouches for.
+    ///
+    /// Exit status: 0 the log is whole, 1 it is broken, 2 failed, also where it cannot be read.
+    #[command(args_conflicts_with_subcommands = true)]
+    #[command(after_help = "\
+Examples:
+  portledger audit --since 7d                              acts of the last week
+  portledger audit --user alice --act approve --act revoke
+  portledger audit --endpoint tcp/8443                     all acts about a port
+  portledger audit --endpoint tcp/8443 --at 2026-03-14     who had approved it then, and why
+  portledger audit --person alice --format json            everything that is stored about somebody
+  portledger audit --verify                                all three logs
+  portledger audit export --to web-17.bundle               for an auditor
+  portledger audit verify web-17.bundle --host-keys web-17.pub
+  portledger audit --from web-17.bundle --host-keys web-17.pub --since 2026-01-01")]
+    Audit(Box<AuditOptions>),
     /// Show opens and closes as they happen
     ///
     /// It says on the standard error how much listened before and how it learns of more, then prints a line for each
@@ -443,6 +467,84 @@ pub(crate) struct ReviewOptions {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct AuditOptions {
+    #[command(subcommand)]
+    pub(crate) verb: Option<AuditVerb>,
+    /// Only acts of this user, principal or key (SHA256:...)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// Only from then on: 2026-03-14T09:00:00Z, 2026-03-14, or 7d for as long ago
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<Moment>,
+    /// Only until then; a day counts whole
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<Moment>,
+    /// Only acts of this kind; may be given several times
+    #[arg(long, visible_alias = "kind", value_name = "KIND", value_parser = act_kind())]
+    pub(crate) act: Vec<ActKind>,
+    /// Only what is about this endpoint: tcp/8443, 8443, tcp/127.0.0.1:8443, an address
+    #[arg(long, value_name = "ENDPOINT")]
+    pub(crate) endpoint: Option<Wanted>,
+    /// Only what is about the approval with this id
+    #[arg(long, value_name = "ID")]
+    pub(crate) approval: Option<String>,
+    /// The newest so many of them
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+    /// What was approved of --endpoint at this time, by whom and why; of a day, at its end
+    #[arg(long, value_name = "TIME", requires = "endpoint")]
+    #[arg(conflicts_with_all = ["user", "since", "until", "act", "approval", "limit", "person", "verify"])]
+    pub(crate) at: Option<Moment>,
+    /// Everything that is stored about somebody: user, uid, principal or key
+    #[arg(long, value_name = "NAME")]
+    #[arg(conflicts_with_all = ["user", "since", "until", "act", "endpoint", "approval", "limit", "verify"])]
+    pub(crate) person: Option<String>,
+    /// Only verify: ledger, events and reloads, a line for each
+    #[arg(long, conflicts_with_all = ["user", "since", "until", "act", "endpoint", "approval", "limit"])]
+    pub(crate) verify: bool,
+    /// The ledger must have this record: `head` of an earlier run. A cut off end is found by it alone
+    #[arg(long, value_name = "RECORD:HASH", value_parser = head, conflicts_with_all = ["at", "person"])]
+    pub(crate) head: Option<Head>,
+    /// A table for people, or a JSON object a line for programs
+    #[arg(long, value_enum, default_value = "table")]
+    pub(crate) format: ReportFormat,
+    /// Read a bundle of `audit export` or `backup` in place of this host's logs
+    #[arg(long, value_name = "BUNDLE", requires = "host_keys")]
+    pub(crate) from: Option<PathBuf>,
+    /// Public keys of the host that the bundle is of: its ledger.key.pub, fetched before
+    #[arg(long, value_name = "FILE", requires = "from")]
+    pub(crate) host_keys: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditVerb {
+    /// Write the three logs and the public keys into one file that the host signs
+    ///
+    /// Exit status: 0 written, 1 written, but a log in it is broken, 2 failed.
+    Export(ExportOptions),
+    /// Verify a bundle on any machine: no root and no configuration is needed
+    ///
+    /// Exit status: 0 whole and signed by a key of --host-keys, 1 not so, 2 failed.
+    Verify(VerifyOptions),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExportOptions {
+    /// File to write, which must not be there yet
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct VerifyOptions {
+    /// What `audit export` or `backup` wrote
+    pub(crate) bundle: PathBuf,
+    /// Public keys of the host: its ledger.key.pub, fetched before, as over ssh
+    #[arg(long, value_name = "FILE")]
+    pub(crate) host_keys: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct ServeOptions {
     /// Address to serve on; may be given several times
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:10433")]
@@ -475,6 +577,22 @@ pub(crate) struct DoctorOptions {
     /// A report for people, or JSON for programs
     #[arg(long, value_enum, default_value = "table")]
     pub(crate) format: ReportFormat,
+}
+
+fn head(text: &str) -> Result<Head, String> {
+    let read = |text: &str| {
+        let (record, hash) = text.split_once(':')?;
+        Some(Head { record: record.parse().ok()?, hash: LineHash::try_from(hash.to_owned()).ok()? })
+    };
+    read(text).ok_or_else(|| "not RECORD:HASH, as `audit` ends with it".to_owned())
+}
+
+fn act_kind() -> impl TypedValueParser<Value = ActKind> {
+    let words = PossibleValuesParser::new(ActKind::ALL.map(ActKind::as_str));
+    words.try_map(|word| {
+        let known = ActKind::ALL.into_iter().find(|kind| kind.as_str() == word);
+        known.ok_or_else(|| format!("`{word}` is no act"))
+    })
 }
 
 fn lifetime(text: &str) -> Result<Lifetime, String> {

@@ -86,4 +86,4 @@ fn endpoints(learned: &Baseline) -> Vec<String> {
     all.map(ToString::to_string).take(RECORDED).collect()
 }
 
-const RECORDED: usize = 1000;
+pub(crate) const RECORDED: usize = 1000;

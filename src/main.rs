@@ -4,7 +4,9 @@
 mod acts;
 mod approve;
 mod arguments;
+mod audit;
 mod baseline;
+mod bundling;
 mod config;
 mod countersign;
 mod csv_rows;
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         Verb::Review(options) => review::run(&shared, &options),
         Verb::Revoke(options) => revoke::run(&shared, &options),
         Verb::Baseline(verb) => baseline::run(&shared, &verb),
+        Verb::Audit(options) => audit::run(&shared, &options),
         Verb::Watch(options) => watch::run(&shared, &options),
         Verb::Serve(options) => serve::run(&shared, options),
         Verb::Sensor(options) => sensor::run(&shared, &options),

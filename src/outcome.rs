@@ -3,12 +3,12 @@ use std::process::ExitCode;
 use crate::say::aside;
 
 /// What a verb ends with; programs read the number, so it never changes its meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outcome {
     /// Done; of `diff` and `doctor`: nothing to tell.
     Clean = 0,
     /// There is drift; of `doctor`: the second opinion differs; of `show`: nothing is known of it;
-    /// of `review`: there is something to review.
+    /// of `review`: there is something to review; of `audit`: a log is broken, or nothing vouches for a bundle.
     Drift = 1,
     /// It could not be done; the message says what failed.
     Failed = 2,

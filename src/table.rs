@@ -2,7 +2,7 @@ use std::io::{IsTerminal, Write};
 use std::net::IpAddr;
 
 use baseline::{Accounts, Assessment, ServiceId, Verdict};
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use inventory::{Holder, Holders, Inventory, Listener, NetNsKind, RawText};
 
 /// Tables are made for a terminal of this width where the output is none.
@@ -136,9 +136,25 @@ fn plain(header: Vec<&str>) -> Table {
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(header);
-    table.set_width(if std::io::stdout().is_terminal() { terminal_width() } else { WIDTH });
+    table.set_width(width());
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
+    }
+    table
+}
+
+/// How wide a table may be.
+pub(crate) fn width() -> u16 {
+    if std::io::stdout().is_terminal() { terminal_width() } else { WIDTH }
+}
+
+/// A table of this one row, whose columns have these widths, with what parts them.
+pub(crate) fn row(cells: &[String], widths: &[u16]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).add_row(cells);
+    table.set_width(widths.iter().sum());
+    for (column, width) in table.column_iter_mut().zip(widths) {
+        column.set_padding((0, 2)).set_constraint(ColumnConstraint::Absolute(Width::Fixed(*width)));
     }
     table
 }

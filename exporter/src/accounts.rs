@@ -149,6 +149,11 @@ pub fn user_name(uid: u32) -> Option<String> {
     User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name)
 }
 
+/// The number of one user; `None` where the name services know none.
+pub fn user_id(name: &str) -> Option<u32> {
+    User::from_name(name).ok().flatten().map(|user| user.uid.as_raw())
+}
+
 fn uids_in(inventory: &Inventory) -> BTreeSet<u32> {
     let mut uids = BTreeSet::new();
     for listener in &inventory.listeners {

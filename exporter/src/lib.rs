@@ -33,7 +33,7 @@ mod silence;
 mod snapshot;
 mod state;
 
-pub use accounts::{AccountBook, user_name};
+pub use accounts::{AccountBook, user_id, user_name};
 pub use document::{
     Listed, MAX_INVENTORY, NoInventory, diff_document, drift_document, gaps_document, listeners_document,
     missing_document, read_listeners, standing_document, witnessed_document,

@@ -7,6 +7,8 @@ mod approval;
 #[cfg(test)]
 mod arrows;
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod events;

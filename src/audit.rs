@@ -1,0 +1,208 @@
+mod at;
+mod bundle;
+mod filter;
+mod history;
+mod lines;
+mod moment;
+mod person;
+mod place;
+mod records;
+mod rows;
+mod scratch;
+mod told;
+
+use std::collections::VecDeque;
+use std::io::Write;
+
+use anyhow::{Context, bail};
+use baseline::Host;
+use inventory::RawText;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use self::filter::Filter;
+pub(crate) use self::lines::segments;
+pub(crate) use self::moment::Moment;
+use self::place::fetched;
+pub(crate) use self::place::{EVENTS_KEY, LEDGER_KEY, Place, STATE};
+use self::records::{Entry, Record};
+pub(crate) use self::records::{Log, Soundness};
+use self::rows::Rows;
+use self::told::Span;
+use crate::arguments::{AuditOptions, AuditVerb, ReportFormat, Shared};
+use crate::config::Config;
+use crate::outcome::Outcome;
+use crate::paths::Paths;
+use crate::say::aside;
+
+/// Shows what people did, and says whether the logs that tell it are whole.
+pub(crate) fn run(shared: &Shared, options: &AuditOptions) -> anyhow::Result<Outcome> {
+    match &options.verb {
+        Some(AuditVerb::Export(options)) => return bundle::export(shared, options),
+        Some(AuditVerb::Verify(options)) => return bundle::verify(options),
+        None => {}
+    }
+    let place = place(shared, options)?;
+    if options.verify {
+        return verify_here(&place, options);
+    }
+    if let Some(name) = &options.person {
+        return person::run(shared, &place, name, options.format);
+    }
+    let (now, zone) = (Timestamp::now(), TimeZone::system());
+    if let Some(at) = options.at {
+        let wanted = options.endpoint.clone();
+        let wanted = wanted.context("--at wants an --endpoint: what was approved of it then?")?;
+        // Today has not ended yet.
+        let at = at.end(now, &zone).min(at.begin(now, &zone).max(now));
+        return at::run(&place, wanted, at, host(shared, &place)?, options.format);
+    }
+    let filter = Filter {
+        user: options.user.clone(),
+        since: options.since.map(|since| since.begin(now, &zone)),
+        until: options.until.map(|until| until.end(now, &zone)),
+        acts: options.act.clone(),
+        endpoint: options.endpoint.clone(),
+        approval: options.approval.clone(),
+    };
+    list(&place.ledger(), &filter, options)
+}
+
+fn place(shared: &Shared, options: &AuditOptions) -> anyhow::Result<Place> {
+    match (&options.from, &options.host_keys) {
+        (Some(bundle), Some(keys)) => Place::of_bundle(bundle, fetched(keys)?),
+        (Some(_), None) => {
+            bail!("--from wants --host-keys: whoever made the bundle could have made up all of it")
+        }
+        (None, _) => Place::of_state(&Paths::of(shared)?.state),
+    }
+}
+
+/// Which host the logs are of, and its groups, as far as this one's configuration tells them.
+fn host(shared: &Shared, place: &Place) -> anyhow::Result<Option<Host>> {
+    if let Some(manifest) = &place.manifest {
+        let name = RawText::from_escaped(&manifest.host);
+        return Ok(name.map(|name| Host { name, groups: Default::default() }));
+    }
+    let config = Config::load(&Paths::of(shared)?)?;
+    Ok(Some(crate::judge::host(&config)))
+}
+
+fn list(log: &Log, filter: &Filter, options: &AuditOptions) -> anyhow::Result<Outcome> {
+    let soundness = log.verify()?;
+    let mut output = Output::new(options.format, options.limit);
+    let (mut span, mut damaged) = (Span::default(), 0_u64);
+    for entry in log.records(&soundness) {
+        match entry? {
+            Entry::Record(record) => {
+                span.take(&record);
+                if filter.passes(&record) {
+                    output.take(record)?;
+                }
+            }
+            Entry::Damaged => damaged += 1,
+        }
+    }
+    output.finish()?;
+    for note in span.notes() {
+        aside(format_args!("Note: {note}."));
+    }
+    if damaged > 0 {
+        aside(format_args!("Note: {damaged} lines are no records and are not shown."));
+    }
+    aside(told::soundness(log, &soundness, &span));
+    Ok(outcome(&soundness).max(remembered(log, &soundness, options)?))
+}
+
+/// Whether the log still has the record that somebody remembers: what was cut off its end leaves no other trace.
+fn remembered(log: &Log, soundness: &Soundness, options: &AuditOptions) -> anyhow::Result<Outcome> {
+    let (Some(head), Soundness::Sound(_)) = (options.head, soundness) else { return Ok(Outcome::Clean) };
+    if log.head_at(head.record)? == Some(head) {
+        return Ok(Outcome::Clean);
+    }
+    aside(format_args!(
+        "BROKEN: the ledger does not have {head}, which --head names: its end was cut off, or it was written anew. Hold it \
+         against what left this host"
+    ));
+    Ok(Outcome::Drift)
+}
+
+/// Whether a log is whole.
+pub(crate) fn is_sound(log: &Log) -> anyhow::Result<bool> {
+    Ok(outcome(&log.verify()?) == Outcome::Clean)
+}
+
+fn outcome(soundness: &Soundness) -> Outcome {
+    match soundness {
+        Soundness::Sound(_) => Outcome::Clean,
+        Soundness::Broken(_) => Outcome::Drift,
+    }
+}
+
+fn verify_here(place: &Place, options: &AuditOptions) -> anyhow::Result<Outcome> {
+    let ledger = place.ledger();
+    let remembered = match options.head {
+        Some(_) => remembered(&ledger, &ledger.verify()?, options)?,
+        None => Outcome::Clean,
+    };
+    Ok(verify_all(place)?.max(remembered))
+}
+
+/// A line for each log; the gravest outcome of all.
+fn verify_all(place: &Place) -> anyhow::Result<Outcome> {
+    let mut gravest = Outcome::Clean;
+    for log in place.logs() {
+        let soundness = log.verify()?;
+        let mut span = Span::default();
+        for entry in log.records(&soundness) {
+            if let Entry::Record(record) = entry? {
+                span.take(&record);
+            }
+        }
+        crate::say::out(format_args!("{}: {}", log.name, told::soundness(&log, &soundness, &span)))?;
+        for note in span.notes() {
+            crate::say::out(format_args!("{}: {note}", log.name))?;
+        }
+        if outcome(&soundness) != Outcome::Clean {
+            gravest = Outcome::Drift;
+        }
+    }
+    Ok(gravest)
+}
+
+/// Prints records, all as they come or the newest so many at the end.
+struct Output {
+    format: ReportFormat,
+    rows: Rows,
+    newest: Option<(usize, VecDeque<Record>)>,
+}
+
+impl Output {
+    fn new(format: ReportFormat, limit: Option<usize>) -> Self {
+        Output { format, rows: Rows::new(), newest: limit.map(|limit| (limit, VecDeque::new())) }
+    }
+
+    fn take(&mut self, record: Record) -> anyhow::Result<()> {
+        let Some((limit, newest)) = &mut self.newest else { return self.print(&record) };
+        newest.push_back(record);
+        if newest.len() > *limit {
+            newest.pop_front();
+        }
+        Ok(())
+    }
+
+    fn print(&mut self, record: &Record) -> anyhow::Result<()> {
+        match self.format {
+            ReportFormat::Table => self.rows.print(record),
+            ReportFormat::Json => {
+                writeln!(std::io::stdout().lock(), "{}", rows::json_line(record))?;
+                Ok(())
+            }
+        }
+    }
+
+    fn finish(&mut self) -> anyhow::Result<()> {
+        let (_, newest) = self.newest.take().unwrap_or_default();
+        newest.iter().try_for_each(|record| self.print(record))
+    }
+}

@@ -1,0 +1,102 @@
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use ledger::bundle::{self, Manifest};
+use ledger::{HostKeys, KeyError, LogError};
+
+use super::records::Log;
+use super::scratch::Scratch;
+use crate::acts;
+
+/// The name of the log of sockets and drift.
+pub(crate) const EVENTS: &str = "events";
+/// The name of the log of what was in force.
+pub(crate) const RELOADS: &str = "reloads";
+/// The key of both, which is the exporter's.
+pub(crate) const EVENTS_KEY: &str = "events.key.pub";
+/// The ledger's, which is root's.
+pub(crate) const LEDGER_KEY: &str = "ledger.key.pub";
+/// Where the files of the state folder stand in a bundle.
+pub(crate) const STATE: &str = "state";
+/// No host's logs and baseline are that large.
+pub(crate) const MOST: u64 = 64 << 30;
+
+/// Where one is unpacked within a folder of our own.
+const BUNDLE: &str = "bundle";
+
+/// Where logs are read: the state folder of this host, or a bundle of another.
+pub(crate) struct Place {
+    folder: PathBuf,
+    ledger: HostKeys,
+    events: HostKeys,
+    /// Of a bundle.
+    pub(crate) manifest: Option<Manifest>,
+    /// Of a bundle: gone when this value is.
+    _unpacked: Option<Scratch>,
+}
+
+impl Place {
+    /// A state folder with the keys that stand in it.
+    pub(crate) fn of_state(folder: &Path) -> anyhow::Result<Self> {
+        Ok(Place {
+            folder: folder.to_owned(),
+            ledger: keys(&folder.join(LEDGER_KEY))?,
+            events: keys(&folder.join(EVENTS_KEY))?,
+            manifest: None,
+            _unpacked: None,
+        })
+    }
+
+    /// A bundle that one of these keys signed. What it holds of the exporter's keys is as good as that signature.
+    pub(crate) fn of_bundle(file: &Path, believed: HostKeys) -> anyhow::Result<Self> {
+        let scratch = Scratch::new()?;
+        let into = scratch.path.join(BUNDLE);
+        let opened = std::fs::File::open(file).with_context(|| file.display().to_string())?;
+        let contents = bundle::unpack(std::io::BufReader::new(opened), &believed, MOST, &into);
+        let contents = contents.with_context(|| file.display().to_string())?;
+        let folder = into.join(STATE);
+        let events = keys(&folder.join(EVENTS_KEY))?;
+        let manifest = Some(contents.manifest);
+        Ok(Place { folder, ledger: believed, events, manifest, _unpacked: Some(scratch) })
+    }
+
+    pub(crate) fn ledger(&self) -> Log {
+        self.log(acts::LEDGER, &self.ledger)
+    }
+
+    pub(crate) fn events(&self) -> Log {
+        self.log(EVENTS, &self.events)
+    }
+
+    pub(crate) fn reloads(&self) -> Log {
+        self.log(RELOADS, &self.events)
+    }
+
+    /// All, in the order in which they are told.
+    pub(crate) fn logs(&self) -> [Log; 3] {
+        [self.ledger(), self.events(), self.reloads()]
+    }
+
+    fn log(&self, name: &'static str, keys: &HostKeys) -> Log {
+        Log { folder: self.folder.clone(), name, keys: keys.clone() }
+    }
+}
+
+/// Nobody's where there is no such file: what is signed then is signed by a stranger.
+fn keys(path: &Path) -> anyhow::Result<HostKeys> {
+    match HostKeys::read(path) {
+        Err(KeyError::File(LogError::Io { error, .. })) if error.kind() == std::io::ErrorKind::NotFound => {
+            Ok(HostKeys::default())
+        }
+        read => Ok(read?),
+    }
+}
+
+/// Keys that somebody fetched from the host before.
+pub(crate) fn fetched(path: &Path) -> anyhow::Result<HostKeys> {
+    let keys = HostKeys::read(path)?;
+    if keys.is_empty() {
+        bail!("{}: it holds no key: fetch ledger.key.pub of the host's state folder", path.display());
+    }
+    Ok(keys)
+}
