@@ -164,7 +164,7 @@ impl Ledger {
     }
 }
 
-fn ledger_lock(folder: &Path) -> anyhow::Result<Writer> {
+pub(crate) fn ledger_lock(folder: &Path) -> anyhow::Result<Writer> {
     let key = HostKey::load_or_create(&folder.join(KEY))?;
     let keeping = Keeping { segment: SEGMENT, segments: None, mode: 0o640, synced: true };
     Ok(Writer::open(folder, LEDGER, key, keeping, PATIENCE)?)
@@ -177,7 +177,7 @@ pub(crate) fn make_folder(folder: &Path) -> anyhow::Result<()> {
     made.with_context(|| format!("{}: cannot be made", folder.display()))
 }
 
-fn now() -> String {
+pub(crate) fn now() -> String {
     When::instant(SystemTime::now()).to_string()
 }
 

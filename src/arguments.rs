@@ -146,6 +146,24 @@ Examples:
   portledger audit verify web-17.bundle --host-keys web-17.pub
   portledger audit --from web-17.bundle --host-keys web-17.pub --since 2026-01-01")]
     Audit(Box<AuditOptions>),
+    /// Write baseline, configuration, logs and open drift into one file
+    ///
+    /// It is signed with the host's key, and holds no private key: what `restore` needs, and what an auditor can read with
+    /// `audit --from`.
+    ///
+    /// Exit status: 0 written, 1 written, but a log in it is broken, 2 failed.
+    Backup(BackupOptions),
+    /// Put back what `backup` wrote
+    ///
+    /// The whole file is verified before anything is written. A host that was set up anew makes a new key, and its first
+    /// record says what was restored from where. One that is ended in the middle is completed by running it again.
+    ///
+    /// Exit status: 0 restored, or shown with --dry-run, 2 failed; nothing was changed, unless it says so.
+    #[command(after_help = "\
+Examples:
+  portledger restore web-17.bundle --host-keys web-17.pub --dry-run
+  portledger restore web-17.bundle --host-keys web-17.pub")]
+    Restore(RestoreOptions),
     /// Show opens and closes as they happen
     ///
     /// It says on the standard error how much listened before and how it learns of more, then prints a line for each
@@ -542,6 +560,28 @@ pub(crate) struct VerifyOptions {
     /// Public keys of the host: its ledger.key.pub, fetched before, as over ssh
     #[arg(long, value_name = "FILE")]
     pub(crate) host_keys: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BackupOptions {
+    /// File to write, which must not be there yet
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RestoreOptions {
+    /// What `backup` wrote
+    pub(crate) backup: PathBuf,
+    /// Public keys of the host: its ledger.key.pub [default: that of this host's state folder]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) host_keys: Option<PathBuf>,
+    /// Show what would be written where
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Put a ledger aside that says something else than the one in the backup
+    #[arg(long)]
+    pub(crate) replace: bool,
 }
 
 #[derive(Args, Debug)]

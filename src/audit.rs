@@ -20,14 +20,15 @@ use inventory::RawText;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+pub(crate) use self::bundle::tell_written;
 use self::filter::Filter;
 pub(crate) use self::lines::segments;
 pub(crate) use self::moment::Moment;
-use self::place::fetched;
-pub(crate) use self::place::{EVENTS_KEY, LEDGER_KEY, Place, STATE};
+pub(crate) use self::place::{EVENTS, EVENTS_KEY, LEDGER_KEY, Place, RELOADS, STATE, fetched};
 use self::records::{Entry, Record};
 pub(crate) use self::records::{Log, Soundness};
 use self::rows::Rows;
+pub(crate) use self::scratch::Scratch;
 use self::told::Span;
 use crate::arguments::{AuditOptions, AuditVerb, ReportFormat, Shared};
 use crate::config::Config;

@@ -5,6 +5,7 @@ mod acts;
 mod approve;
 mod arguments;
 mod audit;
+mod backup;
 mod baseline;
 mod bundling;
 mod config;
@@ -27,6 +28,7 @@ mod outcome;
 mod page;
 mod paths;
 mod progress;
+mod restore;
 mod review;
 mod revoke;
 mod say;
@@ -62,6 +64,8 @@ fn main() -> ExitCode {
         Verb::Revoke(options) => revoke::run(&shared, &options),
         Verb::Baseline(verb) => baseline::run(&shared, &verb),
         Verb::Audit(options) => audit::run(&shared, &options),
+        Verb::Backup(options) => backup::run(&shared, &options),
+        Verb::Restore(options) => restore::run(&shared, &options),
         Verb::Watch(options) => watch::run(&shared, &options),
         Verb::Serve(options) => serve::run(&shared, options),
         Verb::Sensor(options) => sensor::run(&shared, &options),

@@ -41,6 +41,15 @@ impl Paths {
         let config = shared.config.clone().unwrap_or_else(|| folder.join("portledger.toml"));
         Ok(Paths { config, config_was_named: shared.config.is_some(), sources, state })
     }
+
+    /// Likewise, each a path that means the same from every folder.
+    pub(crate) fn absolute(shared: &Shared) -> anyhow::Result<Self> {
+        let absolute = |path: &PathBuf| std::path::absolute(path).context("the current folder is gone");
+        let baseline = shared.baseline.iter().map(absolute).collect::<anyhow::Result<_>>()?;
+        let config = shared.config.as_ref().map(absolute).transpose()?;
+        let state = shared.state.as_ref().map(absolute).transpose()?;
+        Paths::of(&Shared { config, baseline, state })
+    }
 }
 
 /// A folder of ours as the XDG base directory specification has it: relative values do not count.

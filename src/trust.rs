@@ -40,6 +40,11 @@ pub(crate) fn signers_path(paths: &Paths, config: &Config) -> PathBuf {
     config.allowed_signers.clone().unwrap_or_else(|| beside(&paths.config, "allowed_signers"))
 }
 
+/// Likewise, of the keys that never count.
+pub(crate) fn revoked_path(paths: &Paths, config: &Config) -> PathBuf {
+    config.revoked_keys.clone().unwrap_or_else(|| beside(&paths.config, "revoked_keys"))
+}
+
 fn allowed_signers(paths: &Paths, config: &Config, zone: &TimeZone) -> anyhow::Result<AllowedSigners> {
     let path = signers_path(paths, config);
     let Some(bytes) = read_trusted_bytes(&path, trusted_owner())? else {
@@ -63,7 +68,7 @@ fn allowed_signers(paths: &Paths, config: &Config, zone: &TimeZone) -> anyhow::R
 }
 
 fn revoked_keys(paths: &Paths, config: &Config) -> anyhow::Result<RevokedKeys> {
-    let path = config.revoked_keys.clone().unwrap_or_else(|| beside(&paths.config, "revoked_keys"));
+    let path = revoked_path(paths, config);
     let Some(bytes) = read_trusted_bytes(&path, trusted_owner())? else {
         if config.revoked_keys.is_none() {
             return Ok(RevokedKeys::default());

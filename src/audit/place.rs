@@ -32,7 +32,7 @@ pub(crate) struct Place {
     /// Of a bundle.
     pub(crate) manifest: Option<Manifest>,
     /// Of a bundle: gone when this value is.
-    _unpacked: Option<Scratch>,
+    unpacked: Option<Scratch>,
 }
 
 impl Place {
@@ -43,7 +43,7 @@ impl Place {
             ledger: keys(&folder.join(LEDGER_KEY))?,
             events: keys(&folder.join(EVENTS_KEY))?,
             manifest: None,
-            _unpacked: None,
+            unpacked: None,
         })
     }
 
@@ -57,7 +57,20 @@ impl Place {
         let folder = into.join(STATE);
         let events = keys(&folder.join(EVENTS_KEY))?;
         let manifest = Some(contents.manifest);
-        Ok(Place { folder, ledger: believed, events, manifest, _unpacked: Some(scratch) })
+        Ok(Place { folder, ledger: believed, events, manifest, unpacked: Some(scratch) })
+    }
+
+    /// The state folder itself, or as the bundle has it.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Of a bundle, all of it; the state folder else.
+    pub(crate) fn unpacked(&self) -> PathBuf {
+        match &self.unpacked {
+            Some(scratch) => scratch.path.join(BUNDLE),
+            None => self.folder.clone(),
+        }
     }
 
     pub(crate) fn ledger(&self) -> Log {

@@ -25,6 +25,8 @@ mod peers;
 #[cfg(test)]
 mod privileges;
 #[cfg(test)]
+mod restore;
+#[cfg(test)]
 mod review;
 #[cfg(test)]
 mod scale;

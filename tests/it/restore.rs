@@ -1,0 +1,165 @@
+use std::fs;
+
+use rustix::process::Signal;
+
+use crate::audit::{acted, ledger, lines};
+use crate::world::{Host, Running, eventually};
+
+/// A host with acts, drift and events, its backup, and its public key as somebody fetched it before.
+fn backed_up() -> Option<(Host, String, String)> {
+    let host = acted()?;
+    let serve = host.serve();
+    serve.settles();
+    let _nc = host.listen("tcp 0.0.0.0:8081").by("nc");
+    eventually("the event is logged", || serve.logged("open", 8081).pop());
+    eventually("the drift is kept", || host.path("state/register.json").exists().then_some(()));
+    serve.running.signal(Signal::HUP);
+    eventually("the reload is logged", || host.path("state/reloads.jsonl").exists().then_some(()));
+    drop(serve);
+    let (backup, keys) = (host.path("web.backup"), host.path("web.pub"));
+    let (backup, keys) = (backup.to_str().unwrap().to_owned(), keys.to_str().unwrap().to_owned());
+    host.does(&["backup", "--to", &backup]);
+    fs::copy(host.path("state/ledger.key.pub"), &keys).unwrap();
+    Some((host, backup, keys))
+}
+
+/// The machine is set up anew.
+fn lost(host: &Host) {
+    for name in ["state", "etc"] {
+        if host.path(name).exists() {
+            fs::remove_dir_all(host.path(name)).unwrap();
+        }
+    }
+    fs::create_dir(host.path("etc")).unwrap();
+}
+
+const KEPT: [&str; 6] = [
+    "etc/portledger.toml",
+    "etc/baseline.toml",
+    "state/register.json",
+    "state/events.jsonl",
+    "state/reloads.jsonl",
+    "state/events.key.pub",
+];
+
+#[test]
+fn a_backup_brings_a_lost_host_back() {
+    let Some((host, backup, keys)) = backed_up() else { return };
+    let mode = fs::metadata(&backup).unwrap();
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    assert_eq!(mode.permissions().mode() & 0o777, 0o600);
+    assert!(!host.sh(&format!("tar tf {backup}")).lines().any(|name| name.ends_with(".key")));
+    assert_eq!(host.run(&["backup", "--to", &backup]).code, 2, "written over");
+    let kept: Vec<_> = KEPT.iter().map(|name| fs::read(host.path(name)).unwrap()).collect();
+    let before = fs::read_to_string(ledger(&host)).unwrap();
+    let owner = fs::metadata(host.path("state/events.jsonl")).unwrap().uid();
+
+    lost(&host);
+    assert_eq!(host.run(&["restore", &backup]).code, 2, "no key says that it is ours");
+    let told = host.does(&["restore", &backup, "--host-keys", &keys, "--dry-run"]);
+    assert!(
+        told.stdout.contains("ledger: written whole") && told.stdout.contains("baseline.toml: new"),
+        "{told:?}"
+    );
+    assert!(!host.path("state").exists() && !host.path("etc/baseline.toml").exists());
+
+    let whole = fs::read(&backup).unwrap();
+    let mut forged = whole.clone();
+    let place = whole.windows(9).position(|window| window == b"no longer").expect("the reason of an act");
+    forged[place] = b'N';
+    fs::write(&backup, forged).unwrap();
+    let told = host.run(&["restore", &backup, "--host-keys", &keys]);
+    assert!(told.code == 2 && told.stderr.contains("is not what was bundled"), "{told:?}");
+    assert!(!host.path("state").exists(), "something was written of a forged backup");
+    fs::write(&backup, whole).unwrap();
+
+    host.does(&["restore", &backup, "--host-keys", &keys]);
+    for (name, content) in KEPT.iter().zip(&kept) {
+        assert!(fs::read(host.path(name)).unwrap() == *content, "{name} differs");
+    }
+    let after = fs::read_to_string(ledger(&host)).unwrap();
+    let seam = after.strip_prefix(&before).expect("the old records stand there");
+    let seam = &lines(seam)[0];
+    assert_eq!((&seam["act"], &seam["record"]), (&"restore".into(), &4.into()), "{seam:#}");
+    assert_eq!(seam["new"]["head"]["record"], 3, "{seam:#}");
+    let told = host.does(&["audit", "--verify"]);
+    assert!(told.stdout.contains("from record 4"), "{told:?}");
+    assert_eq!(fs::metadata(host.path("state/events.jsonl")).unwrap().uid(), owner);
+    assert_eq!(fs::metadata(host.path("state/ledger.jsonl")).unwrap().uid(), 0);
+
+    // The exporter goes on with a key of its own, and the ledger with the next act.
+    let serve = host.serve();
+    let refused = host.run(&["restore", &backup]);
+    assert!(refused.code == 2 && refused.stderr.contains("in use by another"), "{refused:?}");
+    let _nc = host.listen("tcp 0.0.0.0:8082").by("nc");
+    eventually("events are logged behind the seam", || serve.logged("open", 8082).pop());
+    serve.running.signal(Signal::HUP);
+    eventually("and reloads", || {
+        let text = fs::read_to_string(host.path("state/reloads.jsonl")).unwrap();
+        (text.len() > kept[4].len()).then_some(())
+    });
+    drop(serve);
+    let drift = host.diff().on(8082).id();
+    assert_eq!(host.approve(&drift, "after the restore").code, 0);
+    let told = host.does(&["audit", "--verify"]);
+    assert_eq!(told.stdout.matches(" from record 1, ").count(), 3, "each log has a seam: {told:?}");
+}
+
+#[test]
+fn a_ledger_that_says_something_else_is_put_aside_only_when_that_is_asked_for() {
+    let Some((host, backup, keys)) = backed_up() else { return };
+    lost(&host);
+    host.write("etc/portledger.toml", "[sensor]\ninterval = \"200ms\"\n");
+    host.learn();
+    let other = fs::read(ledger(&host)).unwrap();
+    let baseline = host.baseline();
+    let told = host.run(&["restore", &backup, "--host-keys", &keys]);
+    assert!(told.code == 2 && told.stderr.contains("--replace"), "{told:?}");
+    assert_eq!(fs::read(ledger(&host)).unwrap(), other);
+
+    let told = host.does(&["restore", &backup, "--host-keys", &keys, "--replace"]);
+    let aside = fs::read_dir(host.path("state")).unwrap().map(|entry| entry.unwrap().path());
+    let aside = aside.into_iter().find(|path| path.is_dir()).expect("a folder with what was replaced");
+    assert!(told.stderr.contains(aside.to_str().unwrap()), "{told:?}");
+    assert_eq!(fs::read(aside.join("ledger.jsonl")).unwrap(), other);
+    assert_eq!(fs::read_to_string(aside.join("baseline.toml")).unwrap(), baseline);
+    assert_eq!(host.run(&["audit", "--verify"]).code, 0);
+}
+
+/// Ended at any instant, it leaves what a second one completes.
+#[test]
+fn a_restore_that_is_killed_is_completed_by_another() {
+    let Some((host, backup, keys)) = backed_up() else { return };
+    let kept: Vec<_> = KEPT.iter().map(|name| fs::read(host.path(name)).unwrap()).collect();
+    let words = ["restore", &backup, "--host-keys", &keys];
+    lost(&host);
+    let began = std::time::Instant::now();
+    host.does(&words);
+    let takes = began.elapsed();
+    let (mut killed, mut halfway) = (0, 0);
+    for step in (0..60).cycle().take(400) {
+        if killed == 60 {
+            break;
+        }
+        lost(&host);
+        let mut command = host.portledger(&words);
+        command.stderr(std::process::Stdio::null()).stdout(std::process::Stdio::null());
+        let mut restore = Running::start(command);
+        std::thread::sleep(takes * step / 60);
+        restore.signal(Signal::KILL);
+        killed += u32::from(restore.ends_with() != Some(0));
+        let begun = host.path("state/ledger.key.pub").exists();
+        halfway += u32::from(begun && !host.path("state/ledger.key").exists());
+        host.does(&words);
+        for (name, content) in KEPT.iter().zip(&kept) {
+            assert!(fs::read(host.path(name)).unwrap() == *content, "step {step}: {name} differs");
+        }
+        let told = host.does(&["audit", "--verify"]);
+        assert!(told.stdout.contains("ledger: 4 records"), "step {step}: {told:?}");
+    }
+    host.does(&words);
+    let told = host.does(&["audit", "--verify"]);
+    assert!(told.stdout.contains("ledger: 4 records"), "restored already: {told:?}");
+    assert!(killed >= 50, "only {killed} were killed before they were done in {takes:?}");
+    eprintln!("{killed} were killed, {halfway} of them while they wrote");
+}
