@@ -156,7 +156,9 @@ impl Bucket {
         match wanted.netns_kind {
             NetNsKind::Host => self.of_host.find(wanted.bound, found),
             _ => {
-                self.of_name.get(wanted.netns).into_iter().for_each(|places| places.find(wanted.bound, found))
+                if let Some(places) = self.of_name.get(wanted.netns) {
+                    places.find(wanted.bound, found);
+                }
             }
         }
         self.other.find(wanted.bound, found);
