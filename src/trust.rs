@@ -1,10 +1,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::{anyhow, bail};
 use baseline::{Approvers, Signatures, Trust, load_withdrawn, read_trusted_bytes};
 use jiff::tz::TimeZone;
-use signing::{AllowedSigners, RevokedKeys};
+use signing::{AllowedSigners, RevokedError, RevokedKeys};
 
 use crate::arguments::Shared;
 use crate::config::{ApproversFor, Config, Count};
@@ -59,7 +59,7 @@ fn allowed_signers(paths: &Paths, config: &Config, zone: &TimeZone) -> anyhow::R
     };
     let signers = AllowedSigners::parse(&bytes, zone).map_err(|mistakes| {
         let told: Vec<String> = mistakes.iter().map(|wrong| format!("{}:{wrong}", path.display())).collect();
-        anyhow::anyhow!("{}", told.join("\n"))
+        anyhow!("{}", told.join("\n"))
     })?;
     for warning in signers.warnings() {
         aside(format_args!("portledger: {}:{warning}", path.display()));
@@ -75,7 +75,11 @@ fn revoked_keys(paths: &Paths, config: &Config) -> anyhow::Result<RevokedKeys> {
         }
         bail!("{}: it is missing, and says which keys must not count", path.display());
     };
-    RevokedKeys::parse(&bytes).with_context(|| path.display().to_string())
+    RevokedKeys::parse(&bytes).map_err(|error| match error {
+        RevokedError::Line { line, why } => anyhow!("{}:{line}: {why}", path.display()),
+        RevokedError::NotUtf8(line) => anyhow!("{}:{line}: it is no UTF-8", path.display()),
+        of_the_whole => anyhow!("{}: {of_the_whole}", path.display()),
+    })
 }
 
 fn beside(config: &Path, name: &str) -> PathBuf {
