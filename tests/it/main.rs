@@ -35,6 +35,8 @@ mod serving;
 #[cfg(test)]
 mod show;
 #[cfg(test)]
+mod signed;
+#[cfg(test)]
 mod sources;
 #[cfg(test)]
 mod watching;

@@ -3,6 +3,7 @@
 mod drift;
 mod host;
 mod listing;
+mod people;
 mod process;
 mod puppet;
 mod serve;
@@ -11,7 +12,9 @@ mod watch;
 pub(crate) use drift::Drifts;
 pub(crate) use host::{Host, Told, finish};
 pub(crate) use listing::{Listing, Row};
+pub(crate) use people::Person;
 pub(crate) use process::{Running, send, status};
+pub(crate) use puppet::Puppet;
 pub(crate) use serve::Serve;
 pub(crate) use watch::Watch;
 
