@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PEERS := ss:iproute2 promtool:prometheus prometheus-alertmanager:prometheus-alertmanager nginx:nginx-light \
 	redis-server:redis-server sshd:openssh-server podman:podman runc:runc busybox:busybox-static \
 	python3:python3 setpriv:util-linux bpftool:bpftool ssh-keygen:openssh-client openssl:openssl \
-	rsyslogd:rsyslog journalctl:systemd
+	rsyslogd:rsyslog journalctl:systemd strace:strace
 BENCH_PEERS := ss:iproute2 lsof:lsof netstat:net-tools
 VM_PEERS := qemu-system-x86_64:qemu-system-x86 cpio:cpio busybox:busybox-static ss:iproute2 socat:socat jq:jq bpftool:bpftool
 

@@ -21,6 +21,8 @@ mod hostile;
 #[cfg(test)]
 mod inventory;
 #[cfg(test)]
+mod killed;
+#[cfg(test)]
 mod peers;
 #[cfg(test)]
 mod privileges;

@@ -7,6 +7,7 @@ mod people;
 mod process;
 mod puppet;
 mod serve;
+mod tampered;
 mod watch;
 
 pub(crate) use drift::Drifts;
@@ -16,6 +17,7 @@ pub(crate) use people::Person;
 pub(crate) use process::{Running, send, status};
 pub(crate) use puppet::Puppet;
 pub(crate) use serve::Serve;
+pub(crate) use tampered::CALLS;
 pub(crate) use watch::Watch;
 
 use std::path::Path;

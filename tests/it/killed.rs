@@ -1,0 +1,167 @@
+//! Acts of people that are killed at each call that they make on a file: what was acknowledged holds, and what was not
+//! leaves nothing half done.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use baseline::{SourceText, Trust, parse};
+use jiff::tz::TimeZone;
+use ledger::{Act, ActKind, HostKeys, verify};
+use sha2::{Digest, Sha256};
+
+use crate::world::{CALLS, Host, Told};
+
+/// Withdrawn by the act after the one that was killed.
+const SPARE: &str =
+    "[[approval]]\nid = \"spare\"\nlisten = \"tcp/*:9\"\nprogram = \"/bin/spare\"\nreason = \"r\"\n";
+const REVOKE_SPARE: [&str; 2] = ["revoke", "spare"];
+
+/// An act that is killed again and again.
+struct Story<'a> {
+    host: &'a Host,
+    verb: &'a [&'a str],
+    kind: ActKind,
+    /// The baseline that it edits; `None` where it writes one.
+    baseline: Option<String>,
+    /// With a ledger and a key that are made anew each time.
+    first_act: bool,
+}
+
+impl Story<'_> {
+    /// At the first call of each kind, at the second, and so on.
+    fn is_told(&self) {
+        let mut kills: BTreeMap<&str, usize> = BTreeMap::new();
+        for call in CALLS {
+            for nth in 1.. {
+                let before = self.prepare(call, nth);
+                let known = acts(self.host).len();
+                let tampered = self.host.tampered(call, nth, "signal=SIGKILL", self.verb);
+                let Some(place) = tampered.call else {
+                    assert_eq!(tampered.told.code, 0, "{call} {nth}: {:?}", tampered.told);
+                    self.settle(true);
+                    break;
+                };
+                self.look(&place, &tampered.told, &before, known);
+                kills.insert(call, nth);
+            }
+        }
+        let all: usize = kills.values().sum();
+        eprintln!("{}: {all} kills: {kills:?}", self.verb[0]);
+        assert!(all > 40, "{kills:?}");
+    }
+
+    /// Each time another text: what is as it was before the last act was not done.
+    fn prepare(&self, call: &str, nth: usize) -> Option<String> {
+        if self.first_act {
+            fs::remove_dir_all(self.host.path("state")).unwrap_or_default();
+        }
+        match &self.baseline {
+            Some(text) => self.host.write("etc/baseline.toml", format!("# {call} {nth}\n{text}")),
+            None => fs::remove_file(self.host.path("etc/baseline.toml")).unwrap_or_default(),
+        }
+        text(self.host)
+    }
+
+    fn look(&self, place: &str, told: &Told, before: &Option<String>, known: usize) {
+        let text = text(self.host);
+        let is_done = text != *before;
+        if let Some(text) = &text {
+            let source = SourceText { path: "baseline.toml".into(), text: text.clone() };
+            let mistakes = parse(&[source], &Trust::in_everybody(TimeZone::UTC)).err();
+            assert!(mistakes.is_none(), "{place}: {mistakes:?}: {text}");
+            let first = before.as_ref().and_then(|before| before.lines().next()).unwrap_or_default();
+            assert!(text.starts_with(first), "{place}: {text}");
+        }
+        assert!(is_done || told.stdout.is_empty(), "{place}: acknowledged and not done: {told:?}");
+        let acts = acts(self.host);
+        let recorded = acts.get(known);
+        let change = recorded.and_then(|act| act.file.clone());
+        let tells = recorded.is_none_or(|act| act.act == self.kind) && acts.len() <= known + 1;
+        assert!(tells, "{place}: {acts:#?}");
+        if let Some(change) = &change {
+            assert_eq!(change.before, before.as_deref().map(digest), "{place}");
+        }
+        if is_done {
+            let after = change.map(|change| change.after);
+            assert_eq!(after, text.as_deref().map(digest), "{place}: done and not recorded");
+        }
+        let was_not_done = (!is_done && recorded.is_some()).then_some(acts.len() as u64);
+        self.settle(is_done);
+        let later = self::acts(self.host);
+        let undone = later.iter().skip(acts.len()).filter(|act| act.act == ActKind::Undone);
+        let undone: Vec<_> = undone.map(|act| act.of).collect();
+        assert_eq!(undone, was_not_done.map(Some).into_iter().collect::<Vec<_>>(), "{place}: {later:#?}");
+    }
+
+    /// The acts after it, which nothing that it left behind is in the way of.
+    fn settle(&self, is_done: bool) {
+        if self.baseline.is_none() && !is_done {
+            self.host.does(self.verb);
+        }
+        self.host.does(&REVOKE_SPARE);
+    }
+}
+
+fn text(host: &Host) -> Option<String> {
+    fs::read_to_string(host.path("etc/baseline.toml")).ok()
+}
+
+fn digest(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What the ledger holds, every record of which is vouched for.
+fn acts(host: &Host) -> Vec<Act> {
+    let state = host.path("state");
+    let Ok(ledger) = fs::read_to_string(state.join("ledger.jsonl")) else { return Vec::new() };
+    let keys = HostKeys::read(&state.join("ledger.key.pub")).unwrap();
+    let verified =
+        verify(&state, "ledger", &keys, |_| {}).unwrap_or_else(|wrong| panic!("{wrong}: {ledger}"));
+    let acts: Vec<Act> = ledger.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(verified.head.record, acts.len() as u64);
+    acts
+}
+
+#[test]
+fn a_revocation_that_is_killed_is_done_or_not() {
+    let Some(host) = Host::new().filter(Host::lets_tamper) else { return };
+    let shop =
+        "\n[[approval]]\nid = \"shop\"\nlisten = \"tcp/*:80\"\nprogram = \"/bin/shop\"\nreason = \"r\"\n";
+    let baseline = Some(format!("{SPARE}{shop}"));
+    let verb = ["revoke", "shop", "--reason", "closed"];
+    Story { host: &host, verb: &verb, kind: ActKind::Revoke, baseline, first_act: true }.is_told();
+}
+
+#[test]
+fn a_countersignature_that_is_killed_is_there_or_not() {
+    let Some(host) = Host::new().filter(Host::lets_tamper) else { return };
+    let (alice, bob) = (host.person("alice"), host.person("bob"));
+    host.demands_signatures(&[&alice, &bob], "approvers = 2\n");
+    host.write("etc/baseline.toml", SPARE);
+    let _app = host.listen("tcp 0.0.0.0:8080").by("app");
+    let id = host.diff().on(8080).id();
+    host.does(&["approve", &id, "--reason", "the shop", "--name", "shop", "--key", alice.key()]);
+    let baseline = Some(host.baseline());
+    let verb = ["countersign", "shop", "--key", bob.key()];
+    Story { host: &host, verb: &verb, kind: ActKind::Countersign, baseline, first_act: false }.is_told();
+}
+
+#[test]
+fn an_approval_that_is_killed_is_there_or_not() {
+    let Some(host) = Host::new().filter(Host::lets_tamper) else { return };
+    let alice = host.person("alice");
+    host.demands_signatures(&[&alice], "");
+    host.write("etc/baseline.toml", SPARE);
+    let _app = host.listen("tcp 0.0.0.0:8080").by("app");
+    let id = host.diff().on(8080).id();
+    let verb = ["approve", &id, "--reason", "the shop", "--name", "shop", "--key", alice.key()];
+    let baseline = Some(SPARE.to_owned());
+    Story { host: &host, verb: &verb, kind: ActKind::Approve, baseline, first_act: false }.is_told();
+}
+
+#[test]
+fn a_baseline_that_is_being_learned_is_there_or_not() {
+    let Some(host) = Host::new().filter(Host::lets_tamper) else { return };
+    let _spare = host.listen("tcp 0.0.0.0:9").by("spare");
+    Story { host: &host, verb: &["learn"], kind: ActKind::Learn, baseline: None, first_act: false }.is_told();
+}
