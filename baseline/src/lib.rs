@@ -42,6 +42,7 @@ mod standing;
 mod store;
 mod trust;
 mod view;
+mod walk;
 mod wanted;
 mod when;
 mod withdrawn;
@@ -77,7 +78,7 @@ pub use register::{
     BrokenRegister, ClosedBecause, Dismissal, Drift, DriftEvent, Meanwhile, Passed, Register,
 };
 pub use service::{AddressWord, PortWord, Service, ServiceId, ServiceKey};
-pub use sources::{ReadError, ReadErrorKind, Sources, read_trusted, read_trusted_bytes};
+pub use sources::{ReadError, ReadErrorKind, Sources, read_of_anybody, read_trusted, read_trusted_bytes};
 pub use standing::{Distrust, Signed, Standing};
 pub use store::{LockedFile, StoreError};
 pub use trust::{Approvers, Signatures, Trust};

@@ -7,6 +7,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::SourceText;
 use crate::diagnostic::shown_path;
+use crate::walk;
 
 /// Where the files of a baseline are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +47,23 @@ pub enum ReadErrorKind {
     Owner { owner: u32 },
     #[error("others may write to it (mode {mode:04o}): take that away, as in `chmod go-w FILE`")]
     Mode { mode: u32 },
+    #[error(
+        "{} belongs to uid {owner}, who could put another file there: give it to root, as in `chown root {}`",
+        shown_path(.folder), shown_path(.folder)
+    )]
+    FolderOwner { folder: PathBuf, owner: u32 },
+    #[error(
+        "others may put another file there, for they may write to {} (mode {mode:04o}): take that away, as in `chmod go-w {}`",
+        shown_path(.folder), shown_path(.folder)
+    )]
+    FolderMode { folder: PathBuf, mode: u32 },
+    #[error(
+        "{} is a symbolic link of uid {owner}, who could lead it elsewhere: give it to root, as in `chown -h root {}`",
+        shown_path(.link), shown_path(.link)
+    )]
+    LinkOwner { link: PathBuf, owner: u32 },
+    #[error("a symbolic link on the way to it leads nowhere: put back what it leads to, or remove the link")]
+    LeadsNowhere,
     #[error("it is larger than {MAX_FILE} bytes")]
     TooLarge,
     #[error("with it the files of the baseline are larger than {MAX_SET} bytes")]
@@ -54,6 +72,12 @@ pub enum ReadErrorKind {
     TooMany,
     #[error("it is no UTF-8 at line {line}, byte {column}")]
     NotUtf8 { line: usize, column: usize },
+}
+
+impl ReadErrorKind {
+    fn is_missing(&self) -> bool {
+        matches!(self, ReadErrorKind::Io(error) if error.kind() == io::ErrorKind::NotFound)
+    }
 }
 
 /// In `baseline.d`: late, so that it is read by people last.
@@ -148,9 +172,9 @@ impl Sources {
     }
 
     fn list(&self, directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
-        let opened = match open(directory, OFlags::DIRECTORY) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            opened => opened.map_err(|error| at(directory, error.into()))?,
+        let opened = match open(directory, OFlags::DIRECTORY, self.trusted_uid) {
+            Err(kind) if kind.is_missing() => return Ok(Vec::new()),
+            opened => opened.map_err(|kind| at(directory, kind))?,
         };
         check_trust(&opened, self.trusted_uid).map_err(|kind| at(directory, kind))?;
         let entries: ReadDir = directory.read_dir().map_err(|error| at(directory, error.into()))?;
@@ -170,7 +194,8 @@ impl Sources {
     }
 }
 
-/// Reads one file as sudo reads its own: what is opened is judged, not what the path was. `None` where there is none.
+/// Reads one file as sudo reads its own: what is opened is judged, with each folder on the way to it, not what the path
+/// was. `None` where there is none.
 pub fn read_trusted(path: &Path, trusted_uid: u32) -> Result<Option<SourceText>, ReadError> {
     read(path, Some(trusted_uid))
 }
@@ -178,6 +203,11 @@ pub fn read_trusted(path: &Path, trusted_uid: u32) -> Result<Option<SourceText>,
 /// Likewise, of a file that need not be text.
 pub fn read_trusted_bytes(path: &Path, trusted_uid: u32) -> Result<Option<Vec<u8>>, ReadError> {
     bytes_of(path, Some(trusted_uid))
+}
+
+/// Reads one file, whoever owns it. `None` where there is none.
+pub fn read_of_anybody(path: &Path) -> Result<Option<SourceText>, ReadError> {
+    read(path, None)
 }
 
 /// As [`read_trusted`]; whoever owns the file where nobody is to be trusted.
@@ -189,18 +219,23 @@ pub(crate) fn read(path: &Path, trusted_uid: Option<u32>) -> Result<Option<Sourc
 
 fn bytes_of(path: &Path, trusted_uid: Option<u32>) -> Result<Option<Vec<u8>>, ReadError> {
     // Not to hang on a pipe that somebody put there.
-    let mut file = match open(path, OFlags::NONBLOCK) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened.map_err(|error| at(path, error.into()))?,
+    let mut file = match open(path, OFlags::NONBLOCK, trusted_uid) {
+        Err(kind) if kind.is_missing() => return Ok(None),
+        opened => opened.map_err(|kind| at(path, kind))?,
     };
     let bytes = check_file(&file, trusted_uid).and_then(|()| read_bytes(&mut file));
     bytes.map(Some).map_err(|kind| at(path, kind))
 }
 
-fn open(path: &Path, flags: OFlags) -> io::Result<File> {
-    let opened =
-        rustix::fs::open(path, flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())?;
-    Ok(File::from(opened))
+/// By its path alone where nobody is to be trusted.
+fn open(path: &Path, flags: OFlags, trusted_uid: Option<u32>) -> Result<File, ReadErrorKind> {
+    match trusted_uid {
+        Some(trusted_uid) => walk::open(path, flags, trusted_uid),
+        None => {
+            let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
+            Ok(File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from)?))
+        }
+    }
 }
 
 fn check_file(file: &File, trusted_uid: Option<u32>) -> Result<(), ReadErrorKind> {

@@ -57,11 +57,7 @@ impl LockedFile {
     }
 
     fn open_of(path: &Path, trusted_uid: Option<u32>, wait: Duration) -> Result<Self, StoreError> {
-        let path = match fs::canonicalize(path) {
-            Ok(resolved) => resolved,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
-            Err(source) => return Err(StoreError::Io { path: path.to_owned(), source }),
-        };
+        let path = resolved(path).map_err(|source| StoreError::Io { path: path.to_owned(), source })?;
         let lock = lock(&path, wait)?;
         let before = read(&path, trusted_uid)?;
         Ok(LockedFile { path, trusted_uid, read: before, _lock: lock })
@@ -99,12 +95,29 @@ pub(crate) fn read_plain(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Where the file stands, or will stand, from wherever it is looked for later.
+fn resolved(path: &Path) -> io::Result<PathBuf> {
+    match fs::canonicalize(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let name = path.file_name().ok_or(error)?;
+            Ok(fs::canonicalize(folder_of(path))?.join(name))
+        }
+        resolved => resolved,
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 fn lock(path: &Path, wait: Duration) -> Result<File, StoreError> {
     let beside = beside(path, "lock");
     let failed = |source| StoreError::Io { path: beside.clone(), source };
-    let nofollow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0);
+    // Not to hang on a pipe that somebody put there.
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).unwrap_or(0);
     let mut options = File::options();
-    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(nofollow);
+    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
     let file = options.open(&beside).map_err(failed)?;
     let until = Instant::now() + wait;
     loop {
@@ -141,8 +154,7 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
         // What is left would be overwritten the next time; the first error is the one to tell.
         return fs::remove_file(&new).and(Err(error));
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+    File::open(folder_of(path))?.sync_all()
 }
 
 /// Owner and mode are those of the file that is replaced.

@@ -233,3 +233,67 @@ fn a_writer_that_is_killed_leaves_the_old_or_the_new_whole() {
     }
     open(&path).unwrap().replace("# the lock of a killed writer holds nobody\n").unwrap();
 }
+
+fn with_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn each_folder_on_the_way_is_looked_at() {
+    let folder = folder();
+    let root = folder.path();
+    let inner = root.join("a/b");
+    fs::create_dir_all(&inner).unwrap();
+    write(&inner.join("baseline.toml"), "# main", 0o644);
+    let refusal = |at: &Path| {
+        let refused = Sources::of_folder(at, own_uid(root)).read().err().map(|error| error.to_string());
+        refused.unwrap_or_default().replace(root.to_str().unwrap(), "DIR")
+    };
+    for (mode, is_good) in [(0o755, true), (0o700, true), (0o757, false), (0o777, false), (0o1777, true)] {
+        with_mode(&root.join("a"), mode);
+        assert_eq!(refusal(&inner).is_empty(), is_good, "{mode:o}: {}", refusal(&inner));
+    }
+    with_mode(&root.join("a"), 0o757);
+    assert_eq!(
+        refusal(&inner),
+        "DIR/a/b/baseline.d: others may put another file there, for they may write to DIR/a (mode 0757): take that \
+         away, as in `chmod go-w DIR/a`"
+    );
+    // Also where nothing is there yet, and where a link leads through it.
+    assert!(refusal(&inner.join("none")).contains("DIR/a (mode"));
+    symlink("a/b", root.join("link")).unwrap();
+    symlink("../link/../b", root.join("a/b/back")).unwrap();
+    assert!(refusal(&root.join("link")).contains("DIR/a (mode"));
+    with_mode(&root.join("a"), 0o755);
+    assert_eq!(refusal(&root.join("link/back/back")), "");
+    assert_eq!(refusal(&inner.join("none")), "");
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_no_empty_baseline() {
+    let folder = folder();
+    let root = folder.path();
+    let read = |at: &str| Sources::of_folder(&root.join(at), own_uid(root)).read();
+    symlink("away", root.join("gone")).unwrap();
+    symlink("round", root.join("round")).unwrap();
+    fs::create_dir(root.join("etc")).unwrap();
+    symlink("../gone", root.join("etc/baseline.d")).unwrap();
+    for at in ["gone", "etc"] {
+        assert!(read(at).unwrap_err().to_string().contains("leads nowhere"), "{at}");
+    }
+    assert!(read("round").unwrap_err().to_string().contains("Too many levels of symbolic links"));
+    // Where it leads is there, and no baseline in it.
+    fs::create_dir(root.join("away")).unwrap();
+    assert_eq!(read("gone").unwrap(), None);
+    assert_eq!(read("gone/further").unwrap(), None);
+}
+
+#[test]
+fn a_new_file_is_known_by_its_whole_path() {
+    let folder = folder();
+    fs::create_dir(folder.path().join("there")).unwrap();
+    symlink("there", folder.path().join("link")).unwrap();
+    let file = LockedFile::open(&folder.path().join("link/new.toml"), own_uid(folder.path()), Duration::ZERO);
+    let whole = fs::canonicalize(folder.path()).unwrap().join("there/new.toml");
+    assert_eq!(file.unwrap().source().path, whole);
+}
