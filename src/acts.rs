@@ -1,8 +1,8 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use anyhow::Context;
-use baseline::{Approval, Host, LockedFile, When, approval_json, git_commit};
+use anyhow::{Context, bail};
+use baseline::{Approval, Host, LockedFile, When, approval_json, git_commit, read_of_anybody};
 use inventory::RawText;
 use ledger::{Act, ActKind, FileChange, HostKey, Keeping, Who, Writer};
 use rustix::process::{geteuid, getuid};
@@ -67,11 +67,17 @@ pub(crate) fn write(
     let git = git_commit(&before.path);
     let act = ledger.act(deed, Some(change), git);
     let record = ledger.append(&act)?;
-    if let Err(error) = file.replace(text) {
-        ledger.take_back(record, &act).with_context(|| format!("{error}; and that it was not done"))?;
-        return Err(error.into());
+    let Err(error) = file.replace(text) else { return Ok(()) };
+    if act
+        .file
+        .as_ref()
+        .is_some_and(|change| held(change).is_ok_and(|held| held.as_ref() == Some(&change.after)))
+    {
+        return Err(error).context("it is done, and may be lost if the machine stops now");
     }
-    Ok(())
+    let why = "the file was not written: the act was not carried out";
+    ledger.take_back(record, &act, why).with_context(|| format!("{error}; and that it was not done"))?;
+    Err(error.into())
 }
 
 /// Records an act that writes no file.
@@ -131,12 +137,12 @@ impl Ledger {
         Ok(head.record)
     }
 
-    fn take_back(&mut self, record: u64, act: &Act) -> anyhow::Result<()> {
+    fn take_back(&mut self, record: u64, act: &Act, why: &str) -> anyhow::Result<()> {
         let undone = Act {
             time: now(),
             act: ActKind::Undone,
             who: Who { user: "portledger".to_owned(), uid: geteuid().as_raw(), ..Who::default() },
-            reason: Some("the file was not written: the act was not carried out".to_owned()),
+            reason: Some(why.to_owned()),
             of: Some(record),
             old: None,
             new: None,
@@ -150,18 +156,21 @@ impl Ledger {
         let Some(line) = ledger::last(folder, LEDGER)? else { return Ok(()) };
         let Ok(act) = serde_json::from_slice::<Act>(&line.body) else { return Ok(()) };
         let Some(change) = act.file.as_ref().filter(|_| act.act != ActKind::Undone) else { return Ok(()) };
-        let Some(path) = RawText::from_escaped(&change.path) else { return Ok(()) };
-        use std::os::unix::ffi::OsStrExt;
-        let path = Path::new(std::ffi::OsStr::from_bytes(path.as_bytes()));
-        let held = match std::fs::read_to_string(path) {
-            Ok(text) => Some(digest(&text)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            // Whoever wrote it otherwise since then wrote it after the act.
-            Err(_) => return Ok(()),
-        };
-        let is_as_before = held == change.before && held.as_ref() != Some(&change.after);
-        if is_as_before { self.take_back(line.record, &act) } else { Ok(()) }
+        // Whoever wrote it otherwise since then wrote it after the act, and so did who put something else in its place.
+        let is_as_before =
+            held(change).is_ok_and(|held| held == change.before && held != Some(change.after.clone()));
+        let why =
+            "the file is as it was before: the act was not carried out, or somebody put the old file back";
+        if is_as_before { self.take_back(line.record, &act, why) } else { Ok(()) }
     }
+}
+
+/// The digest of what a file holds that an act changed; `None` where there is no file.
+fn held(change: &FileChange) -> anyhow::Result<Option<String>> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = RawText::from_escaped(&change.path).context("the path is not escaped")?;
+    let held = read_of_anybody(Path::new(std::ffi::OsStr::from_bytes(path.as_bytes())))?;
+    Ok(held.map(|source| digest(&source.text)))
 }
 
 pub(crate) fn ledger_lock(folder: &Path) -> anyhow::Result<Writer> {
@@ -172,9 +181,17 @@ pub(crate) fn ledger_lock(folder: &Path) -> anyhow::Result<Writer> {
 
 /// Only its owner and the exporter's group have a look at it.
 pub(crate) fn make_folder(folder: &Path) -> anyhow::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(folder);
-    made.with_context(|| format!("{}: cannot be made", folder.display()))
+    made.with_context(|| format!("{}: cannot be made", folder.display()))?;
+    let mode = folder.metadata().with_context(|| folder.display().to_string())?.mode();
+    if mode & 0o002 != 0 {
+        bail!(
+            "{}: everybody can write to it: chmod o-w it, or choose another folder with --state",
+            folder.display()
+        );
+    }
+    Ok(())
 }
 
 pub(crate) fn now() -> String {
