@@ -91,7 +91,7 @@ fn one(
         ..Deed::of(kind, approver)
     };
     acts::write(&judgement.paths, &judgement.policy.host, file, &text, deed)?;
-    say(judgement, &policy, &target, &approval, &path)?;
+    say(judgement, &policy, &target, &approval, &path);
     (judgement.texts, judgement.policy) = (Some(texts), policy);
     let Judgement { inventory, policy, accounts, now, .. } = &*judgement;
     judgement.assessment = assess(inventory, policy, accounts, *now);
@@ -259,19 +259,13 @@ fn is_untrusted(finding: &Finding) -> bool {
     finding.kind == DriftKind::Untrusted || finding.also.contains(&DriftKind::Untrusted)
 }
 
-fn say(
-    judgement: &Judgement,
-    policy: &Policy,
-    target: &Target,
-    approval: &Approval,
-    path: &Path,
-) -> anyhow::Result<()> {
+fn say(judgement: &Judgement, policy: &Policy, target: &Target, approval: &Approval, path: &Path) {
     let signed = match (&approval.signature, policy.trust.signatures) {
         (Some(_), _) => format!(", signed by {}", approval.by.as_deref().unwrap_or_default()),
         (None, _) => String::new(),
     };
     let until = approval.expires.map(|expires| format!(", until {expires}")).unwrap_or_default();
-    say::out(format_args!("{}: approval `{}` written{signed}{until}.", path.display(), approval.id))?;
+    say::done(format_args!("{}: approval `{}` written{signed}{until}.", path.display(), approval.id));
     if let Some(distrust) = policy.baseline.standing(&approval.id).and_then(|known| known.distrust.as_ref()) {
         say::aside(format_args!("It does not count yet: {distrust}."));
     } else if approval.signature.is_none() && policy.trust.signatures == Signatures::Recorded {
@@ -298,7 +292,6 @@ fn say(
             );
         }
     }
-    Ok(())
 }
 
 /// The kernel may have chosen the port.

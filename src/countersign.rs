@@ -59,7 +59,7 @@ fn one(
         ..Deed::of(ActKind::Countersign, approver)
     };
     acts::write(&standing.paths, &standing.policy.host, file, &text, deed)?;
-    say::out(format_args!("{}: approval `{id}` countersigned by {}.", path.display(), approver.name))?;
+    say::done(format_args!("{}: approval `{id}` countersigned by {}.", path.display(), approver.name));
     if let Some(distrust) = waits {
         say::aside(format_args!("It does not count yet: {distrust}."));
     }

@@ -56,7 +56,7 @@ fn dismiss(
         ..Deed::of(ActKind::Dismiss, &Approver::by_name())
     };
     acts::record(&judgement.paths, &judgement.policy.host, deed)?;
-    say::out(format_args!("{id} dismissed: it opens again if it comes back."))?;
+    say::done(format_args!("{id} dismissed: it opens again if it comes back."));
     Ok(())
 }
 

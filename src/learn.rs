@@ -50,13 +50,13 @@ pub(crate) fn run(shared: &Shared, options: &LearnOptions) -> anyhow::Result<Out
         );
     }
     write_new(paths, &policy.host, path, &text, &learned)?;
-    say::out(format_args!(
+    say::done(format_args!(
         "{}: {} approvals learned from {} listeners.\n\
          They count as learned, not as approved: read the file and give each entry a reason, then `portledger diff`.",
         path.display(),
         learned.approvals().len(),
         inventory.listeners.len()
-    ))?;
+    ));
     tell_daemon(paths);
     judgement.tell_gaps();
     Ok(Outcome::Clean)

@@ -44,7 +44,7 @@ pub(crate) fn run(shared: &Shared, options: &RevokeOptions) -> anyhow::Result<Ou
         ..Deed::of(ActKind::Revoke, &who)
     };
     acts::write(&standing.paths, &standing.policy.host, file, &changed.text, deed)?;
-    say::out(format_args!("{}: approval `{id}` withdrawn.", path.display()))?;
+    say::done(format_args!("{}: approval `{id}` withdrawn.", path.display()));
     standing.tell_daemon();
     Ok(Outcome::Clean)
 }

@@ -43,13 +43,13 @@ pub(super) fn run(shared: &Shared, options: &LearnOptions) -> anyhow::Result<Out
         return Ok(Outcome::Clean);
     }
     write_new(&paths, &judge::host(&config), path, &text, &learned)?;
-    say::out(format_args!(
+    say::done(format_args!(
         "{}: {} approvals learned from {} hosts.\n\
          They count as learned, not as approved: read the file and give each entry a reason.",
         shown_path(path),
         learned.approvals().len(),
         hosts.len()
-    ))?;
+    ));
     Ok(Outcome::Clean)
 }
 
