@@ -27,10 +27,16 @@ impl Outcome {
     }
 }
 
-/// `portledger list | head` is no failure.
+/// `portledger list | head` is no failure. An agent that went away, which is told with what was asked of it, is one.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    let is_one = |io: &std::io::Error| io.kind() == std::io::ErrorKind::BrokenPipe;
-    error.chain().any(|cause| cause.downcast_ref().is_some_and(is_one))
+    use std::io;
+    let plain = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    let json = || error.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+    let csv = || match error.downcast_ref::<csv::Error>().map(csv::Error::kind) {
+        Some(csv::ErrorKind::Io(error)) => Some(error.kind()),
+        _ => None,
+    };
+    plain.or_else(json).or_else(csv) == Some(io::ErrorKind::BrokenPipe)
 }
 
 impl From<Outcome> for ExitCode {

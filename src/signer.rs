@@ -62,7 +62,10 @@ pub(crate) fn find(trust: &Trust, options: &SigningOptions) -> anyhow::Result<Ap
     }
     let signer = match Signer::find(wanted, agent.as_deref(), may_sign, passphrase) {
         Ok(signer) => signer,
-        Err(_) if optional => return Ok(Approver::by_name()),
+        Err(error) if optional => {
+            crate::say::aside(format_args!("portledger: not signed: {error}"));
+            return Ok(Approver::by_name());
+        }
         Err(error) => return Err(error).context("nothing was signed"),
     };
     let name = principal(trust, signer.key(), options, now)?;
