@@ -41,6 +41,8 @@ mod signed;
 #[cfg(test)]
 mod sources;
 #[cfg(test)]
+mod trouble;
+#[cfg(test)]
 mod watching;
 #[cfg(test)]
 mod world;
