@@ -143,6 +143,8 @@ fn a_restore_that_is_killed_is_completed_by_another() {
         }
         lost(&host);
         let mut command = host.portledger(&words);
+        // What it unpacked stays behind.
+        command.env("TMPDIR", host.path("log"));
         command.stderr(std::process::Stdio::null()).stdout(std::process::Stdio::null());
         let mut restore = Running::start(command);
         std::thread::sleep(takes * step / 60);
