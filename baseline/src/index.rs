@@ -178,7 +178,7 @@ impl Places {
         match bound {
             Bound::Anyhow => found.extend(self.of_address.values().flatten()),
             Bound::To(Binding::One(address)) => {
-                found.extend(self.of_address.get(&address).into_iter().flatten())
+                found.extend(self.of_address.get(&address).into_iter().flatten());
             }
             Bound::To(Binding::AllV4 | Binding::AllV6 | Binding::All) => {}
         }
