@@ -199,7 +199,7 @@ impl<'a> Judge<'a> {
         }
         if let Some(distrust) = untrusted.and_then(|held| self.policy.baseline.distrust(held.place)) {
             kinds.insert(DriftKind::Untrusted);
-            differs.insert(0, distrust.to_string());
+            differs.insert(0, format!("it would be covered, but {distrust}"));
         }
         differs.extend(of_file.into_iter().map(|file| file.sentence));
         let mut told = HashSet::new();

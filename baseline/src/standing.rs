@@ -42,13 +42,13 @@ pub enum Distrust {
         serial: u64,
     },
     /// Nobody signed it.
-    #[error("approval `{id}` would cover it and is not signed: `portledger approve {id}` signs it")]
+    #[error("approval `{id}` is not signed: `portledger approve {id}` signs it")]
     Unsigned {
         /// The approval.
         id: String,
     },
     /// Its signature is not valid.
-    #[error("approval `{id}` would cover it, but the signature of {by} does not count: {why}")]
+    #[error("in approval `{id}` the signature of {by} does not count: {why}")]
     Invalid {
         /// The approval.
         id: String,
@@ -58,7 +58,7 @@ pub enum Distrust {
         why: String,
     },
     /// Not enough people signed it.
-    #[error("approval `{id}` would cover it, is signed by {by} and waits for another approver{}: `portledger countersign {id}`{}", whom(.others), aside(.why))]
+    #[error("approval `{id}` is signed by {by} and waits for another approver{}: `portledger countersign {id}`{}", whom(.others), aside(.why))]
     Waits {
         /// The approval.
         id: String,

@@ -169,7 +169,7 @@ fn each_reason_not_to_trust_a_signature_is_told() {
         (
             with("bm90IGEgc2lnbmF0dXJl".to_owned()),
             alice.line(""),
-            "signature of alice@example.org does not count",
+            "the signature of alice@example.org does not count",
         ),
         (signed.replace("at = 2026-11-20T09:00:00Z\n", ""), alice.line(""), "does not say `at`"),
     ];
@@ -264,7 +264,7 @@ fn nobody_hides_grave_drift_behind_an_approval_that_does_not_count() {
     let pasted = WEB.replace("\"web\"", "\"harmless\"");
     let (verdict, why) = told(&format!("{signed}\n{pasted}"), &trust);
     assert_eq!(verdict, "program_changed+untrusted critical (web)");
-    assert!(why.contains("approval `harmless` would cover it and is not signed"), "{why}");
+    assert!(why.contains("it would be covered, but approval `harmless` is not signed"), "{why}");
     // One that would not even cover says nothing.
     let elsewhere = pasted.replace("nginx", "caddy");
     assert_eq!(told(&elsewhere, &trust).0, "unapproved critical");
