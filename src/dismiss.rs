@@ -1,5 +1,5 @@
 use anyhow::{Context, bail};
-use baseline::{AddressWord, Drift, Register, Subject};
+use baseline::{AddressWord, Drift, Register, Subject, is_meant};
 use exporter::open_drifts;
 use inventory::RawText;
 use jiff::Timestamp;
@@ -12,9 +12,6 @@ use crate::judge::{self, Judgement};
 use crate::outcome::Outcome;
 use crate::say;
 use crate::signer::Approver;
-
-/// Shorter beginnings of an id are no id.
-const SHORTEST_ID: usize = 11;
 
 /// Records that drift which is gone may be let be; `serve` closes it when it reads that.
 pub(crate) fn run(shared: &Shared, options: &DismissOptions) -> anyhow::Result<Outcome> {
@@ -62,9 +59,7 @@ fn dismiss(
 
 /// The one drift of this id, or of one that begins so, which is not there any more.
 fn gone<'a>(register: &'a Register, id: &str) -> anyhow::Result<&'a Drift> {
-    let is_meant = |drift: &&Drift| {
-        drift.id().as_str() == id || id.len() >= SHORTEST_ID && drift.id().as_str().starts_with(id)
-    };
+    let is_meant = |drift: &&Drift| is_meant(drift.id().as_str(), id);
     let found: Vec<&Drift> = register.drifts().filter(is_meant).collect();
     match found[..] {
         [drift] if !drift.is_present() => Ok(drift),

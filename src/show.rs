@@ -3,20 +3,18 @@ mod document;
 mod history;
 mod next;
 mod service;
-mod wanted;
 
 use std::io::Write;
 
 use anyhow::{Context, bail};
 use baseline::{
-    Approval, Drift, Finding, Judged, NAMESPACE, Register, SourceText, canonical, countersigned, edit,
+    Approval, Drift, Finding, Judged, NAMESPACE, Register, Sought, SourceText, canonical, countersigned, edit,
 };
 use exporter::open_drifts;
 use inventory::RawText;
 use signing::Signature;
 
 use self::history::{History, Topic};
-use self::wanted::Wanted;
 use crate::arguments::{ReportFormat, Shared, ShowOptions};
 use crate::editing::Standing;
 use crate::judge::{self, Judgement};
@@ -32,7 +30,7 @@ pub(crate) fn run(shared: &Shared, options: &ShowOptions) -> anyhow::Result<Outc
     if options.by.is_some() {
         bail!("--by says whose signature is meant: it wants --text or --signature");
     }
-    let wanted = Wanted::new(&options.what);
+    let wanted: Sought = options.what.parse().map_err(anyhow::Error::msg)?;
     let (judgement, wrong) = judge::in_any_case(shared, true)?;
     let (register, unknown) = match open_drifts(&judgement.paths.state) {
         Ok(register) => (register, None),
@@ -72,7 +70,7 @@ struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
-    fn all(wanted: &Wanted, judgement: &'a Judgement, register: Option<&'a Register>) -> Self {
+    fn all(wanted: &Sought, judgement: &'a Judgement, register: Option<&'a Register>) -> Self {
         let Judgement { inventory, assessment, policy, .. } = judgement;
         let services = assessment.services.iter().filter(|judged| wanted.is_service(judged, inventory));
         let is_found = |drift: &Drift| {
@@ -148,7 +146,7 @@ fn tell_history(page: &mut Page, history: &History) {
     page.lines("history", history.told());
 }
 
-fn tell_nearest(wanted: &Wanted, judgement: &Judgement, options: &ShowOptions) {
+fn tell_nearest(wanted: &Sought, judgement: &Judgement, options: &ShowOptions) {
     let what = RawText::from(options.what.as_str());
     let unseen = if judgement.is_partial() { ", but not all was seen" } else { "" };
     say::aside(format_args!("portledger: nothing is known of `{what}`{unseen}"));

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use inventory::Inventory;
 
-pub use self::sought::Sought;
+pub use self::sought::{Sought, is_meant};
 use crate::assess::Judge;
 use crate::difference::{differences, speaks_of};
 use crate::view::{HolderViews, ServiceView, view_holders};
@@ -84,13 +84,13 @@ pub fn explain<'a>(
 ) -> Explanation<'a> {
     let judge = Judge::new(inventory, policy, accounts, now);
     let holders = view_holders(&inventory.listeners);
-    let approval = sought.id().and_then(|id| policy.baseline.approval(id));
+    let approval = policy.baseline.approvals().iter().find(|approval| sought.is_approval(approval));
     let is_spoken_of = |judged: &Judged| {
         let view = || ServiceView::of(&judged.service, inventory, &holders);
         approval.is_some_and(|approval| speaks_of(approval, &view()))
     };
     let services = assessment.services.iter();
-    let found = services.filter(|judged| sought.is(judged, inventory) || is_spoken_of(judged));
+    let found = services.filter(|judged| sought.is_service(judged, inventory) || is_spoken_of(judged));
     let services = found.map(|judged| explained(&judge, judged, inventory, policy, &holders));
     let services: Vec<Explained<'a>> = services.collect();
     let awaited = if services.is_empty() { awaited(&judge, sought, policy, assessment) } else { Vec::new() };
@@ -174,7 +174,8 @@ fn awaited<'a>(
     assessment: &'a Assessment,
 ) -> Vec<Regarded<'a>> {
     let approvals = policy.baseline.approvals().iter().zip(&judge.is_for_host);
-    let meant = approvals.filter(|(approval, _)| sought.is_spoken_of_by(approval));
+    let meant =
+        approvals.filter(|(approval, _)| sought.is_approval(approval) || sought.is_spoken_of_by(approval));
     let regarded = meant.map(|(approval, here)| {
         let missing = assessment.absent.iter().find(|finding| finding.id.as_str() == approval.id);
         let mut differs = missing.map(|finding| finding.differs.clone()).unwrap_or_default();

@@ -59,7 +59,7 @@ pub use command_line::command_line;
 pub use covering::Covering;
 pub use diagnostic::{Diagnostic, SourceText, shown_path};
 pub use drift::{DriftId, DriftKind, Finding, Severity, Subject};
-pub use explain::{Explained, Explanation, Regard, Regarded, Sought, explain};
+pub use explain::{Explained, Explanation, Regard, Regarded, Sought, explain, is_meant};
 pub use fleet::HostInventory;
 pub use format::{FormatError, format};
 pub use git_commit::git_commit;

@@ -11,15 +11,12 @@ pub(super) enum Target {
     Standing(Box<Approval>),
 }
 
-/// Shorter beginnings of an id are no id.
-const SHORTEST_ID: usize = 11;
-
 impl Target {
     /// What this id of a drift, a service or an approval stands for, or an id that begins so.
     pub(super) fn find(judgement: &Judgement, id: &str) -> anyhow::Result<Self> {
         let assessment = &judgement.assessment;
         let baseline = &judgement.policy.baseline;
-        let is_meant = |known: &str| known == id || known.starts_with(id) && id.len() >= SHORTEST_ID;
+        let is_meant = |known: &str| baseline::is_meant(known, id);
         let drifting = assessment.services.iter().filter_map(|judged| match &judged.verdict {
             Verdict::Drift(finding) => Some((judged, &**finding)),
             _ => None,

@@ -1,116 +1,232 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use inventory::{Inventory, Listener, Protocol};
+use inventory::{Inventory, Listener, Protocol, RawText};
 
 use crate::view::Binding;
-use crate::{Approval, Judged, PortPattern, Verdict};
+use crate::{AddressWord, Approval, Drift, Judged, PortWord, Verdict};
 
-/// What somebody asks about.
+/// What somebody asks about: a service, a drift or an approval by its id, or whatever listens at an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sought {
-    /// Whatever takes connections or packets there.
-    Endpoint {
-        /// `None` for all.
-        protocol: Option<Protocol>,
-        /// `None` for all.
-        address: Option<IpAddr>,
-        /// In host byte order.
-        port: u16,
-    },
-    /// A service, a drift or an approval, by its id or by how the id of a service begins.
-    Id(String),
+pub struct Sought {
+    id: String,
+    endpoint: Option<Endpoint>,
+}
+
+/// `tcp/8443`, `8443`, `udp/127.0.0.1:53`, `[::1]:631`, `tcp/*:443`; what is left out may be anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Endpoint {
+    protocol: Option<Protocol>,
+    address: Option<AddressWord>,
+    device: Option<RawText>,
+    port: u16,
 }
 
 /// Shorter beginnings of an id are no id.
 const SHORTEST_ID: usize = 11;
 
-impl FromStr for Sought {
-    type Err = String;
-
-    /// Reads `8443`, `tcp/8443`, `udp/127.0.0.1:53`, `[::1]:631`, `*:22`; all else that could be an id is one.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (protocol, rest) = match text.split_once('/') {
-            Some((word, rest)) => (word.parse().ok(), rest),
-            None => (None, text),
-        };
-        let named_protocol = protocol.is_some();
-        let rest = if named_protocol { rest } else { text };
-        let (address, port) = rest.rsplit_once(':').unwrap_or(("*", rest));
-        let v6 = address.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
-        let address = match address {
-            "*" => Some(None),
-            _ => v6.unwrap_or(address).parse().ok().map(|address: IpAddr| Some(address.to_canonical())),
-        };
-        if let (Some(address), Ok(port)) = (address, port.parse()) {
-            return Ok(Sought::Endpoint { protocol, address, port });
-        }
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-:/@".contains(&byte);
-        if named_protocol || text.is_empty() || !text.bytes().all(is_plain) || looks_like_a_port(text) {
-            return Err("it is an endpoint such as 8443, tcp/8443, udp/127.0.0.1:53 or [::1]:631, or an id"
-                .to_owned());
-        }
-        Ok(Sought::Id(text.to_owned()))
-    }
+/// Whether an id, or a beginning that is long enough to be one, means this one.
+pub fn is_meant(known: &str, id: &str) -> bool {
+    known == id || id.len() >= SHORTEST_ID && known.starts_with(id)
 }
 
-fn looks_like_a_port(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit())
+impl FromStr for Sought {
+    type Err = &'static str;
+
+    /// Reads `8443`, `tcp/8443`, `udp/127.0.0.1:53`, `[::1]:631`, `*:22`, also as `diff` prints it, `tcp *:8443`; all else
+    /// that could be an id is one.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let endpoint = Endpoint::parse(text);
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-:/@".contains(&byte);
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        let names_protocol = text.split_once('/').is_some_and(|(word, _)| word.parse::<Protocol>().is_ok());
+        let is_no_id = text.is_empty() || is_number || names_protocol || !text.bytes().all(is_plain);
+        if endpoint.is_none() && is_no_id {
+            return Err("it is an endpoint such as 8443, tcp/8443, udp/127.0.0.1:53 or [::1]:631, or an id");
+        }
+        Ok(Sought { id: text.to_owned(), endpoint })
+    }
 }
 
 impl Sought {
-    pub(super) fn id(&self) -> Option<&str> {
-        match self {
-            Sought::Id(id) => Some(id),
-            Sought::Endpoint { .. } => None,
-        }
+    /// It names where something listens; it can be the id of an approval all the same.
+    pub fn is_endpoint(&self) -> bool {
+        self.endpoint.is_some()
     }
 
-    pub(super) fn is(&self, judged: &Judged, inventory: &Inventory) -> bool {
-        match self {
-            Sought::Id(id) => {
-                let service = judged.service.id.as_str();
-                let begins = id.len() >= SHORTEST_ID && id.starts_with("s1-") && service.starts_with(id);
-                begins || service == id || is_drift(&judged.verdict, id)
-            }
-            Sought::Endpoint { protocol, address, port } => {
-                let listeners = judged.service.listeners.iter().map(|place| &inventory.listeners[*place]);
-                protocol.is_none_or(|protocol| protocol == judged.service.protocol)
-                    && listeners.into_iter().any(|listener| {
-                        listener.endpoint.port == *port
-                            && address.is_none_or(|address| takes(listener, address))
-                    })
-            }
-        }
+    /// A service that has this id, that drifts by it, or that takes what is sent there.
+    pub fn is_service(&self, judged: &Judged, inventory: &Inventory) -> bool {
+        let drift = match &judged.verdict {
+            Verdict::Drift(finding) => Some(finding.id.as_str()),
+            _ => None,
+        };
+        // An approval that expired lends its drifts its id, which is its own first of all.
+        let drift = drift.filter(|id| id.starts_with("s1-"));
+        let mut listeners = judged.service.listeners.iter().map(|place| &inventory.listeners[*place]);
+        self.is_id(judged.service.id.as_str())
+            || drift.is_some_and(|id| self.is_id(id))
+            || self.endpoint.as_ref().is_some_and(|endpoint| listeners.any(|listener| endpoint.is(listener)))
     }
 
-    pub(super) fn is_spoken_of_by(&self, approval: &Approval) -> bool {
-        match self {
-            Sought::Id(id) => approval.id == *id,
-            Sought::Endpoint { protocol, address, port } => approval.listen.iter().any(|listen| {
-                let of_port = match listen.port {
-                    PortPattern::Any => true,
-                    PortPattern::Range(first, last) => (first..=last).contains(port),
-                    PortPattern::Kernel => false,
+    /// A drift of this id, or that was found there.
+    pub fn is_drift(&self, drift: &Drift) -> bool {
+        let subject = &drift.finding.subject;
+        let is_subject = |endpoint: &Endpoint| {
+            endpoint.protocol.is_none_or(|protocol| protocol == subject.protocol)
+                && endpoint.address.is_none_or(|address| address == subject.address)
+                && (endpoint.device.is_none() || endpoint.device == subject.device)
+                && subject.port == PortWord::Number(endpoint.port)
+        };
+        self.is_id(drift.id().as_str())
+            || self.endpoint.as_ref().is_some_and(|endpoint| {
+                is_subject(endpoint) || drift.listeners().iter().any(|listener| endpoint.is(listener))
+            })
+    }
+
+    /// An approval of this id.
+    pub fn is_approval(&self, approval: &Approval) -> bool {
+        approval.id == self.id
+    }
+
+    /// It would let something listen there, or on a part of it.
+    pub fn is_spoken_of_by(&self, approval: &Approval) -> bool {
+        let Some(endpoint) = &self.endpoint else { return false };
+        let addresses = match endpoint.address {
+            None | Some(AddressWord::Any) => Vec::new(),
+            Some(AddressWord::One(address)) => vec![address],
+        };
+        approval.listen.iter().any(|listen| {
+            let protocol = endpoint.protocol.unwrap_or(listen.protocol);
+            let names = |address| listen.names(protocol, address, endpoint.port);
+            match addresses[..] {
+                // The address is the least of what it may differ in.
+                [] => protocol == listen.protocol && listen.has_port(endpoint.port),
+                _ => addresses.iter().copied().any(names),
+            }
+        })
+    }
+
+    fn is_id(&self, known: &str) -> bool {
+        is_meant(known, &self.id)
+    }
+}
+
+impl Endpoint {
+    /// Also as `diff` and `list` print it: `tcp *:8443`.
+    fn parse(text: &str) -> Option<Self> {
+        let (protocol, bound) = match text.split_once(['/', ' ']) {
+            Some((protocol, bound)) => (Some(protocol.parse().ok()?), bound),
+            None => (None, text),
+        };
+        let (bound, port) = match bound.rsplit_once(':') {
+            Some((bound, port)) => (Some(bound), port),
+            None => (None, bound),
+        };
+        let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+        let port = port.parse().ok().filter(|_| digits)?;
+        let (address, device) = match bound {
+            None => (None, None),
+            Some(bound) => {
+                let (address, device) = match bound.split_once('%') {
+                    Some((address, device)) => (address, Some(RawText::from_escaped(device)?)),
+                    None => (bound, None),
                 };
-                of_port
-                    && protocol.is_none_or(|protocol| protocol == listen.protocol)
-                    && address.is_none_or(|address| listen.address.has(address))
-            }),
-        }
+                (Some(address_word(address)?), device)
+            }
+        };
+        Some(Endpoint { protocol, address, device, port })
+    }
+
+    fn is(&self, listener: &Listener) -> bool {
+        let is_own = |endpoint: &inventory::Endpoint, takes: &dyn Fn(IpAddr) -> bool| {
+            let address = match self.address {
+                None => true,
+                Some(AddressWord::Any) => endpoint.is_wildcard(),
+                Some(AddressWord::One(address)) => takes(address),
+            };
+            self.protocol.is_none_or(|protocol| protocol == endpoint.protocol)
+                && address
+                && (self.device.is_none() || self.device == endpoint.device)
+                && self.port == endpoint.port
+        };
+        let published = |endpoint: &inventory::Endpoint| {
+            is_own(endpoint, &|address| endpoint.is_wildcard() || address == endpoint.canonical_address())
+        };
+        is_own(&listener.endpoint, &|address| takes(listener, address))
+            || listener.published.iter().any(published)
     }
 }
 
-fn is_drift(verdict: &Verdict, id: &str) -> bool {
-    matches!(verdict, Verdict::Drift(finding) if finding.id.as_str() == id)
-}
-
-/// Whether what is sent to an address reaches it; of all addresses, whether it is bound to all.
+/// Whether what is sent to an address reaches it.
 fn takes(listener: &Listener, address: IpAddr) -> bool {
     match Binding::of(listener) {
         Binding::One(own) => own == address,
         Binding::AllV4 => address.is_ipv4(),
         Binding::AllV6 => address.is_ipv6(),
         Binding::All => true,
+    }
+}
+
+fn address_word(text: &str) -> Option<AddressWord> {
+    if text == "*" {
+        return Some(AddressWord::Any);
+    }
+    let address: IpAddr = match text.strip_prefix('[') {
+        Some(inner) => IpAddr::V6(inner.strip_suffix(']')?.parse().ok()?),
+        None => IpAddr::V4(text.parse().ok()?),
+    };
+    Some(AddressWord::One(address.to_canonical()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_read_as_people_write_them() {
+        for (text, protocol, address, port) in [
+            ("8443", None, None, 8443),
+            ("tcp/8443", Some(Protocol::Tcp), None, 8443),
+            ("udp/127.0.0.1:53", Some(Protocol::Udp), Some("127.0.0.1"), 53),
+            ("[::1]:631", None, Some("::1"), 631),
+            ("[::ffff:10.0.0.1]:80", None, Some("10.0.0.1"), 80),
+            ("tcp/*:443", Some(Protocol::Tcp), Some("*"), 443),
+            ("tcp *:443", Some(Protocol::Tcp), Some("*"), 443),
+        ] {
+            let read = Endpoint::parse(text).unwrap_or_else(|| panic!("{text}"));
+            let shown = read.address.map(|address| address.to_string());
+            assert_eq!((read.protocol, shown.as_deref(), read.port), (protocol, address, port), "{text}");
+        }
+        let read = Endpoint::parse("tcp/0.0.0.0%eth0:22").unwrap();
+        assert_eq!(read.device, Some(RawText::from("eth0")));
+        for text in
+            ["", "s1-0123456789", "web", "tcp/", "65536", "+22", "::1:53", "[1.2.3.4]:5", "x/22", "tcp/a:1"]
+        {
+            assert_eq!(Endpoint::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_a_long_beginning_is_an_id() {
+        let known = "s1-0123456789abcdef";
+        for (asked, is) in [
+            ("s1-0123456789abcdef", true),
+            ("s1-01234567", true),
+            ("s1-0123456", false),
+            ("s1-0123456789abcdef0", false),
+            ("s1-01234568", false),
+        ] {
+            assert_eq!(is_meant(known, asked), is, "{asked}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_no_id_and_no_endpoint_is_refused() {
+        for text in ["8443", "tcp *:8443", "s1-0123456789abcdef", "web/tls"] {
+            assert!(text.parse::<Sought>().is_ok(), "{text}");
+        }
+        for text in ["", "70000", "a b", "tcp/web", "tcp/1.2.3.4:99999", "\u{1b}"] {
+            assert!(text.parse::<Sought>().is_err(), "{text}");
+        }
     }
 }

@@ -124,21 +124,3 @@ fn what_is_not_judged_says_why() {
     let unseen = &told(&world, "8080")[0];
     assert!(unseen.contains("could not be seen: may_cover c-any"), "{unseen}");
 }
-
-#[test]
-fn an_endpoint_is_read_as_people_write_it() {
-    for (text, expected) in [
-        ("8443", "Endpoint { protocol: None, address: None, port: 8443 }"),
-        ("tcp/8443", "Endpoint { protocol: Some(Tcp), address: None, port: 8443 }"),
-        ("udp/127.0.0.1:53", "Endpoint { protocol: Some(Udp), address: Some(127.0.0.1), port: 53 }"),
-        ("[::1]:631", "Endpoint { protocol: None, address: Some(::1), port: 631 }"),
-        ("s1-0123456789abcdef", "Id(\"s1-0123456789abcdef\")"),
-        ("ssh", "Id(\"ssh\")"),
-        ("web/tls", "Id(\"web/tls\")"),
-    ] {
-        assert_eq!(format!("{:?}", text.parse::<Sought>().unwrap()), expected);
-    }
-    for text in ["", "70000", "tcp/", "tcp/x", "tcp/1.2.3.4:99999", "a b", "\u{1b}"] {
-        assert!(text.parse::<Sought>().is_err(), "{text}");
-    }
-}
