@@ -1,15 +1,18 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, bail};
-use baseline::{Approval, Host, LockedFile, When, approval_json, git_commit, read_of_anybody};
+use baseline::{
+    Approval, Host, LockedFile, When, approval_json, git_commit, keep_revoked, read_of_anybody, read_trusted,
+};
 use inventory::RawText;
-use ledger::{Act, ActKind, FileChange, HostKey, Keeping, Who, Writer};
+use ledger::{Act, ActKind, FileChange, Head, HostKey, Keeping, Who, Writer};
 use rustix::process::{geteuid, getuid};
 use sha2::{Digest, Sha256};
 
 use crate::editing::PATIENCE;
-use crate::paths::Paths;
+use crate::paths::{Paths, trusted_owner};
+use crate::say::aside;
 use crate::signer::{Approver, user};
 
 /// The ledger's name: `ledger.jsonl` in the state folder.
@@ -18,6 +21,8 @@ pub(crate) const LEDGER: &str = "ledger";
 pub(crate) const KEY: &str = "ledger.key";
 /// A year of a busy host is one file.
 const SEGMENT: u64 = 16 << 20;
+/// How far the ledger is, beside it.
+pub(crate) const HEAD: &str = "ledger.head";
 
 /// What somebody does, without what every record tells.
 pub(crate) struct Deed<'a> {
@@ -31,6 +36,10 @@ pub(crate) struct Deed<'a> {
     pub(crate) ticket: Option<String>,
     pub(crate) revision: Option<String>,
     pub(crate) gone_since: Option<String>,
+    pub(crate) counts: Option<bool>,
+    pub(crate) away: bool,
+    /// Up to which serial approvals of this id count no more on this host once it is done.
+    pub(crate) retired: Option<u64>,
 }
 
 impl Deed<'_> {
@@ -43,8 +52,23 @@ impl Deed<'_> {
             principal: key.is_some().then(|| approver.name.clone()),
             key,
         };
-        let (drift, endpoints, old, new, reason, ticket, revision, gone_since) = Default::default();
-        Deed { kind, who, drift, endpoints, old, new, reason, ticket, revision, gone_since }
+        let (drift, endpoints, old, new, reason, ticket) = Default::default();
+        let (revision, gone_since, counts, away, retired) = Default::default();
+        Deed {
+            kind,
+            who,
+            drift,
+            endpoints,
+            old,
+            new,
+            reason,
+            ticket,
+            revision,
+            gone_since,
+            counts,
+            away,
+            retired,
+        }
     }
 }
 
@@ -65,9 +89,10 @@ pub(crate) fn write(
         after: digest(text),
     };
     let git = git_commit(&before.path);
+    let retired = deed.retired;
     let act = ledger.act(deed, Some(change), git);
     let record = ledger.append(&act)?;
-    let Err(error) = file.replace(text) else { return Ok(()) };
+    let Err(error) = file.replace(text) else { return remember(paths, &act, retired) };
     if act
         .file
         .as_ref()
@@ -78,6 +103,20 @@ pub(crate) fn write(
     let why = "the file was not written: the act was not carried out";
     ledger.take_back(record, &act, why).with_context(|| format!("{error}; and that it was not done"))?;
     Err(error.into())
+}
+
+/// What was revoked on this host, or approved anew, counts never again there as it was, whatever becomes of the file, and
+/// whether or not `serve` runs.
+fn remember(paths: &Paths, act: &Act, retired: Option<u64>) -> anyhow::Result<()> {
+    match (&act.approval, retired.filter(|serial| *serial > 0 && !act.away)) {
+        (Some(id), Some(serial)) => {
+            let kept = keep_revoked(&paths.state, id, serial);
+            kept.context(
+                "it is done, but what it withdrew will not be remembered once the baseline does not say so",
+            )
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Records an act that writes no file.
@@ -92,6 +131,7 @@ pub(crate) fn record(paths: &Paths, host: &Host, deed: Deed<'_>) -> anyhow::Resu
 pub(crate) struct Ledger {
     writer: Writer,
     host: String,
+    folder: PathBuf,
 }
 
 impl Ledger {
@@ -100,14 +140,23 @@ impl Ledger {
         let folder = &paths.state;
         make_folder(folder)?;
         let failed = || format!("nothing was done, because it cannot be recorded in {}", folder.display());
-        let last = ledger_lock(folder).with_context(failed)?;
-        let mut ledger = Ledger { writer: last, host: host.name.escaped() };
+        let had_key = folder.join(KEY).exists();
+        let writer = ledger_lock(folder).with_context(failed)?;
+        let kept = kept_head(folder).with_context(failed)?;
+        check_whole(folder, kept, writer.head()).with_context(failed)?;
+        if !had_key && writer.head().record > 0 {
+            aside(format_args!(
+                "portledger: {} was gone, and this host has a new key: fetch ledger.key.pub again for who verifies elsewhere",
+                folder.join(KEY).display()
+            ));
+        }
+        let mut ledger = Ledger { writer, host: host.name.escaped(), folder: folder.to_owned() };
         ledger.recover(folder).with_context(failed)?;
         Ok(ledger)
     }
 
     fn act(&self, deed: Deed<'_>, file: Option<FileChange>, git: Option<String>) -> Act {
-        let Deed { kind, who, drift, endpoints, old, new, reason, ticket, revision, gone_since } = deed;
+        let Deed { kind, who, drift, endpoints, old, new, reason, ticket, .. } = deed;
         let approval = new.or(old);
         Act {
             time: now(),
@@ -123,9 +172,11 @@ impl Ledger {
             reason,
             ticket,
             file,
-            revision,
+            revision: deed.revision,
             git,
-            gone_since,
+            counts: deed.counts,
+            away: deed.away,
+            gone_since: deed.gone_since,
             of: None,
         }
     }
@@ -134,6 +185,10 @@ impl Ledger {
     pub(crate) fn append(&mut self, act: &Act) -> anyhow::Result<u64> {
         let body = serde_json::to_vec(act).context("the act cannot be written down")?;
         let head = self.writer.append(&[body]).context("nothing was done, because it cannot be recorded")?;
+        // It only serves to notice a ledger that was cut: what is recorded is recorded.
+        if let Err(error) = keep_head(&self.folder, head) {
+            aside(format_args!("portledger: {HEAD} cannot be written: {error:#}"));
+        }
         Ok(head.record)
     }
 
@@ -155,13 +210,40 @@ impl Ledger {
     fn recover(&mut self, folder: &Path) -> anyhow::Result<()> {
         let Some(line) = ledger::last(folder, LEDGER)? else { return Ok(()) };
         let Ok(act) = serde_json::from_slice::<Act>(&line.body) else { return Ok(()) };
-        let Some(change) = act.file.as_ref().filter(|_| act.act != ActKind::Undone) else { return Ok(()) };
+        let is_ours = act.act != ActKind::Undone && !act.away;
+        let Some(change) = act.file.as_ref().filter(|_| is_ours) else { return Ok(()) };
         // Whoever wrote it otherwise since then wrote it after the act, and so did who put something else in its place.
         let is_as_before =
             held(change).is_ok_and(|held| held == change.before && held != Some(change.after.clone()));
         let why =
             "the file is as it was before: the act was not carried out, or somebody put the old file back";
         if is_as_before { self.take_back(line.record, &act, why) } else { Ok(()) }
+    }
+}
+
+/// How far the ledger was when it was last written to; `None` where nobody said so yet.
+pub(crate) fn kept_head(folder: &Path) -> anyhow::Result<Option<Head>> {
+    let path = folder.join(HEAD);
+    let Some(source) = read_trusted(&path, trusted_owner())? else { return Ok(None) };
+    serde_json::from_str(&source.text).map(Some).with_context(|| path.display().to_string())
+}
+
+fn keep_head(folder: &Path, head: Head) -> anyhow::Result<()> {
+    let file = LockedFile::open(&folder.join(HEAD), trusted_owner(), PATIENCE)?;
+    Ok(file.replace(&serde_json::to_string(&head)?)?)
+}
+
+/// Whoever removes the ledger, or cuts its end off, must not have it begun anew.
+fn check_whole(folder: &Path, kept: Option<Head>, found: Head) -> anyhow::Result<()> {
+    match kept {
+        Some(kept) if kept.record > found.record => bail!(
+            "the ledger had {} records, and {} are there: put ledger.jsonl back from a backup, or remove {} to go on \
+             without what is missing",
+            kept.record,
+            found.record,
+            folder.join(HEAD).display()
+        ),
+        _ => Ok(()),
     }
 }
 
@@ -203,7 +285,7 @@ fn digest(text: &str) -> String {
 }
 
 /// /proc/self/loginuid; 4294967295 where nobody logged in.
-fn login_uid() -> Option<u32> {
+pub(crate) fn login_uid() -> Option<u32> {
     let text = std::fs::read_to_string("/proc/self/loginuid").ok()?;
     text.trim().parse().ok().filter(|uid| *uid != u32::MAX)
 }

@@ -24,7 +24,7 @@ use crate::signer::{self, Approver};
 
 /// Looks again, and writes an approval for each drift that is still as its id says, or signs one that stands there.
 pub(crate) fn run(shared: &Shared, options: &ApproveOptions) -> anyhow::Result<Outcome> {
-    if options.reason.trim().is_empty() {
+    if options.reason.as_ref().is_some_and(|reason| reason.trim().is_empty()) {
         bail!("--reason must say why: an auditor will read it");
     }
     if options.name.is_some() && options.id.len() > 1 {
@@ -68,16 +68,20 @@ fn one(
     };
     let before = file.source();
     let draft = draft(judgement, &target, approver, &path, options)?;
+    if let (Target::Standing(_), Some(_)) = (&target, approver.key()) {
+        tell_text(&draft);
+    }
     let approval = approver.approve(draft)?;
     let text = match &target {
-        Target::New(..) => edit::add(&before, &approval)?,
-        Target::Standing(_) => edit::sign(&before, &approval)?,
+        Target::Standing(standing) if standing.id == approval.id => edit::sign(&before, &approval)?,
+        Target::New(..) | Target::Standing(_) => edit::add(&before, &approval)?,
     };
     let (texts, policy) = after(judgement, &path, &text)?;
     let counts = check(judgement, &policy, &target, &approval, &path)?;
+    keep_in_force(judgement, &target, &approval, counts)?;
     let old = match &target {
         Target::New(..) => None,
-        Target::Standing(old) => Some(&**old),
+        Target::Standing(old) => Some(&**old).filter(|old| old.id == approval.id),
     };
     let kind = if counts { ActKind::Approve } else { ActKind::Propose };
     let deed = Deed {
@@ -85,8 +89,11 @@ fn one(
         endpoints: approval.listen.iter().map(ToString::to_string).collect(),
         old,
         new: Some(&approval),
-        reason: Some(options.reason.clone()),
+        reason: approval.reason.clone(),
         ticket: options.ticket.clone(),
+        counts: Some(counts),
+        away: options.inventory.is_some(),
+        retired: (counts && approval.signature.is_some()).then(|| approval.serial - 1),
         revision: Some(policy.baseline.revision().to_owned()),
         ..Deed::of(kind, approver)
     };
@@ -109,7 +116,12 @@ fn path_for(judgement: &Judgement, target: &Target, options: &ApproveOptions) ->
             let path = holds.map(|source| source.path.clone()).next();
             let path = path.with_context(|| format!("no file holds the approval `{}`", approval.id))?;
             if named.is_some_and(|named| sources.spelled(&named).as_ref() != Some(&path)) {
-                bail!("approval `{}` stands in {}: leave --file out", approval.id, path.display());
+                bail!(
+                    "approval `{}` stands in {}: say --file {}, and for a checkout --inventory FILE as well",
+                    approval.id,
+                    path.display(),
+                    path.display()
+                );
             }
             path
         }
@@ -149,7 +161,7 @@ fn draft(
         Target::New(judged, _) => {
             let hosts = options.hosts.iter().map(|host| HostPattern::new(host)).collect::<Result<_, _>>();
             let request = Request {
-                reason: options.reason.clone(),
+                reason: options.reason.clone().context("--reason must say why: an auditor will read it")?,
                 by: approver.name.clone(),
                 at,
                 expires,
@@ -159,18 +171,23 @@ fn draft(
             propose(judged, inventory, &policy.baseline, accounts, request)?
         }
         Target::Standing(standing) => {
-            if !options.hosts.is_empty() || options.name.is_some() {
+            if !options.hosts.is_empty() {
                 bail!(
                     "approval `{}` stands in the baseline, and only its signature, dates and reason are written anew: leave \
-                     --hosts and --name out",
+                     --hosts out",
                     standing.id
                 );
             }
+            let reason = options.reason.clone().or_else(|| standing.reason.clone());
             Approval {
-                reason: Some(options.reason.clone()),
+                id: options.name.clone().unwrap_or_else(|| standing.id.clone()),
+                reason: Some(reason.context("--reason must say why: an auditor will read it")?),
                 by: Some(approver.name.clone()),
                 at: Some(When::instant(at)),
-                expires: expires.or(standing.expires.filter(|_| !is_over(standing, judgement))),
+                expires: match options.lifetime {
+                    Some(_) => expires,
+                    None => standing.expires.filter(|_| !is_over(standing, judgement)).or(expires),
+                },
                 signature: None,
                 countersigned: Vec::new(),
                 ..Approval::clone(standing)
@@ -182,6 +199,34 @@ fn draft(
     }
     approval.serial = policy.baseline.next_serial(&approval, &policy.trust);
     Ok(approval)
+}
+
+/// What is in force must not fall for want of a second signature under its renewal.
+fn keep_in_force(
+    judgement: &Judgement,
+    target: &Target,
+    approval: &Approval,
+    counts: bool,
+) -> anyhow::Result<()> {
+    let Target::Standing(old) = target else { return Ok(()) };
+    let standing = judgement.policy.baseline.standing(&old.id);
+    let is_in_force =
+        standing.is_some_and(|standing| standing.distrust.is_none()) && !is_over(old, judgement);
+    if is_in_force && !counts && old.id == approval.id {
+        bail!(
+            "nothing was written: approval `{0}` is in force, and signed anew it would wait for another approver. Write the \
+             renewal beside it with --name, as in `portledger approve {0} --name {0}-2`; revoke `{0}` when that is countersigned",
+            old.id
+        );
+    }
+    Ok(())
+}
+
+/// What is signed, before it is.
+pub(crate) fn tell_text(approval: &Approval) {
+    let text = baseline::canonical(approval);
+    let lines = text.lines().skip(1).map(|line| format!("  {line}")).collect::<Vec<_>>();
+    say::aside(format_args!("Signing approval `{}`:\n{}", approval.id, lines.join("\n")));
 }
 
 fn is_over(approval: &Approval, judgement: &Judgement) -> bool {

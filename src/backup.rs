@@ -20,7 +20,11 @@ pub(crate) type Places = BTreeMap<String, String>;
 /// The name of [`Places`] in a bundle.
 pub(crate) const PLACES: &str = "places.json";
 /// Files of the state folder besides logs and keys: what cannot be found out again.
-pub(crate) const STATE_FILES: [&str; 3] = ["register.json", "withdrawn.json", "matched.json"];
+pub(crate) const STATE_FILES: [&str; 4] = ["register.json", WITHDRAWN, "matched.json", REVOKED];
+/// What either side of a restore knew to be revoked.
+pub(crate) const WITHDRAWN: &str = "withdrawn.json";
+/// Of what it holds nothing is taken away by a restore.
+pub(crate) const REVOKED: &str = "ledger.revoked.json";
 /// How much of a file's name its path in a bundle has room for.
 const NAME: usize = 60;
 

@@ -36,6 +36,7 @@ fn one(
 ) -> anyhow::Result<()> {
     let old = standing.approval(id)?.clone();
     let path = standing.file_of(id)?;
+    crate::approve::tell_text(&old);
     let new = signed(&standing.policy, approver, &old)?;
     let file = standing.lock(&path)?;
     let text = edit::sign(&file.source(), &new)?;
@@ -56,6 +57,9 @@ fn one(
         reason: options.reason.clone(),
         endpoints: new.listen.iter().map(ToString::to_string).collect(),
         revision: Some(baseline.revision().to_owned()),
+        counts: Some(waits.is_none()),
+        away: options.file.is_some(),
+        ticket: options.ticket.clone(),
         ..Deed::of(ActKind::Countersign, approver)
     };
     acts::write(&standing.paths, &standing.policy.host, file, &text, deed)?;

@@ -9,7 +9,7 @@ use inventory::{Holders, RawText};
 use crate::arguments::{DiffOptions, ReportFormat, Shared};
 use crate::judge::{self, Judgement};
 use crate::outcome::Outcome;
-use crate::say::aside;
+use crate::say::{aside, harmless};
 use crate::table::quoted;
 
 /// Holders past these are counted, not named.
@@ -26,7 +26,9 @@ pub(crate) fn run(shared: &Shared, options: &DiffOptions) -> anyhow::Result<Outc
     let gone = gone(&judgement, &register);
     let mut output = std::io::stdout().lock();
     match options.format {
-        ReportFormat::Table => output.write_all((report(&judgement) + &report_gone(&gone)).as_bytes())?,
+        ReportFormat::Table => {
+            output.write_all(harmless(&(report(&judgement) + &report_gone(&gone))).as_bytes())?
+        }
         ReportFormat::Json => {
             let document = diff_document(&judgement.inventory, &judgement.assessment, &gone);
             serde_json::to_writer_pretty(&mut output, &document)?;

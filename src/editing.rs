@@ -22,6 +22,8 @@ pub(crate) struct Standing {
     pub(crate) texts: Vec<SourceText>,
     /// It is a checkout's, which may belong to anybody, and by which no host is judged as it stands there.
     is_checkout: bool,
+    /// The file that was named.
+    named: Option<PathBuf>,
 }
 
 impl Standing {
@@ -38,7 +40,7 @@ impl Standing {
             bail!("there is no baseline, so nothing is approved");
         };
         let policy = judge::policy_over(&paths, &config, &texts)?;
-        Ok(Standing { paths, policy, texts, is_checkout: file.is_some() })
+        Ok(Standing { paths, policy, texts, is_checkout: file.is_some(), named: file.map(Path::to_owned) })
     }
 
     pub(crate) fn approval(&self, id: &str) -> anyhow::Result<&Approval> {
@@ -53,7 +55,13 @@ impl Standing {
         let source = self.texts.iter().find(|source| edit::holds(source, id));
         let source =
             source.with_context(|| format!("no file holds the approval `{id}` as a [[approval]]"))?;
-        Ok(source.path.clone())
+        let path = source.path.clone();
+        if let Some(named) = &self.named
+            && self.paths.sources.spelled(named).as_ref() != Some(&path)
+        {
+            bail!("approval `{id}` stands in {}: say --file {}", path.display(), path.display());
+        }
+        Ok(path)
     }
 
     /// Locks one of the files.

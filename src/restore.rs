@@ -145,6 +145,13 @@ fn tell_done(paths: &Paths, archive: &Archive, set_aside: &Aside) -> anyhow::Res
 fn record(paths: &Paths, archive: &Archive, file: &Path) -> anyhow::Result<()> {
     let host = crate::judge::host(&Config::load(paths)?).name.escaped();
     let key = HostKey::load_or_create(&paths.state.join(acts::KEY))?;
+    // It is of the ledger that stood here before.
+    match std::fs::remove_file(paths.state.join(acts::HEAD)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("{} cannot be removed", acts::HEAD));
+        }
+        _ => {}
+    }
     let mut ledger = acts::ledger_lock(&paths.state)?;
     let deed = Deed::of(ActKind::Restore, &Approver::by_name());
     let Head { record, hash } = archive.head();
@@ -169,6 +176,8 @@ fn record(paths: &Paths, archive: &Archive, file: &Path) -> anyhow::Result<()> {
         file: None,
         revision: None,
         git: None,
+        counts: None,
+        away: false,
         gone_since: None,
         of: None,
     };

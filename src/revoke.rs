@@ -1,7 +1,7 @@
 use std::time::SystemTime;
 
 use anyhow::Context;
-use baseline::{Revocation, SourceText, When, edit};
+use baseline::{Revocation, Signatures, SourceText, When, edit};
 use ledger::ActKind;
 
 use crate::acts::{self, Deed};
@@ -21,11 +21,15 @@ pub(crate) fn run(shared: &Shared, options: &RevokeOptions) -> anyhow::Result<Ou
     let who = Approver::by_name();
     let file = standing.lock(&path)?;
     let mut changed = SourceText { path: path.clone(), text: edit::remove(&file.source(), id)? };
-    // What nobody signed proves nothing, and can as well be written anew.
-    if old.signature.is_some() {
+    let trust = &standing.policy.trust;
+    let known = trust.withdrawn.get(id).copied();
+    // Where nobody signs, an approval can as well be written anew. A signature or a serial may have been taken out before.
+    let is_for_good = trust.signatures == Signatures::Required || old.signature.is_some() || known.is_some();
+    let serial = known.map_or(old.serial, |known| old.serial.max(known.saturating_add(1)));
+    if is_for_good {
         let revocation = Revocation {
             id: id.clone(),
-            serial: old.serial,
+            serial,
             by: Some(who.name.clone()),
             at: Some(When::instant(SystemTime::now())),
             reason: options.reason.clone(),
@@ -41,6 +45,8 @@ pub(crate) fn run(shared: &Shared, options: &RevokeOptions) -> anyhow::Result<Ou
         ticket: options.ticket.clone(),
         endpoints: old.listen.iter().map(ToString::to_string).collect(),
         revision: Some(baseline.revision().to_owned()),
+        retired: is_for_good.then_some(serial),
+        away: options.file.is_some(),
         ..Deed::of(ActKind::Revoke, &who)
     };
     acts::write(&standing.paths, &standing.policy.host, file, &changed.text, deed)?;

@@ -103,8 +103,11 @@ fn passphrase(path: &Path) -> std::io::Result<String> {
     rpassword::read_password()
 }
 
+/// Whoever logged in, as the kernel remembers it over su and sudo, else who called sudo, else the user.
 pub(crate) fn user() -> String {
-    let by_sudo = std::env::var("SUDO_USER").ok().filter(|name| !name.is_empty());
+    let logged_in = crate::acts::login_uid().and_then(exporter::user_name);
+    let by_sudo = || std::env::var("SUDO_USER").ok().filter(|name| !name.is_empty());
     let me = rustix::process::getuid().as_raw();
-    by_sudo.or_else(|| exporter::user_name(me)).unwrap_or_else(|| format!("uid {me}"))
+    let own = || exporter::user_name(me).unwrap_or_else(|| format!("uid {me}"));
+    logged_in.or_else(by_sudo).unwrap_or_else(own)
 }

@@ -136,7 +136,7 @@ impl Baseline {
         let revoked = self.revoked(trust).get(&approval.id).copied().unwrap_or_default();
         let signed = standing.filter(|standing| standing.signature.is_some()).map(|standing| standing.serial);
         let known = revoked.max(signed.unwrap_or_default());
-        (known + 1).max(standing.map_or(1, |standing| standing.serial))
+        known.saturating_add(1).max(standing.map_or(1, |standing| standing.serial))
     }
 
     /// What was revoked.

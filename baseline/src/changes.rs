@@ -1,6 +1,6 @@
 use std::cmp::Ordering;
 
-use crate::{Approval, Baseline};
+use crate::{Approval, Baseline, Standing};
 
 /// An approval that one baseline has otherwise than another, or not at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub struct ApprovalChange {
     pub old: Option<Approval>,
     /// As it is; `None` where it is gone.
     pub new: Option<Approval>,
+    /// Why it does not count as it is, a sentence.
+    pub distrust: Option<String>,
 }
 
 impl ApprovalChange {
@@ -18,13 +20,13 @@ impl ApprovalChange {
     }
 }
 
-/// In which approvals the second baseline differs from the first, ordered by id.
+/// In which approvals the second baseline differs from the first, or in whether they count, ordered by id.
 pub fn changes(old: &Baseline, new: &Baseline) -> Vec<ApprovalChange> {
-    let (mut old, mut new) = (old.approvals().iter().peekable(), new.approvals().iter().peekable());
+    let (mut old, mut new) = (old.standings().peekable(), new.standings().peekable());
     let mut all = Vec::new();
     loop {
         let order = match (old.peek(), new.peek()) {
-            (Some(old), Some(new)) => old.id.cmp(&new.id),
+            (Some((old, _)), Some((new, _))) => old.id.cmp(&new.id),
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
             (None, None) => return all,
@@ -34,8 +36,12 @@ pub fn changes(old: &Baseline, new: &Baseline) -> Vec<ApprovalChange> {
             Ordering::Greater => (None, new.next()),
             Ordering::Equal => (old.next(), new.next()),
         };
+        let told = |(approval, standing): (_, &Standing)| (approval, standing.distrust.clone());
+        let (was, is) = (was.map(told), is.map(told));
         if was != is {
-            all.push(ApprovalChange { old: was.cloned(), new: is.cloned() });
+            let of = |(approval, _): (&Approval, _)| approval.clone();
+            let distrust = is.as_ref().and_then(|(_, distrust)| distrust.as_ref()).map(ToString::to_string);
+            all.push(ApprovalChange { old: was.map(of), new: is.map(of), distrust });
         }
     }
 }

@@ -18,7 +18,8 @@ pub fn learn(inventory: &Inventory, policy: &Policy, accounts: &Accounts, now: S
     let mut refused = BTreeSet::new();
     for judged in &assessment.services {
         let Verdict::Drift(finding) = &judged.verdict else { continue };
-        if finding.kind == DriftKind::Outdated {
+        // One that stands there unsigned wants a signature, and no second of its kind.
+        if matches!(finding.kind, DriftKind::Outdated | DriftKind::Untrusted) {
             continue;
         }
         let service = &judged.service;

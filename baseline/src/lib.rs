@@ -84,5 +84,5 @@ pub use store::{LockedFile, StoreError};
 pub use trust::{Approvers, Signatures, Trust};
 pub use wanted::{Covered, Wanted};
 pub use when::When;
-pub use withdrawn::{WithdrawnError, keep_withdrawn, load_withdrawn};
+pub use withdrawn::{WithdrawnError, keep_revoked, keep_withdrawn, load_withdrawn};
 pub use written::approval_json;

@@ -16,10 +16,13 @@ use self::approval::Defaults;
 use self::fields::Fields;
 use crate::baseline::{NamedAccount, Parts, Revocation, revision};
 use crate::diagnostic::line_starts;
-use crate::{Approval, Baseline, Diagnostic, ScopeRule, SourceText, Trust};
+use crate::{Approval, Baseline, Diagnostic, ScopeRule, Signatures, SourceText, Trust};
 
 /// No file is told of more mistakes than a person will read.
 const TOLD: usize = 50;
+
+const UNSIGNED_SCOPE: &str = "this scope is not in force: where signatures are required, nothing that nobody signed leaves \
+                              something unjudged";
 
 /// Reads a baseline. All files are one set; everything that is wrong in any of them is told. Whether its signatures count
 /// is no mistake of the file: see [`Baseline::standings`].
@@ -37,7 +40,12 @@ pub fn parse(texts: &[SourceText], trust: &Trust) -> Result<Baseline, Vec<Diagno
     }
     let approvals = set.approvals.into_values().map(|(approval, _)| approval).collect();
     let named = set.named.into_values().collect();
-    let Set { revocations, scopes, warnings, .. } = set;
+    let Set { revocations, mut scopes, mut warnings, unjudging, .. } = set;
+    // A line that nobody signed must not silence what an approval could not.
+    if trust.signatures == Signatures::Required {
+        scopes.retain(|scope| scope.judged);
+        warnings.extend(unjudging);
+    }
     let parts = Parts { approvals, revocations, scopes, warnings, named };
     Ok(Baseline::new(parts, revision(texts), trust))
 }
@@ -49,6 +57,8 @@ struct Set {
     approvals: BTreeMap<String, (Approval, String)>,
     revocations: Vec<Revocation>,
     scopes: Vec<ScopeRule>,
+    /// Where scopes stand that leave something unjudged.
+    unjudging: Vec<Diagnostic>,
     named: BTreeMap<(bool, String), NamedAccount>,
     warnings: Vec<Diagnostic>,
     errors: Vec<Diagnostic>,
@@ -95,7 +105,10 @@ impl<'a> Reader<'a> {
             self.read_approval(table, span, &defaults, set);
         }
         for (table, span) in self.tables(file, "scope") {
-            let scope = self.read_scope(table, span, &defaults);
+            let scope = self.read_scope(table, span.clone(), &defaults);
+            if scope.as_ref().is_some_and(|scope| !scope.judged) {
+                set.unjudging.push(self.diagnostic(span, UNSIGNED_SCOPE));
+            }
             set.scopes.extend(scope);
         }
         for (table, span) in self.tables(file, "revoked") {

@@ -118,7 +118,18 @@ impl Summary {
     /// How grave it is; nothing of what is no drift.
     fn weight(&self) -> Option<(Severity, Reverse<DriftKind>)> {
         match self {
+            // An approval that does not count has made nothing better.
+            Summary::Drift { severity, kind: DriftKind::Untrusted, .. } => {
+                Some((*severity, Reverse(DriftKind::Unapproved)))
+            }
             Summary::Drift { severity, kind, .. } => Some((*severity, Reverse(*kind))),
+            _ => None,
+        }
+    }
+
+    fn kind(&self) -> Option<DriftKind> {
+        match self {
+            Summary::Drift { kind, .. } => Some(*kind),
             _ => None,
         }
     }
@@ -129,6 +140,7 @@ impl Summary {
             (before, after) if after > before => Some(Turn::Worse),
             (before, after) if after < before => Some(Turn::Better),
             (None, None) if self != after => Some(Turn::Otherwise),
+            _ if self.kind() != after.kind() => Some(Turn::Otherwise),
             _ => None,
         }
     }

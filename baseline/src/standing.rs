@@ -42,7 +42,7 @@ pub enum Distrust {
         serial: u64,
     },
     /// Nobody signed it.
-    #[error("approval `{id}` is not signed: `portledger approve {id}` signs it")]
+    #[error("approval `{id}` is not signed: `portledger approve {id} --reason TEXT` signs it")]
     Unsigned {
         /// The approval.
         id: String,
@@ -131,7 +131,7 @@ fn distrust(approval: &Approval, signed: &[Signed], trust: &Trust) -> Option<Dis
     }
     let first = signed.first()?;
     if let Some(why) = &first.wrong {
-        return Some(Distrust::Invalid { id, by: first.by.clone(), why: why.clone() });
+        return Some(Distrust::Invalid { id, by: shown(&first.by), why: why.clone() });
     }
     let two = match trust.approvers {
         Approvers::One => false,
@@ -143,11 +143,15 @@ fn distrust(approval: &Approval, signed: &[Signed], trust: &Trust) -> Option<Dis
         return None;
     }
     let why = further().find_map(|signed| {
-        signed.wrong.as_ref().map(|why| format!("that of {} does not count: {why}", signed.by))
+        signed.wrong.as_ref().map(|why| format!("that of {} does not count: {why}", shown(&signed.by)))
     });
     let others = trust.signers.everybody(NAMESPACE).into_iter().filter(|other| *other != first.by);
     let others = others.take(NAMED).map(|other| RawText::from(other).escaped()).collect();
-    Some(Distrust::Waits { id, by: first.by.clone(), others, why })
+    Some(Distrust::Waits { id, by: shown(&first.by), others, why })
+}
+
+fn shown(name: &str) -> String {
+    RawText::from(name).escaped()
 }
 
 /// Every signature with what is wrong with it. Each must be of another person and by another key.
@@ -176,7 +180,18 @@ fn signed(approval: &Approval, trust: &Trust) -> Vec<Signed> {
             Some(key) if keys.contains(key) => {
                 Err("the same key signed it already under another name".to_owned())
             }
-            _ => Ok(()),
+            // Of whom a key is said to be that of several, it cannot be told that these are two.
+            Some(key) => {
+                match one_person(trust, &by, key, all.iter().filter(|one: &&Signed| one.wrong.is_none())) {
+                    Some(other) => Err(format!(
+                        "allowed_signers does not tell {} from {}: a key of one may sign for the other",
+                        RawText::from(by.as_str()),
+                        RawText::from(other)
+                    )),
+                    None => Ok(()),
+                }
+            }
+            None => Ok(()),
         });
         if checked.is_ok() {
             people.insert(by.clone());
@@ -185,6 +200,19 @@ fn signed(approval: &Approval, trust: &Trust) -> Vec<Signed> {
         all.push(Signed { by, at, key, wrong: checked.err() });
     }
     all
+}
+
+/// Somebody who signed before, and who may sign by this key, or by whose key this person may.
+fn one_person<'s>(
+    trust: &Trust,
+    by: &str,
+    key: &PublicKey,
+    mut before: impl Iterator<Item = &'s Signed>,
+) -> Option<&'s str> {
+    let may = |name: &str, key: &PublicKey| trust.signers.belongs_to(key, name);
+    let is_one =
+        |other: &&Signed| may(&other.by, key) || other.key.as_ref().is_some_and(|others| may(by, others));
+    before.find(is_one).map(|other| other.by.as_str())
 }
 
 /// Whether this person's key made this signature, and was allowed to at the time that it names.

@@ -57,7 +57,15 @@ impl LockedFile {
     }
 
     fn open_of(path: &Path, trusted_uid: Option<u32>, wait: Duration) -> Result<Self, StoreError> {
-        let path = resolved(path).map_err(|source| StoreError::Io { path: path.to_owned(), source })?;
+        let failed = |source| StoreError::Io { path: path.to_owned(), source };
+        // Whoever made a checkout could have a link in it lead to any file of who works in it.
+        if trusted_uid.is_none() && path.is_symlink() {
+            return Err(failed(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "it is a symbolic link: name the file itself",
+            )));
+        }
+        let path = resolved(path).map_err(failed)?;
         let lock = lock(&path, wait)?;
         let before = read(&path, trusted_uid)?;
         Ok(LockedFile { path, trusted_uid, read: before, _lock: lock })

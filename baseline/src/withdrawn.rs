@@ -28,7 +28,10 @@ pub enum WithdrawnError {
     },
 }
 
-const NAME: &str = "withdrawn.json";
+/// What `serve` read in a baseline.
+const SERVES: &str = "withdrawn.json";
+/// What was revoked on this host: root's, as the ledger is.
+const ROOTS: &str = "ledger.revoked.json";
 /// Some hundred thousand approvals.
 const MAX: u64 = 32 << 20;
 
@@ -40,10 +43,24 @@ struct Kept {
 }
 
 const VERSION: u32 = 1;
+/// Of serials, as a baseline may have them.
+const HIGHEST: u64 = 1_000_000_000;
 
 /// Remembers in the state folder which approvals a baseline said to be revoked, whatever becomes of the baseline.
 pub fn keep_withdrawn(state: &Path, revoked: &BTreeMap<String, u64>) -> Result<(), WithdrawnError> {
-    let path = state.join(NAME);
+    keep(state.join(SERVES), revoked)
+}
+
+/// Remembers there what is revoked on this host, whether or not a `serve` ever reads it.
+pub fn keep_revoked(state: &Path, id: &str, serial: u64) -> Result<(), WithdrawnError> {
+    let path = state.join(ROOTS);
+    let mut revoked = load(path.clone())?;
+    let known = revoked.entry(id.to_owned()).or_default();
+    *known = serial.max(*known);
+    keep(path, &revoked)
+}
+
+fn keep(path: PathBuf, revoked: &BTreeMap<String, u64>) -> Result<(), WithdrawnError> {
     let kept = Kept { version: VERSION, revoked: revoked.clone() };
     let json =
         serde_json::to_vec(&kept).map_err(|source| WithdrawnError::Content { path: path.clone(), source })?;
@@ -52,7 +69,15 @@ pub fn keep_withdrawn(state: &Path, revoked: &BTreeMap<String, u64>) -> Result<(
 
 /// The highest serial that was revoked, by id; empty where nothing ever was, or where the folder is not for us to read.
 pub fn load_withdrawn(state: &Path) -> Result<BTreeMap<String, u64>, WithdrawnError> {
-    let path = state.join(NAME);
+    let mut revoked = load(state.join(SERVES))?;
+    for (id, serial) in load(state.join(ROOTS))? {
+        let known = revoked.entry(id).or_default();
+        *known = serial.max(*known);
+    }
+    Ok(revoked)
+}
+
+fn load(path: PathBuf) -> Result<BTreeMap<String, u64>, WithdrawnError> {
     let bytes = match read_plain(&path, MAX) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
             return Ok(BTreeMap::new());
@@ -61,5 +86,6 @@ pub fn load_withdrawn(state: &Path) -> Result<BTreeMap<String, u64>, WithdrawnEr
     };
     let kept: Kept =
         serde_json::from_slice(&bytes).map_err(|source| WithdrawnError::Content { path, source })?;
-    Ok(kept.revoked)
+    // A serial that no baseline can have was not written by us: it counts as all that there can be.
+    Ok(kept.revoked.into_iter().map(|(id, serial)| (id, serial.min(HIGHEST))).collect())
 }

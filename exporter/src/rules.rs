@@ -148,9 +148,10 @@ impl Rules {
     fn remember_revocations(&self, baseline: &Baseline) {
         let known = &self.configured.trust.withdrawn;
         let mut all = BTreeMap::clone(known);
-        for revocation in baseline.revocations() {
-            let serial = all.entry(revocation.id.clone()).or_default();
-            *serial = revocation.serial.max(*serial);
+        let revoked = baseline.revocations().iter().map(|revocation| (&revocation.id, revocation.serial));
+        for (id, serial) in revoked.chain(superseded(baseline)) {
+            let known = all.entry(id.clone()).or_default();
+            *known = serial.max(*known);
         }
         if all != **known
             && let Err(error) = keep_withdrawn(&self.state, &all)
@@ -183,6 +184,14 @@ impl Rules {
         self.policy = Policy { baseline, mode, ..self.configured.clone() };
         self.revision = revision;
     }
+}
+
+/// What was approved anew counts no more as it was before, may that have been for longer or for more.
+fn superseded(baseline: &Baseline) -> impl Iterator<Item = (&String, u64)> {
+    let counts = baseline.standings().filter(|(approval, standing)| {
+        approval.serial > 1 && approval.signature.is_some() && standing.distrust.is_none()
+    });
+    counts.map(|(approval, _)| (&approval.id, approval.serial - 1))
 }
 
 #[cfg(test)]

@@ -35,6 +35,12 @@ pub struct Act {
     pub revision: Option<String>,
     /// The commit that the baseline's folder stood at, where it is a checkout of git.
     pub git: Option<String>,
+    /// Whether the approval counted after the act: false of what waits for a signature. `None` where that says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<bool>,
+    /// The file is a checkout's: no host was judged by it as it stood there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub away: bool,
     /// Of `dismiss`: since when the drift was gone. One that came back since then is another matter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone_since: Option<String>,

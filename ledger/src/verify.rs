@@ -237,10 +237,16 @@ impl<'a, P: FnMut(u64)> Chain<'a, P> {
         }
         let head = Head { record: expected, hash: parts.hash() };
         if let Some(signature) = parts.signature {
-            if !is_like(signature, &self.alike)
-                && let Err(why) = self.change_key(parts, signature)
-            {
-                return stop(expected, Why::Signature(why));
+            if !is_like(signature, &self.alike) {
+                // What the key before vouched for, the new one does not: whoever has that could write it anew.
+                if self.signed.records > 0
+                    && let Some(stop) = self.check_signed()
+                {
+                    return Some(stop);
+                }
+                if let Err(why) = self.change_key(parts, signature) {
+                    return stop(expected, Why::Signature(why));
+                }
             }
             let signed = &mut self.signed;
             (signed.head, signed.records) = (head, self.records + 1);

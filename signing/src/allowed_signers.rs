@@ -129,6 +129,11 @@ impl AllowedSigners {
         self.rules.is_empty()
     }
 
+    /// Some line has this key for this principal, whatever it is for and when.
+    pub fn belongs_to(&self, key: &PublicKey, principal: &str) -> bool {
+        self.rules.get(key).into_iter().flatten().any(|rule| rule.principals.matches(principal))
+    }
+
     /// Everybody who may sign for a namespace with some key at some time: the patterns, as they stand.
     pub fn everybody(&self, namespace: &str) -> BTreeSet<&str> {
         let rules = self.rules.values().flatten();

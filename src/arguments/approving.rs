@@ -21,9 +21,9 @@ pub(crate) struct ApproveOptions {
     /// Ids of drift, as `diff` shows them, or of approvals that are learned, expired or not signed
     #[arg(required = true, value_name = "ID")]
     pub(crate) id: Vec<String>,
-    /// Why it may listen; an auditor reads this
+    /// Why it may listen; an auditor reads this [default: the reason that a proposal gives]
     #[arg(long)]
-    pub(crate) reason: String,
+    pub(crate) reason: Option<String>,
     /// How long it may: 30d, 12h, 8w, never for without end
     #[arg(long = "for", value_name = "TIME", value_parser = lifetime)]
     pub(crate) lifetime: Option<Lifetime>,
@@ -74,6 +74,9 @@ pub(crate) struct CountersignOptions {
     /// Why; an auditor reads this
     #[arg(long)]
     pub(crate) reason: Option<String>,
+    /// Ticket that the decision was taken in
+    #[arg(long)]
+    pub(crate) ticket: Option<String>,
     /// File of a checkout that holds them [default: the installed baseline]
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::arguments::{ExplainOptions, ReportFormat, Shared};
 use crate::judge::{self, Judgement};
 use crate::outcome::Outcome;
+use crate::say::harmless;
 use crate::{inventory_file, table};
 
 /// Approvals past these are counted, not named, where they are for other hosts, namespaces or protocols.
@@ -21,7 +22,11 @@ pub(crate) fn run(shared: &Shared, options: &ExplainOptions) -> anyhow::Result<O
     let explanation = explain(&options.endpoint, inventory, policy, accounts, assessment, *now);
     let mut output = std::io::BufWriter::new(std::io::stdout().lock());
     match options.format {
-        ReportFormat::Table => tell(&judgement, &explanation, &mut output)?,
+        ReportFormat::Table => {
+            let mut text = Vec::new();
+            tell(&judgement, &explanation, &mut text)?;
+            output.write_all(harmless(&String::from_utf8_lossy(&text)).as_bytes())?;
+        }
         ReportFormat::Json => {
             serde_json::to_writer_pretty(&mut output, &document(&judgement, &explanation)?)?;
             writeln!(output)?;

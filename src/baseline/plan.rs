@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{Repository, folded};
 use crate::arguments::{PlanOptions, ReportFormat, Shared};
 use crate::outcome::Outcome;
+use crate::say::harmless;
 use crate::{inventory_file, judge};
 
 /// Services of one change past these are counted, not named.
@@ -24,7 +25,11 @@ pub(crate) fn run(shared: &Shared, options: &PlanOptions) -> anyhow::Result<Outc
     let plan = plan(old, new, &hosts, &trust, SystemTime::now());
     let mut output = std::io::BufWriter::new(std::io::stdout().lock());
     match options.format {
-        ReportFormat::Table => tell(&plan, &mut output)?,
+        ReportFormat::Table => {
+            let mut text = Vec::new();
+            tell(&plan, &mut text)?;
+            output.write_all(harmless(&String::from_utf8_lossy(&text)).as_bytes())?;
+        }
         ReportFormat::Json => {
             serde_json::to_writer_pretty(&mut output, &document(&plan))?;
             writeln!(output)?;

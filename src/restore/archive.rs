@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::files::{Owner, Target};
 use crate::acts::LEDGER;
 use crate::audit::{EVENTS_KEY, LEDGER_KEY, Log, Place, Scratch, Soundness};
-use crate::backup::{PLACES, Places, STATE_FILES};
+use crate::backup::{PLACES, Places, REVOKED, STATE_FILES, WITHDRAWN};
 use crate::config::Config;
 use crate::paths::{Paths, trusted_owner};
 use crate::trust::{revoked_path, signers_path};
@@ -83,12 +83,13 @@ impl Archive {
         }
         for name in STATE_FILES {
             let from = self.place.folder().join(name);
-            if from.exists() {
+            if from.exists() && name != REVOKED {
                 all.push(Target { from, to: state.join(name), owner: exporters, mode: 0o640 });
             }
         }
-        if let Some(withdrawn) = all.iter_mut().find(|target| target.to.ends_with("withdrawn.json")) {
-            withdrawn.from = self.withdrawn(state)?;
+        all.retain(|target| !target.to.ends_with(WITHDRAWN));
+        if let Some(from) = self.withdrawn(state)? {
+            all.push(Target { from, to: state.join(WITHDRAWN), owner: exporters, mode: 0o640 });
         }
         all.extend(self.placed(paths)?);
         Ok(all)
@@ -118,14 +119,17 @@ impl Archive {
     }
 
     /// What was revoked by either: it never counts again.
-    fn withdrawn(&self, state: &Path) -> anyhow::Result<PathBuf> {
+    fn withdrawn(&self, state: &Path) -> anyhow::Result<Option<PathBuf>> {
         let mut all = load_withdrawn(self.place.folder())?;
         for (id, serial) in load_withdrawn(state)? {
             let highest = all.entry(id).or_default();
             *highest = serial.max(*highest);
         }
+        if all.is_empty() {
+            return Ok(None);
+        }
         keep_withdrawn(&self.made.path, &all)?;
-        Ok(self.made.path.join("withdrawn.json"))
+        Ok(Some(self.made.path.join(WITHDRAWN)))
     }
 
     /// Configuration and baseline. Only what this command would read itself is written.

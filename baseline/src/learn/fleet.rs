@@ -61,7 +61,8 @@ impl Seen {
         let HostInventory { inventory, accounts, .. } = host;
         for judged in assess(inventory, policy, accounts, now).services {
             let Verdict::Drift(finding) = &judged.verdict else { continue };
-            if finding.kind == DriftKind::Outdated {
+            // One that stands there unsigned wants a signature, and no second of its kind.
+            if matches!(finding.kind, DriftKind::Outdated | DriftKind::Untrusted) {
                 continue;
             }
             let service = &judged.service;

@@ -142,6 +142,11 @@ impl<'r, 'a, 't> Fields<'r, 'a, 't> {
                 self.reader.complain(value.span(), &format!("`{key}` is empty: leave it out or fill it in"));
                 None
             }
+            DeValue::String(text) if text.chars().any(char::is_control) => {
+                let message = format!("`{key}` holds a control character: write it as \\xNN within '...'");
+                self.reader.complain(value.span(), &message);
+                None
+            }
             DeValue::String(text) => Some((text.to_string(), value.span())),
             DeValue::Integer(number) if key == "user" => Some((number.to_string(), value.span())),
             other => {

@@ -95,7 +95,7 @@ fn a_signed_approval_counts_and_an_unsigned_one_is_told_as_such() {
     assert_eq!(verdict(&signed_by(&alice, WEB), &trust), "approved web");
     let (verdict, why) = told(WEB, &trust);
     assert_eq!(verdict, "untrusted critical (web)");
-    assert!(why.contains("is not signed: `portledger approve web`"), "{why}");
+    assert!(why.contains("is not signed: `portledger approve web --reason TEXT`"), "{why}");
 }
 
 #[test]
@@ -268,6 +268,36 @@ fn nobody_hides_grave_drift_behind_an_approval_that_does_not_count() {
     // One that would not even cover says nothing.
     let elsewhere = pasted.replace("nginx", "caddy");
     assert_eq!(told(&elsewhere, &trust).0, "unapproved critical");
+}
+
+#[test]
+fn a_scope_that_nobody_signed_silences_nothing() {
+    let alice = alice();
+    let scope = "[[scope]]\nlisten = \"tcp/*:80\"\njudged = false\nreason = \"quiet\"\n";
+    assert_eq!(verdict(scope, &trust(&alice.line(""))), "unapproved critical");
+    let baseline = parse(&[source("b.toml", scope)], &trust(&alice.line(""))).unwrap();
+    assert!(baseline.warnings()[0].message.contains("not in force"));
+    assert_eq!(verdict(scope, &everybody()), "unjudged");
+}
+
+#[test]
+fn a_key_that_is_said_to_be_of_two_people_is_no_second_person() {
+    let (alice, bob) = (alice(), bob());
+    let of_both = |one: &str, other: &str| {
+        let line =
+            |who: &str, person: &Person| format!("{who} {}\n", person.key.public_key().to_openssh().unwrap());
+        Trust { approvers: Approvers::Two, ..trust(&(line(one, &alice) + &line(other, &bob))) }
+    };
+    let text = countersigned_by(&bob, &signed_by(&alice, WEB));
+    for (one, other, counts) in [
+        ("alice@example.org", "bob@example.org", true),
+        ("*@example.org", "*@example.org", false),
+        ("alice@example.org", "alice@example.org,bob@example.org", false),
+        ("alice@example.org,bob@example.org", "bob@example.org", false),
+    ] {
+        let (verdict, why) = told(&text, &of_both(one, other));
+        assert_eq!(verdict == "approved web", counts, "{one} {other}: {verdict} {why}");
+    }
 }
 
 #[test]

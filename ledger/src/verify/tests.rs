@@ -260,6 +260,31 @@ fn a_rewritten_log_is_bad_from_its_first_record() {
     assert_eq!(broken.why, Why::Signature(Distrust::Forged));
 }
 
+/// Whoever has the new key must not be able to write anew what the old one vouched for.
+#[test]
+fn what_an_older_key_signed_is_held_against_that_key() {
+    let world = World::new();
+    world.write(ALL, &[1, 1, 1]);
+    fs::remove_file(world.path("events.key")).unwrap();
+    world.write(ALL, &[1]);
+    let mut lines = world.lines("events.jsonl");
+    for place in 1..lines.len() {
+        let before = crate::line::hash(lines[place - 1].as_bytes());
+        let (_, signature) = lines[place].split_once(",\"signature\":\"").unwrap();
+        let mut signature = signature.trim_end_matches("\"}").to_owned();
+        let mut line = Vec::new();
+        crate::line::append(&mut line, b"{\"number\":0}", place as u64 + 1, before);
+        if place == 3 {
+            signature = world.key().sign(NAMESPACE, &line).unwrap();
+        }
+        crate::line::sign(&mut line, &signature);
+        lines[place] = String::from_utf8(line).unwrap();
+    }
+    world.put_lines("events.jsonl", &lines);
+    let broken = broken(&world);
+    assert_eq!((broken.record, broken.good), (2, Some(1)));
+}
+
 #[test]
 fn an_unfinished_end_is_told_and_counts_for_nothing() {
     for batch in [1, 3] {
