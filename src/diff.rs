@@ -27,7 +27,7 @@ pub(crate) fn run(shared: &Shared, options: &DiffOptions) -> anyhow::Result<Outc
     let mut output = std::io::stdout().lock();
     match options.format {
         ReportFormat::Table => {
-            output.write_all(harmless(&(report(&judgement) + &report_gone(&gone))).as_bytes())?
+            output.write_all(harmless(&(report(&judgement) + &report_gone(&gone))).as_bytes())?;
         }
         ReportFormat::Json => {
             let document = diff_document(&judgement.inventory, &judgement.assessment, &gone);

@@ -144,9 +144,8 @@ fn two_people_approve_and_one_revokes_for_good() {
     let signed = host.baseline();
     host.does(&["revoke", "shop", "--reason", "closed"]);
     host.diff().on(8080).shows("unapproved");
-    let remembers = || fs::read_to_string(host.path("state/withdrawn.json")).ok();
-    let withdrawn = eventually("serve remembers", remembers);
-    assert!(withdrawn.contains("shop"), "{withdrawn}");
+    let revoked = fs::read_to_string(host.path("state/ledger.revoked.json")).unwrap();
+    assert!(revoked.contains("shop"), "{revoked}");
     // Both pasted beside the [[revoked]], and with it taken out.
     let revoked = host.baseline();
     for pasted in [format!("{revoked}\n{}", signed.split_once('\n').unwrap().1), signed] {
@@ -319,4 +318,63 @@ fn ssh_keygen_makes_and_checks_the_same_signatures() {
             false => assert!(why(&host).contains("git"), "{}", why(&host)),
         }
     }
+}
+
+#[test]
+fn what_was_withdrawn_stays_so_where_nothing_serves() {
+    let Some(host) = host() else { return };
+    let alice = host.person("alice");
+    host.demands_signatures(&[&alice], "");
+    let _app = app(&host);
+    assert_eq!(approve(&host, &alice).code, 0);
+    let first = host.baseline();
+    // Approved anew it is in force as it is now, and not as it was.
+    host.does(&["approve", "shop", "--reason", "for a while", "--for", "1d", "--key", alice.key()]);
+    let second = host.baseline();
+    assert!(second.contains("serial = 2") && second.contains("expires"), "{second}");
+    host.diff().is_clean();
+    host.write("etc/baseline.toml", &first);
+    assert!(why(&host).contains("was revoked, up to serial 1"), "{}", why(&host));
+    // Whoever takes signature or serial out beforehand does not make the revocation smaller.
+    for tampered in [second.replace("signature = ", "ticket = "), second.replace("serial = 2", "serial = 1")]
+    {
+        host.write("etc/baseline.toml", tampered);
+        host.does(&["revoke", "shop"]);
+        host.write("etc/baseline.toml", &second);
+        assert!(why(&host).contains("was revoked, up to serial"), "{}", why(&host));
+    }
+}
+
+#[test]
+fn a_renewal_leaves_in_force_what_is() {
+    let Some(host) = host() else { return };
+    let (alice, bob) = (host.person("alice"), host.person("bob"));
+    host.demands_signatures(&[&alice, &bob], "approvers = 2\n");
+    let _app = app(&host);
+    assert_eq!(approve(&host, &alice).code, 0);
+    host.does(&["countersign", "shop", "--reason", "seen", "--key", bob.key()]);
+    host.diff().is_clean();
+    let renewal = ["approve", "shop", "--for", "60d", "--key", alice.key()];
+    is_told(&host.run(&renewal), &["is in force", "--name shop-2"]);
+    host.diff().is_clean();
+    host.does(&[&renewal[..], &["--name", "shop-2"]].concat());
+    host.diff().is_clean();
+    host.does(&["countersign", "shop-2", "--key", bob.key()]);
+    host.does(&["revoke", "shop"]);
+    host.diff().is_clean();
+}
+
+#[test]
+fn a_ledger_that_was_removed_is_not_begun_anew() {
+    let Some(host) = host() else { return };
+    let alice = host.person("alice");
+    host.demands_signatures(&[&alice], "");
+    let _app = app(&host);
+    assert_eq!(approve(&host, &alice).code, 0);
+    let (ledger, aside) = (host.path("state/ledger.jsonl"), host.path("ledger.aside"));
+    fs::rename(&ledger, &aside).unwrap();
+    is_told(&host.run(&["revoke", "shop"]), &["had 1 records, and 0 are there", "ledger.head"]);
+    fs::rename(&aside, &ledger).unwrap();
+    host.does(&["revoke", "shop"]);
+    assert_eq!(acts(&host).len(), 2);
 }
