@@ -60,6 +60,8 @@ pub(crate) struct Judge {
     crowded: Muffler,
     crier: Crier,
     dismissals: Dismissals,
+    /// When the last reload was: what it brought about is no older.
+    told_at: SystemTime,
     /// What is to be closed at the next judgement.
     dismissed: Vec<Dismissal>,
 }
@@ -105,6 +107,7 @@ impl Judge {
             crowded,
             crier,
             dismissals,
+            told_at: SystemTime::UNIX_EPOCH,
             dismissed: Vec::new(),
         };
         judge.dismissed = judge.dismissals.read();
@@ -216,6 +219,7 @@ impl Judge {
                 // As of what was last heard: how long something is gone is not known of a sensor that has been silent
                 // since.
                 let heard = snapshot.sensor.last_frame.map_or(now, |heard| heard.min(now));
+                self.told_at = now;
                 self.judge(snapshot, None, pass.inventory.clone(), &News::default(), heard);
             }
             None => self.publish(snapshot),
@@ -289,7 +293,9 @@ impl Judge {
         snapshot.judged = Some(pass.clone());
         self.publish(snapshot);
         let sockets = happened.iter().map(|happening| entry(happening, &pass, past.as_ref(), now));
-        let drifts = events.iter().map(|event| Entry::Drift { at: now, event: event.clone() });
+        // It is judged as of what was last heard, and told as of now.
+        let at = self.told_at.max(now);
+        let drifts = events.iter().map(|event| Entry::Drift { at, event: event.clone() });
         self.scribe.log(sockets.flatten().chain(drifts));
         self.crier.tell(&events);
         self.note_matched(&pass, past.as_ref(), now);
