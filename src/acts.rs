@@ -178,6 +178,8 @@ impl Ledger {
             away: deed.away,
             gone_since: deed.gone_since,
             of: None,
+            counts: None,
+            away: false,
         }
     }
 
