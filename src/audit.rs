@@ -9,6 +9,7 @@ mod place;
 mod records;
 mod rows;
 mod scratch;
+mod streams;
 mod told;
 
 use std::collections::VecDeque;

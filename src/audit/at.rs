@@ -6,9 +6,9 @@ use jiff::tz::TimeZone;
 
 use super::history::{Answer, Field, Found, History, Later, Question, Source, Trace};
 use super::place::Place;
-use super::records::{Entry, Record, Records, Soundness};
-use super::rows;
-use super::told::{self, Span};
+use super::records::Soundness;
+use super::streams::{self, Stream};
+use super::{rows, told};
 use crate::arguments::ReportFormat;
 use crate::outcome::Outcome;
 use crate::page::shown;
@@ -32,8 +32,8 @@ pub(super) fn run(
         Stream::of(Source::Ledger, ledger.records(&of_ledger))?,
         Stream::of(Source::Reloads, reloads.records(&of_reloads))?,
     ];
-    while let Some(stream) = earliest(&mut sources) {
-        stream.hand_on(&mut history)?;
+    while let Some((source, record)) = streams::next(&mut sources)? {
+        history.take(source, &record);
     }
     let mut answer = history.answer();
     for (name, stream) in ["ledger", "log of reloads"].iter().zip(&sources) {
@@ -51,58 +51,24 @@ pub(super) fn run(
     Ok(if sound { Outcome::Clean } else { Outcome::Drift })
 }
 
-/// A log that is read record by record.
-struct Stream<'a> {
-    source: Source,
-    records: Records<'a>,
-    next: Option<Record>,
-    /// The latest time so far: a clock that was set back does not tear the order.
-    time: Timestamp,
-    span: Span,
-}
-
-impl<'a> Stream<'a> {
-    fn of(source: Source, records: Records<'a>) -> anyhow::Result<Self> {
-        let mut stream = Stream { source, records, next: None, time: Timestamp::MIN, span: Span::default() };
-        stream.advance()?;
-        Ok(stream)
-    }
-
-    fn advance(&mut self) -> anyhow::Result<()> {
-        self.next = None;
-        for entry in self.records.by_ref() {
-            if let Entry::Record(record) = entry? {
-                self.span.take(&record);
-                self.time = self.time.max(record.time().unwrap_or(self.time));
-                self.next = Some(record);
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn hand_on(&mut self, history: &mut History) -> anyhow::Result<()> {
-        if let Some(record) = self.next.take() {
-            history.take(self.source, &record);
-        }
-        self.advance()
-    }
-}
-
-/// Of two at the same second the act comes first.
-fn earliest<'a, 'b>(streams: &'a mut [Stream<'b>; 2]) -> Option<&'a mut Stream<'b>> {
-    let waiting = streams.iter_mut().filter(|stream| stream.next.is_some());
-    waiting.min_by_key(|stream| (stream.time, stream.source))
-}
-
 fn text(answer: &Answer) -> String {
     let host = answer.host.as_ref().map(|host| format!(" on {host}")).unwrap_or_default();
     let mut text = format!("{} at {}{host}\n", answer.endpoint, answer.at);
-    if answer.approvals.is_empty() {
+    let (not, covered): (Vec<&Found>, Vec<&Found>) =
+        answer.approvals.iter().partition(|found| found.counts == Some(false));
+    if covered.is_empty() {
         text += "\nNo approval covered it, as far as the records tell.\n";
     }
-    for found in &answer.approvals {
-        text += &block(found);
+    for found in covered {
+        let how = if found.covers_all { "covered it" } else { "covered a part of it" };
+        let counts = if found.counts.is_none() { ", if it counted" } else { "" };
+        text += &block(found, &format!("{how}{counts}"));
+    }
+    if !not.is_empty() {
+        text += "\nSpoke of it, and did not count:\n";
+    }
+    for found in not {
+        text += &block(found, if found.covers_all { "names it" } else { "names a part of it" });
     }
     if !answer.not_known.is_empty() {
         text += "\nNot known:\n";
@@ -113,16 +79,19 @@ fn text(answer: &Answer) -> String {
     text
 }
 
-fn block(found: &Found) -> String {
+fn block(found: &Found, how: &str) -> String {
     let field = |name: &str| found.approval.get(name).and_then(serde_json::Value::as_str).map(shown);
     let listen: Vec<String> = texts(found.approval.get("listen"));
-    let how = if found.covers_all { "covered it" } else { "covered a part of it" };
     let mut text = format!("\nApproval `{}` {how}: {}\n", shown(&found.id), listen.join(", "));
     let mut line = |name: &str, words: String| text += &format!("  {name:<13} {words}\n");
-    if found.expired {
-        line("expired", format!("{}, so it did not count any more", field("expires").unwrap_or_default()));
-    } else if let Some(expires) = field("expires") {
-        line("expires", expires);
+    if let Some(why) = &found.why_not {
+        let since = found.not_since.as_deref().unwrap_or_default();
+        line("did not count", format!("since {}: {}", shown(since), shown(why)));
+    } else if found.counts.is_none() {
+        line("counted", "not known: its records do not say".to_owned());
+    }
+    if let Some(expires) = field("expires") {
+        line(if found.expired { "expired" } else { "expires" }, expires);
     }
     match (field("by"), field("at")) {
         (Some(by), Some(at)) => line("approved by", format!("{by}, {at}")),
@@ -142,9 +111,8 @@ fn block(found: &Found) -> String {
     if found.signatures.is_empty() {
         line("signed", "by nobody: the name proves nothing".to_owned());
     }
-    line("reason", field("reason").unwrap_or_else(|| "none is given".to_owned()));
-    if let Some(ticket) = field("ticket") {
-        line("ticket", ticket);
+    for (name, words) in reasons(found) {
+        line(name, words);
     }
     for trace in &found.written {
         line("written", told_of(trace));
@@ -161,6 +129,33 @@ fn block(found: &Found) -> String {
     text
 }
 
+/// What was said when it was approved; and what the file said, where it was edited since then.
+fn reasons(found: &Found) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    for name in ["reason", "ticket"] {
+        let in_file = found.approval.get(name).and_then(serde_json::Value::as_str);
+        let Some(said) = &found.said else {
+            lines.extend(in_file.map(|text| (name, shown(text))));
+            continue;
+        };
+        let recorded = if name == "reason" { &said.reason } else { &said.ticket };
+        if recorded.as_deref() == in_file {
+            lines.extend(in_file.map(|text| (name, shown(text))));
+            continue;
+        }
+        let none = || "none".to_owned();
+        let recorded = recorded.as_deref().map_or_else(none, shown);
+        let who = told_who(said.who.as_ref());
+        lines.push((name, format!("{recorded}, as {who} said in ledger record {}", said.record)));
+        let in_file = in_file.map_or_else(none, shown);
+        lines.push(("in the file", format!("{name} {in_file}: reason and ticket are not signed")));
+    }
+    if !lines.iter().any(|(name, _)| *name == "reason") {
+        lines.insert(0, ("reason", "none is given".to_owned()));
+    }
+    lines
+}
+
 fn texts(value: Option<&serde_json::Value>) -> Vec<String> {
     let all = value.and_then(serde_json::Value::as_array).into_iter().flatten();
     all.filter_map(serde_json::Value::as_str).map(shown).collect()
@@ -173,13 +168,9 @@ fn told_of(trace: &Trace) -> String {
         Source::Reloads => "reloads",
     };
     let mut text = format!("{}, {log} record {}", shown(&trace.time), trace.record);
-    if let Some(who) = &trace.who {
-        let told = |field: &str| who.get(field).and_then(serde_json::Value::as_str).map(shown);
-        let who = match (told("principal"), told("key"), told("user")) {
-            (Some(principal), Some(key), _) => format!("{principal} ({key})"),
-            (_, _, user) => format!("{}, unproven", user.unwrap_or_default()),
-        };
-        text += &format!(": {} by {who}", shown(&trace.act));
+    if trace.who.is_some() {
+        let away = if trace.away { " (checkout)" } else { "" };
+        text += &format!(": {}{away} by {}", shown(&trace.act), told_who(trace.who.as_ref()));
     }
     let named = [
         ("revision", &trace.revision),
@@ -188,21 +179,36 @@ fn told_of(trace: &Trace) -> String {
         ("ticket", &trace.ticket),
     ];
     for (name, value) in named {
-        // The reason of an approval stands in it.
-        let again = trace.log == Source::Ledger && name == "reason" && trace.act == "approve";
+        // That of an approval has a line of its own.
+        let again =
+            matches!(name, "reason" | "ticket") && matches!(trace.act.as_str(), "approve" | "propose");
         if let Some(value) = value.as_ref().filter(|_| !again) {
             text += &format!(", {name} {}", shown(value));
         }
     }
+    if let Some(why) = &trace.distrust {
+        text += &format!(", did not count: {}", shown(why));
+    }
     if trace.vouched { text } else { text + " (NOT VOUCHED FOR)" }
+}
+
+fn told_who(who: Option<&serde_json::Value>) -> String {
+    let told = |field: &str| who?.get(field).and_then(serde_json::Value::as_str).map(shown);
+    match (told("principal"), told("key"), told("user")) {
+        (Some(principal), Some(key), _) => format!("{principal} ({key})"),
+        (_, _, Some(user)) => format!("{user}, unproven"),
+        (_, _, None) => "somebody unknown".to_owned(),
+    }
 }
 
 fn told_later(later: &Later) -> String {
     let changed: Vec<String> = later.changed.iter().map(told_change).collect();
-    let what = match (later.removed, changed.is_empty()) {
-        (true, _) => "removed".to_owned(),
-        (false, true) => "an act was taken back".to_owned(),
-        (false, false) => changed.join("; "),
+    let what = match later.undone {
+        Some(act) => format!("ledger record {act} was taken back: it was not carried out"),
+        None if later.removed => "removed".to_owned(),
+        None if later.added => "put in anew".to_owned(),
+        None if changed.is_empty() => "nothing in it differs".to_owned(),
+        None => changed.join("; "),
     };
     format!("{}: {what}", told_of(&later.trace))
 }

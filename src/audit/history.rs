@@ -12,7 +12,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use signing::Signature;
 
+use self::counting::{Counting, Revoked, is_same_decision};
 use super::records::Record;
+
+mod counting;
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -46,13 +49,21 @@ pub(crate) struct Answer {
     pub(crate) not_known: Vec<String>,
 }
 
-/// An approval that covered the endpoint, or a part of it.
+/// An approval that spoke of the endpoint, or of a part of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Found {
     pub(crate) id: String,
     pub(crate) covers_all: bool,
-    /// As it was recorded.
+    /// Whether it counted; `None` where the records do not say.
+    pub(crate) counts: Option<bool>,
+    /// Why it did not, the end of a sentence.
+    pub(crate) why_not: Option<String>,
+    /// Since when it did not, as the records have it.
+    pub(crate) not_since: Option<String>,
+    /// As it stood in the file.
     pub(crate) approval: Value,
+    /// Why, as whoever approved it said.
+    pub(crate) said: Option<Said>,
     pub(crate) expired: bool,
     /// The approver's first.
     pub(crate) signatures: Vec<Signed>,
@@ -62,6 +73,16 @@ pub(crate) struct Found {
     pub(crate) in_force: Vec<Trace>,
     /// What became of it.
     pub(crate) later: Vec<Later>,
+}
+
+/// What somebody gave as the reason of an approval, as the act recorded it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Said {
+    /// The act's, of the ledger.
+    pub(crate) record: u64,
+    pub(crate) who: Option<Value>,
+    pub(crate) reason: Option<String>,
+    pub(crate) ticket: Option<String>,
 }
 
 /// A signature and whether it is one of what was recorded.
@@ -90,6 +111,10 @@ pub(crate) struct Trace {
     pub(crate) ticket: Option<String>,
     pub(crate) revision: Option<String>,
     pub(crate) git: Option<String>,
+    /// Written to a checkout, by which no host was judged.
+    pub(crate) away: bool,
+    /// Of `reload`: why it did not count.
+    pub(crate) distrust: Option<String>,
 }
 
 /// A change after the time that is asked about.
@@ -97,10 +122,14 @@ pub(crate) struct Trace {
 pub(crate) struct Later {
     #[serde(flatten)]
     pub(crate) trace: Trace,
-    /// Empty where it was withdrawn, or an act taken back.
+    /// Empty where it was withdrawn or put in, or an act taken back.
     pub(crate) changed: Vec<Field>,
     /// It does not stand in the baseline any more.
     pub(crate) removed: bool,
+    /// It did not stand in the baseline before.
+    pub(crate) added: bool,
+    /// The ledger's record of the act that was not carried out.
+    pub(crate) undone: Option<u64>,
 }
 
 /// A field that differs; null where it was not said.
@@ -115,6 +144,9 @@ pub(crate) struct Field {
 pub(crate) struct History {
     question: Question,
     states: BTreeMap<String, State>,
+    /// Likewise what acts wrote to checkouts.
+    checkouts: BTreeMap<String, State>,
+    revoked: BTreeMap<String, Vec<Revoked>>,
     later: BTreeMap<String, Vec<Later>>,
     begins: BTreeMap<Source, Timestamp>,
     unvouched: u64,
@@ -134,14 +166,16 @@ struct State {
 struct Held {
     value: Value,
     covered: Covered,
+    counting: Counting,
+    said: Option<Said>,
     written: Vec<Trace>,
     in_force: Vec<Trace>,
 }
 
 impl History {
     pub(crate) fn new(question: Question) -> Self {
-        let (states, later, begins, unvouched, learned) = Default::default();
-        History { question, states, later, begins, unvouched, learned }
+        let (states, checkouts, revoked, later, begins, unvouched, learned) = Default::default();
+        History { question, states, checkouts, revoked, later, begins, unvouched, learned }
     }
 
     /// Records of each log in their order; between logs, the earlier first.
@@ -155,10 +189,11 @@ impl History {
             return self.take_learned(record);
         };
         // What does not say when counts as of then: better told too early than not.
+        let away = is_away(record);
         if time.is_none_or(|time| time <= self.question.at) {
-            self.unvouched += u64::from(!record.vouched);
+            self.unvouched += u64::from(!record.vouched && !away);
             self.change(source, record, id.to_owned());
-        } else if self.states.get(id).is_some_and(|state| state.current.is_some()) {
+        } else if !away && self.states.get(id).is_some_and(|state| state.current.is_some()) {
             let later = later(source, record);
             self.later.entry(id.to_owned()).or_default().extend(later);
         }
@@ -166,7 +201,7 @@ impl History {
 
     fn take_learned(&mut self, record: &Record) {
         let by_then = record.time().is_none_or(|time| time <= self.question.at);
-        if by_then && record.text("act") == Some("learn") {
+        if by_then && !is_away(record) && record.text("act") == Some("learn") {
             let listens: Vec<Listen> =
                 record.texts("endpoints").filter_map(|text| text.parse().ok()).collect();
             if self.question.wanted.covered_by(&listens).is_some() {
@@ -176,11 +211,16 @@ impl History {
     }
 
     fn change(&mut self, source: Source, record: &Record, id: String) {
-        let state = self.states.entry(id.clone()).or_default();
-        if let Some(of) = record.fields.get("of").and_then(Value::as_u64) {
+        let away = is_away(record);
+        let states = if away { &mut self.checkouts } else { &mut self.states };
+        let state = states.entry(id.clone()).or_default();
+        if let Some(of) = taken_back(record) {
             match state.before.take() {
                 Some((act, before)) if act == of => state.current = before,
                 other => state.before = other,
+            }
+            if let Some(all) = self.revoked.get_mut(&id) {
+                all.retain(|revoked| revoked.record != of);
             }
             return;
         }
@@ -194,15 +234,22 @@ impl History {
             state.before = Some((record.number, before));
         }
         if state.current.is_none() && state.before.as_ref().is_none_or(|(_, before)| before.is_none()) {
-            self.states.remove(&id);
+            states.remove(&id);
+        }
+        if !away && let Some(revoked) = Revoked::by(record) {
+            self.revoked.entry(id).or_default().push(revoked);
         }
     }
 
     pub(crate) fn answer(mut self) -> Answer {
         let mut not_known = self.beginnings();
         let mut approvals = Vec::new();
+        let mut checkouts = std::mem::take(&mut self.checkouts);
         for (id, state) in std::mem::take(&mut self.states) {
-            let Some(held) = state.current else { continue };
+            let Some(mut held) = state.current else { continue };
+            if let Some(checkout) = checkouts.get_mut(&id) {
+                held.adopt(checkout);
+            }
             match hosts(&held.value, self.question.host.as_ref()) {
                 Here::Yes => {}
                 Here::No => continue,
@@ -210,9 +257,18 @@ impl History {
                     "whether approval `{id}` was for this host: it names hosts by group, or which host it was is not known"
                 )),
             }
+            held.counting = held.counting.with(&held.value, self.revoked.get(&id).map_or(&[], Vec::as_slice));
             let later = self.later.remove(&id).unwrap_or_default();
             approvals.push(self.found(id, held, later, &mut not_known));
         }
+        for (id, state) in checkouts {
+            let Some(held) = state.current else { continue };
+            if !matches!(hosts(&held.value, self.question.host.as_ref()), Here::No) {
+                // What no host was judged by leaves nothing open here.
+                approvals.push(self.found(id, held.in_checkout(), Vec::new(), &mut Vec::new()));
+            }
+        }
+        approvals.sort_by(|one, other| one.id.cmp(&other.id));
         if self.unvouched > 0 {
             not_known.push(format!(
                 "whether {} of these records are what was written: no signature vouches for them",
@@ -245,8 +301,30 @@ impl History {
         let expires = held.value.get("expires").and_then(Value::as_str).and_then(When::parse);
         let expired = expires.is_some_and(|when| when.takes_effect(&self.question.zone) <= self.question.at);
         let covers_all = held.covered == Covered::Whole;
-        let Held { value: approval, written, in_force, .. } = held;
-        Found { id, covers_all, approval, expired, signatures, written, in_force, later }
+        let Held { value: approval, counting, said, written, in_force, .. } = held;
+        let (counts, why_not, not_since) = match (counting, expires.filter(|_| expired)) {
+            (Counting::No { why, since }, _) => (Some(false), Some(why), Some(since)),
+            (_, Some(when)) => (Some(false), Some("it had expired".to_owned()), Some(when.to_string())),
+            (Counting::Yes, None) => (Some(true), None, None),
+            (Counting::Unknown, None) => {
+                not_known.push(format!("whether approval `{id}` counted: its records do not say"));
+                (None, None, None)
+            }
+        };
+        Found {
+            id,
+            covers_all,
+            counts,
+            why_not,
+            not_since,
+            approval,
+            said,
+            expired,
+            signatures,
+            written,
+            in_force,
+            later,
+        }
     }
 
     fn beginnings(&self) -> Vec<String> {
@@ -267,6 +345,35 @@ impl History {
     }
 }
 
+impl Held {
+    /// The acts on a checkout that this host got its form from: they tell who decided.
+    fn adopt(&mut self, checkout: &mut State) {
+        let came = |held: &mut Held| is_same_decision(&held.value, &self.value);
+        let Some(mut held) = checkout.current.take_if(came) else { return };
+        if self.written.is_empty() {
+            self.written = std::mem::take(&mut held.written);
+            self.said = held.said;
+        }
+    }
+
+    fn in_checkout(mut self) -> Self {
+        let since = self.written.first().map(|trace| trace.time.clone()).unwrap_or_default();
+        let why = "it was written to a checkout, and this host was not judged by it".to_owned();
+        self.counting = Counting::No { why, since };
+        self
+    }
+}
+
+/// Of acts on a checkout: no host was judged by it.
+fn is_away(record: &Record) -> bool {
+    record.fields.get("away").and_then(Value::as_bool) == Some(true)
+}
+
+/// The act of this number was recorded, and not carried out.
+fn taken_back(record: &Record) -> Option<u64> {
+    record.fields.get("of").and_then(Value::as_u64).filter(|_| record.text("act") == Some("undone"))
+}
+
 fn object<'a>(record: &'a Record, field: &str) -> Option<&'a Value> {
     record.fields.get(field).filter(|value| value.is_object())
 }
@@ -282,12 +389,32 @@ fn held(
     let covered = question.wanted.covered_by(&listens(new))?;
     // Of another serial, it was approved anew.
     let current = current.filter(|held| held.value.get("serial") == new.get("serial"));
-    let (mut written, mut in_force) = current.map(|held| (held.written, held.in_force)).unwrap_or_default();
+    let known = current.as_ref().map(|held| (&held.value, &held.counting));
+    let counting = Counting::after(source, record, new, known);
+    let (said, mut written, mut in_force) =
+        current.map(|held| (held.said, held.written, held.in_force)).unwrap_or_default();
     match source {
         Source::Ledger => written.push(trace(source, record)),
         Source::Reloads => in_force.push(trace(source, record)),
     }
-    Some(Held { value: new.clone(), covered, written, in_force })
+    let said = said_in(record, new).or(said);
+    Some(Held { value: new.clone(), covered, counting, said, written, in_force })
+}
+
+/// An act that gave an approval its reason. Without one of its own, it kept the one that stood there.
+fn said_in(record: &Record, new: &Value) -> Option<Said> {
+    matches!(record.text("act")?, "approve" | "propose").then(|| {
+        let said = |field| {
+            let text = record.text(field).or_else(|| new.get(field).and_then(Value::as_str));
+            text.map(str::to_owned)
+        };
+        Said {
+            record: record.number,
+            who: record.fields.get("who").cloned(),
+            reason: said("reason"),
+            ticket: said("ticket"),
+        }
+    })
 }
 
 fn listens(approval: &Value) -> Vec<Listen> {
@@ -326,20 +453,23 @@ fn trace(source: Source, record: &Record) -> Trace {
         ticket: text("ticket"),
         revision: text("revision"),
         git: text("git"),
+        away: is_away(record),
+        distrust: text("distrust"),
     }
 }
 
 fn later(source: Source, record: &Record) -> Option<Later> {
     let (old, new) = (object(record, "old"), object(record, "new"));
-    let undone = record.fields.get("of").is_some();
-    if old.is_none() && new.is_none() && !undone {
+    let undone = taken_back(record);
+    if old.is_none() && new.is_none() && undone.is_none() {
         return None;
     }
     let changed = match (old, new) {
         (Some(old), Some(new)) => differences(old, new),
         _ => Vec::new(),
     };
-    Some(Later { trace: trace(source, record), changed, removed: new.is_none() && !undone })
+    let (removed, added) = (new.is_none() && undone.is_none(), old.is_none() && new.is_some());
+    Some(Later { trace: trace(source, record), changed, removed, added, undone })
 }
 
 fn differences(old: &Value, new: &Value) -> Vec<Field> {

@@ -27,7 +27,7 @@ fn act(number: u64, time: &str, act: &str, old: Value, new: Value) -> (Source, R
     let who = json!({"user": "alice", "uid": 0});
     let fields = json!({
         "time": time, "act": act, "approval": "web", "who": who, "old": old, "new": new, "reason": "because",
-        "revision": "r1",
+        "revision": "r1", "counts": act != "propose",
     });
     (Source::Ledger, record(number, fields))
 }
@@ -39,6 +39,7 @@ fn undone(number: u64, time: &str, of: u64) -> (Source, Record) {
 fn reload(number: u64, time: &str, old: Value, new: Value) -> (Source, Record) {
     let fields = json!({
         "time": time, "event": "approval", "approval": "web", "old": old, "new": new, "revision": "r1", "git": "c1",
+        "distrust": null,
     });
     (Source::Reloads, record(number, fields))
 }
@@ -222,4 +223,175 @@ fn a_signature_of_something_else_is_told() {
     let [signed] = &answer.approvals[0].signatures[..] else { panic!("{answer:#?}") };
     assert_eq!((&*signed.by, &signed.key), ("alice@example.org", &None));
     assert!(signed.wrong.is_some());
+}
+
+/// What is found after these records: whether it counted, why not and since when.
+fn counted(records: &[(Source, Record)]) -> (Option<bool>, String, String) {
+    let answer = answer(question("tcp/8443", MAY), records);
+    let [found] = &answer.approvals[..] else { panic!("{answer:#?}") };
+    let is_open = answer.not_known.iter().any(|note| note.contains("whether approval `web` counted"));
+    assert_eq!(is_open, found.counts.is_none(), "{answer:#?}");
+    (found.counts, found.why_not.clone().unwrap_or_default(), found.not_since.clone().unwrap_or_default())
+}
+
+fn with(mut record: (Source, Record), field: &str, value: Value) -> (Source, Record) {
+    record.1.fields.insert(field.to_owned(), value);
+    record
+}
+
+fn without(mut record: (Source, Record), field: &str) -> (Source, Record) {
+    record.1.fields.remove(field);
+    record
+}
+
+fn signed_web() -> Value {
+    let mut web = web(1, "tcp/*:8443");
+    web["signature"] = json!("AAAA");
+    web
+}
+
+#[test]
+fn what_never_counted_covers_nothing() {
+    let new = || web(1, "tcp/*:8443");
+    let read = || reload(7, MARCH, NULL, new());
+    let half = with(act(1, JANUARY, "approve", NULL, signed_web()), "counts", false.into());
+    let whole = {
+        let mut whole = signed_web();
+        whole["countersigned"] = json!([{"by": "bob", "signature": "AAAA"}]);
+        act(2, MARCH, "countersign", signed_web(), whole)
+    };
+    let not = |why: &'static str, since: &'static str| (Some(false), why, since);
+    type Case = (&'static str, Vec<(Source, Record)>, (Option<bool>, &'static str, &'static str));
+    let cases: Vec<Case> = vec![
+        ("approved", approved(), (Some(true), "", "")),
+        ("approved, and not read yet", vec![approved().remove(0)], (Some(true), "", "")),
+        ("proposed", vec![act(1, JANUARY, "propose", NULL, new())], not("nobody had signed", JANUARY)),
+        (
+            "proposed, as an older record has it",
+            vec![without(act(1, JANUARY, "propose", NULL, new()), "counts")],
+            not("nobody had signed", JANUARY),
+        ),
+        (
+            "proposed, and read",
+            vec![
+                act(1, JANUARY, "propose", NULL, new()),
+                with(read(), "distrust", json!("nobody signed approval `web`")),
+            ],
+            not("nobody signed approval `web`", JANUARY),
+        ),
+        ("one of two signatures", vec![half.clone()], not("did not suffice", JANUARY)),
+        ("both", vec![half, whole], (Some(true), "", "")),
+        (
+            "learned, where signatures are required",
+            vec![with(read(), "distrust", json!("nobody signed approval `web`"))],
+            not("nobody signed", MARCH),
+        ),
+        ("learned", vec![read()], (Some(true), "", "")),
+        ("read, as an older record has it", vec![without(read(), "distrust")], (None, "", "")),
+        (
+            "approved, as an older record has it",
+            vec![without(act(1, JANUARY, "approve", NULL, new()), "counts")],
+            (None, "", ""),
+        ),
+        (
+            "approved, and read by an older `serve`",
+            vec![approved().remove(0), without(read(), "distrust")],
+            (Some(true), "", ""),
+        ),
+        (
+            "changed by hand, and read by an older `serve`",
+            vec![approved().remove(0), without(reload(7, MARCH, new(), web(1, "tcp/*:1-9999")), "distrust")],
+            (None, "", ""),
+        ),
+    ];
+    for (what, records, (counts, why, since)) in cases {
+        let found = counted(&records);
+        assert_eq!((found.0, &*found.2), (counts, since), "{what}: {found:?}");
+        assert!(found.1.contains(why), "{what}: {found:?}");
+    }
+}
+
+#[test]
+fn what_was_revoked_does_not_count_again() {
+    let revoke = |number| act(number, MARCH, "revoke", signed_web(), NULL);
+    let pasted = |serial: u64| {
+        let mut pasted = signed_web();
+        pasted["serial"] = json!(serial);
+        without(reload(9, MARCH, NULL, pasted), "distrust")
+    };
+    let found = counted(&[revoke(2), pasted(1)]);
+    assert_eq!((found.0, &*found.2), (Some(false), MARCH), "{found:?}");
+    assert!(found.1.contains("ledger record 2 revoked it, up to serial 1"), "{found:?}");
+    assert_eq!(counted(&[revoke(2), with(pasted(1), "distrust", NULL)]).0, Some(false));
+    assert_eq!(counted(&[revoke(2), pasted(2)]).0, None, "a later serial");
+    assert_eq!(counted(&[revoke(2), undone(3, MARCH, 2), with(pasted(1), "distrust", NULL)]).0, Some(true));
+    let away = with(revoke(2), "away", true.into());
+    assert_eq!(counted(&[away, with(pasted(1), "distrust", NULL)]).0, Some(true));
+    // Nobody signed it: it is written anew with the serial that it had.
+    let (old, new) = (web(1, "tcp/*:8443"), web(1, "tcp/*:8443"));
+    assert_eq!(
+        counted(&[act(2, MARCH, "revoke", old, NULL), act(3, MARCH, "approve", NULL, new)]).0,
+        Some(true)
+    );
+    let read = with(pasted(1), "distrust", json!("approval `web` was revoked, up to serial 1"));
+    assert!(counted(&[read]).1.contains("was revoked"));
+}
+
+#[test]
+fn what_was_written_to_a_checkout_binds_no_host() {
+    let away = |number, serial| {
+        with(act(number, JANUARY, "approve", NULL, web(serial, "tcp/*:8443")), "away", true.into())
+    };
+    let mut forged = away(1, 1);
+    forged.1.vouched = false;
+    let learned = (
+        Source::Ledger,
+        record(3, json!({"time": JANUARY, "act": "learn", "endpoints": ["tcp/*:8443"], "away": true})),
+    );
+    let only = answer(question("tcp/8443", MAY), &[forged, learned, reload(7, JANUARY, NULL, NULL)]);
+    assert_eq!((&only.approvals[0].counts, only.not_known.len()), (&Some(false), 0), "{only:#?}");
+    let why = only.approvals[0].why_not.as_deref().unwrap();
+    assert!(why.contains("checkout") && only.approvals[0].not_since.as_deref() == Some(JANUARY), "{why}");
+
+    let arrived = [away(1, 1), reload(7, MARCH, NULL, web(1, "tcp/*:8443"))];
+    let answer = |records: &[(Source, Record)]| answer(question("tcp/8443", MAY), records).approvals;
+    let [found] = &answer(&arrived)[..] else { panic!("it is one decision") };
+    assert_eq!((found.counts, found.written[0].away), (Some(true), true), "{found:#?}");
+    assert_eq!(found.said.as_ref().unwrap().reason.as_deref(), Some("because"));
+
+    let another: Vec<_> = approved().into_iter().chain([away(2, 2)]).collect();
+    let found: Vec<_> = answer(&another).iter().map(|found| found.counts).collect();
+    assert_eq!(found, [Some(true), Some(false)]);
+}
+
+#[test]
+fn a_later_act_is_told_as_what_it_was() {
+    let new = || web(1, "tcp/*:8443");
+    let more = [
+        act(2, MAY, "revoke", new(), NULL),
+        undone(3, MAY, 2),
+        act(4, MAY, "revoke", new(), NULL),
+        act(5, MAY, "approve", NULL, new()),
+        reload(8, MAY, NULL, new()),
+    ];
+    let records: Vec<_> = approved().into_iter().chain(more).collect();
+    let answer = answer(question("tcp/8443", MARCH), &records);
+    let told: Vec<_> =
+        answer.approvals[0].later.iter().map(|later| (later.removed, later.added, later.undone)).collect();
+    let (removed, added) = ((true, false, None), (false, true, None));
+    assert_eq!(told, [removed, (false, false, Some(2)), removed, added, added]);
+}
+
+#[test]
+fn what_somebody_said_is_not_what_was_edited_later() {
+    let mut edited = web(1, "tcp/*:8443");
+    edited["reason"] = json!("somebody else's words");
+    edited["ticket"] = json!("OPS-99");
+    let edit = reload(8, MARCH, web(1, "tcp/*:8443"), edited);
+    let records: Vec<_> = approved().into_iter().chain([edit]).collect();
+    let answer = answer(question("tcp/8443", MAY), &records);
+    let found = &answer.approvals[0];
+    let said = found.said.as_ref().unwrap();
+    assert_eq!((said.record, said.reason.as_deref(), said.ticket.as_deref()), (1, Some("because"), None));
+    assert_eq!(found.approval["reason"], "somebody else's words");
 }
