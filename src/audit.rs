@@ -72,7 +72,10 @@ pub(crate) fn run(shared: &Shared, options: &AuditOptions) -> anyhow::Result<Out
 
 fn place(shared: &Shared, options: &AuditOptions) -> anyhow::Result<Place> {
     match (&options.from, &options.host_keys) {
-        (Some(bundle), Some(keys)) => Place::of_bundle(bundle, fetched(keys)?),
+        (Some(file), Some(keys)) => {
+            bundle::check_is_bundle(file)?;
+            Place::of_bundle(file, fetched(keys)?)
+        }
         (Some(_), None) => {
             bail!("--from wants --host-keys: whoever made the bundle could have made up all of it")
         }

@@ -2,7 +2,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use ledger::HostKeys;
 use ledger::bundle::{BundleError, Manifest};
 
@@ -48,6 +48,7 @@ pub(crate) fn tell_written(to: &Path, manifest: &Manifest, broken: bool) -> anyh
 
 /// Verifies a bundle and each log in it.
 pub(super) fn verify(options: &VerifyOptions) -> anyhow::Result<Outcome> {
+    check_is_bundle(&options.bundle)?;
     let believed = match &options.host_keys {
         Some(file) => fetched(file),
         None => claimed(&options.bundle),
@@ -76,6 +77,21 @@ pub(super) fn verify(options: &VerifyOptions) -> anyhow::Result<Outcome> {
          host by another way, and name it with --host-keys.",
     );
     Ok(Outcome::Drift)
+}
+
+/// Fails with what it is not; whether one that begins like a bundle is whole is said later.
+pub(super) fn check_is_bundle(file: &Path) -> anyhow::Result<()> {
+    let opened = File::open(file).with_context(|| file.display().to_string())?;
+    // A tar's first entry has its name first, filled up with zeros.
+    let mut begin = Vec::new();
+    opened
+        .take(MANIFEST.len() as u64 + 1)
+        .read_to_end(&mut begin)
+        .with_context(|| file.display().to_string())?;
+    if begin.strip_prefix(MANIFEST.as_bytes()) != Some(&[0]) {
+        bail!("{}: it is no bundle: `portledger audit export` and `backup` write bundles", file.display());
+    }
+    Ok(())
 }
 
 /// Somebody made or changed it; not: it cannot be read.

@@ -107,7 +107,16 @@ fn keys(path: &Path) -> anyhow::Result<HostKeys> {
 
 /// Keys that somebody fetched from the host before.
 pub(crate) fn fetched(path: &Path) -> anyhow::Result<HostKeys> {
-    let keys = HostKeys::read(path)?;
+    let keys = match HostKeys::read(path) {
+        Err(KeyError::File(LogError::Io { error, .. })) if error.kind() == std::io::ErrorKind::NotFound => {
+            bail!(
+                "{}: there is no such file, and the host's public keys were to be read from it: fetch ledger.key.pub of its \
+                 state folder",
+                path.display()
+            )
+        }
+        read => read?,
+    };
     if keys.is_empty() {
         bail!("{}: it holds no key: fetch ledger.key.pub of the host's state folder", path.display());
     }

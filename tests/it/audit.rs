@@ -167,6 +167,41 @@ fn what_was_approved_at_some_time_is_answered_from_the_records() {
     assert!(before.contains("No approval covered it") && before.contains("the ledger begins on"), "{before}");
 }
 
+#[test]
+fn what_is_no_bundle_is_said_to_be_none() {
+    let Some(host) = acted() else { return };
+    let file = host.path("state/ledger.jsonl");
+    let keys = host.path("state/ledger.key.pub");
+    let (file, keys) = (file.to_str().unwrap(), keys.to_str().unwrap());
+    let empty = host.path("empty");
+    fs::write(&empty, "").unwrap();
+    for file in [file, empty.to_str().unwrap()] {
+        for verb in [
+            &["audit", "verify", file][..],
+            &["audit", "verify", file, "--host-keys", keys],
+            &["audit", "--from", file, "--host-keys", keys],
+        ] {
+            let told = host_less(verb);
+            assert!(
+                told.code == 2 && told.stderr.contains(&format!("{file}: it is no bundle")),
+                "{verb:?}: {told:?}"
+            );
+        }
+    }
+    let bundle = host.path("web.bundle");
+    let bundle = bundle.to_str().unwrap();
+    host.does(&["audit", "export", "--to", bundle]);
+    let told = host_less(&["audit", "verify", bundle, "--host-keys", "/nowhere.pub"]);
+    assert!(told.code == 2 && told.stderr.contains("/nowhere.pub: there is no such file"), "{told:?}");
+}
+
+/// Without this host's files.
+fn host_less(arguments: &[&str]) -> Told {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portledger"));
+    command.args(arguments);
+    finish(command)
+}
+
 /// The bundle as another machine has it: no configuration, no state, no root.
 fn elsewhere(arguments: &[&str]) -> Told {
     let mut command = Command::new("setpriv");
