@@ -2,6 +2,7 @@ mod at;
 mod bundle;
 mod filter;
 mod history;
+mod kept;
 mod lines;
 mod moment;
 mod person;
@@ -11,9 +12,12 @@ mod rows;
 mod scratch;
 mod streams;
 mod told;
+mod unacted;
 
 use std::collections::VecDeque;
-use std::io::Write;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
 
 use anyhow::{Context, bail};
 use baseline::Host;
@@ -23,6 +27,8 @@ use jiff::tz::TimeZone;
 
 pub(crate) use self::bundle::tell_written;
 use self::filter::Filter;
+use self::history::Source;
+use self::kept::Kept;
 pub(crate) use self::lines::segments;
 pub(crate) use self::moment::Moment;
 pub(crate) use self::place::{EVENTS, EVENTS_KEY, LEDGER_KEY, Place, RELOADS, STATE, fetched};
@@ -30,7 +36,10 @@ use self::records::{Entry, Record};
 pub(crate) use self::records::{Log, Soundness};
 use self::rows::Rows;
 pub(crate) use self::scratch::Scratch;
+use self::streams::Stream;
 use self::told::Span;
+use self::unacted::Unacted;
+use crate::acts;
 use crate::arguments::{AuditOptions, AuditVerb, ReportFormat, Shared};
 use crate::config::Config;
 use crate::outcome::Outcome;
@@ -67,7 +76,7 @@ pub(crate) fn run(shared: &Shared, options: &AuditOptions) -> anyhow::Result<Out
         endpoint: options.endpoint.clone(),
         approval: options.approval.clone(),
     };
-    list(&place.ledger(), &filter, options)
+    list(&place, &filter, options)
 }
 
 fn place(shared: &Shared, options: &AuditOptions) -> anyhow::Result<Place> {
@@ -79,9 +88,41 @@ fn place(shared: &Shared, options: &AuditOptions) -> anyhow::Result<Place> {
         (Some(_), None) => {
             bail!("--from wants --host-keys: whoever made the bundle could have made up all of it")
         }
-        (None, _) => Place::of_state(&Paths::of(shared)?.state),
+        (None, _) => {
+            let folder = Paths::of(shared)?.state;
+            check_folder(&folder, shared.state.is_some())?;
+            Place::of_state(&folder)
+        }
     }
 }
+
+/// Fails where there is no state folder: nothing was looked at then. Says whose logs an ordinary user looks at.
+fn check_folder(folder: &Path, was_named: bool) -> anyhow::Result<()> {
+    let system = Path::new(SYSTEM);
+    let is_closed = || {
+        let ledger = system.join(format!("{}.jsonl", acts::LEDGER));
+        File::open(ledger).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
+    };
+    let closed = !was_named && folder != system && is_closed();
+    let hint = format!("This host's ledger is in {SYSTEM}, and only root reads it: run this as root");
+    let exists = folder.try_exists().with_context(|| folder.display().to_string())?;
+    if !exists && closed {
+        bail!("{}: there is no such folder. {hint}", folder.display());
+    }
+    if !exists {
+        bail!(
+            "{}: there is no such folder, and so no record to look at: --state names another",
+            folder.display()
+        );
+    }
+    if closed {
+        aside(format_args!("Looked at {}. {hint}.", folder.display()));
+    }
+    Ok(())
+}
+
+/// The state folder of root's verbs and of the service.
+const SYSTEM: &str = "/var/lib/portledger";
 
 /// Which host the logs are of, and its groups, as far as this one's configuration tells them.
 fn host(shared: &Shared, place: &Place) -> anyhow::Result<Option<Host>> {
@@ -93,30 +134,50 @@ fn host(shared: &Shared, place: &Place) -> anyhow::Result<Option<Host>> {
     Ok(Some(crate::judge::host(&config)))
 }
 
-fn list(log: &Log, filter: &Filter, options: &AuditOptions) -> anyhow::Result<Outcome> {
-    let soundness = log.verify()?;
+fn list(place: &Place, filter: &Filter, options: &AuditOptions) -> anyhow::Result<Outcome> {
+    let (ledger, reloads) = (place.ledger(), place.reloads());
+    let kept = Kept::of(place)?;
+    let of_ledger = ledger.verify()?;
+    // What became of one approval or endpoint is not told by acts alone.
+    let is_history = filter.approval.is_some() || filter.endpoint.is_some();
+    let of_reloads = is_history.then(|| reloads.verify()).transpose()?;
+    let mut streams = vec![Stream::of(Source::Ledger, ledger.records(&of_ledger))?];
+    if let Some(soundness) = &of_reloads {
+        streams.push(Stream::of(Source::Reloads, reloads.records(soundness))?);
+    }
     let mut output = Output::new(options.format, options.limit);
-    let (mut span, mut damaged) = (Span::default(), 0_u64);
-    for entry in log.records(&soundness) {
-        match entry? {
-            Entry::Record(record) => {
-                span.take(&record);
-                if filter.passes(&record) {
-                    output.take(record)?;
-                }
-            }
-            Entry::Damaged => damaged += 1,
+    let mut unacted = Unacted::default();
+    while let Some((source, record)) = streams::next(&mut streams)? {
+        let is_told = unacted.take(source, &record) || source == Source::Ledger;
+        if is_told && filter.passes(&record) {
+            output.take(if source == Source::Reloads { rows::as_row(record) } else { record })?;
         }
     }
     output.finish()?;
-    for note in span.notes() {
-        aside(format_args!("Note: {note}."));
+    let mut gravest = Outcome::Clean;
+    // The ledger's line is the last one.
+    if let (Some(soundness), Some(stream)) = (&of_reloads, streams.get(1)) {
+        tell(place, &reloads, soundness, stream, "reloads: ");
+        gravest = outcome(soundness);
     }
-    if damaged > 0 {
-        aside(format_args!("Note: {damaged} lines are no records and are not shown."));
+    if let Some(stream) = streams.first() {
+        tell(place, &ledger, &of_ledger, stream, "");
     }
-    aside(told::soundness(log, &soundness, &span));
-    Ok(outcome(&soundness).max(remembered(log, &soundness, options)?))
+    if let Some(lost) = kept.lost(&ledger, &of_ledger)? {
+        aside(lost);
+        gravest = Outcome::Drift;
+    }
+    Ok(outcome(&of_ledger).max(gravest).max(remembered(&ledger, &of_ledger, options)?))
+}
+
+fn tell(place: &Place, log: &Log, soundness: &Soundness, stream: &Stream<'_>, name: &str) {
+    for note in stream.span.notes() {
+        aside(format_args!("Note: {name}{note}."));
+    }
+    if stream.damaged > 0 {
+        aside(format_args!("Note: {name}{} lines are no records and are not shown.", stream.damaged));
+    }
+    aside(format_args!("{name}{}", told::soundness(place, log, soundness, &stream.span)));
 }
 
 /// Whether the log still has the record that somebody remembers: what was cut off its end leaves no other trace.
@@ -157,6 +218,7 @@ fn verify_here(place: &Place, options: &AuditOptions) -> anyhow::Result<Outcome>
 fn verify_all(place: &Place) -> anyhow::Result<Outcome> {
     let mut gravest = Outcome::Clean;
     for log in place.logs() {
+        let kept = (log.name == acts::LEDGER).then(|| Kept::of(place)).transpose()?;
         let soundness = log.verify()?;
         let mut span = Span::default();
         for entry in log.records(&soundness) {
@@ -164,11 +226,15 @@ fn verify_all(place: &Place) -> anyhow::Result<Outcome> {
                 span.take(&record);
             }
         }
-        crate::say::out(format_args!("{}: {}", log.name, told::soundness(&log, &soundness, &span)))?;
+        crate::say::out(format_args!("{}: {}", log.name, told::soundness(place, &log, &soundness, &span)))?;
         for note in span.notes() {
             crate::say::out(format_args!("{}: {note}", log.name))?;
         }
-        if outcome(&soundness) != Outcome::Clean {
+        let lost = kept.map_or(Ok(None), |kept| kept.lost(&log, &soundness))?;
+        if let Some(lost) = &lost {
+            crate::say::out(format_args!("{}: {lost}", log.name))?;
+        }
+        if outcome(&soundness) != Outcome::Clean || lost.is_some() {
             gravest = Outcome::Drift;
         }
     }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::history::{Answer, Field, Found, History, Later, Question, Source, Trace};
+use super::kept::Kept;
 use super::place::Place;
 use super::records::Soundness;
 use super::streams::{self, Stream};
@@ -27,6 +28,7 @@ pub(super) fn run(
     }
     let mut history = History::new(Question { wanted, at, host, zone: TimeZone::system() });
     let (ledger, reloads) = (place.ledger(), place.reloads());
+    let kept = Kept::of(place)?;
     let (of_ledger, of_reloads) = (ledger.verify()?, reloads.verify()?);
     let mut sources = [
         Stream::of(Source::Ledger, ledger.records(&of_ledger))?,
@@ -45,9 +47,14 @@ pub(super) fn run(
         ReportFormat::Json => rows::print_json(&answer)?,
     }
     let [first, second] = &sources;
-    aside(format_args!("ledger: {}", told::soundness(&ledger, &of_ledger, &first.span)));
-    aside(format_args!("reloads: {}", told::soundness(&reloads, &of_reloads, &second.span)));
-    let sound = [of_ledger, of_reloads].iter().all(|one| matches!(one, Soundness::Sound(_)));
+    aside(format_args!("ledger: {}", told::soundness(place, &ledger, &of_ledger, &first.span)));
+    aside(format_args!("reloads: {}", told::soundness(place, &reloads, &of_reloads, &second.span)));
+    let lost = kept.lost(&ledger, &of_ledger)?;
+    if let Some(lost) = &lost {
+        aside(lost);
+    }
+    let sound =
+        lost.is_none() && [of_ledger, of_reloads].iter().all(|one| matches!(one, Soundness::Sound(_)));
     Ok(if sound { Outcome::Clean } else { Outcome::Drift })
 }
 

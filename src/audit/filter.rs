@@ -45,7 +45,12 @@ fn is_by(record: &Record, user: &str) -> bool {
 /// What is no endpoint as this release reads them may be any. So may be what a long act did not name.
 fn is_about(record: &Record, wanted: &Wanted) -> bool {
     let mut listens = Vec::new();
-    for text in record.texts("endpoints") {
+    let forms =
+        ["old", "new"].iter().filter_map(|field| record.fields.get(*field)?.get("listen")?.as_array());
+    let in_forms = forms.flatten().filter_map(serde_json::Value::as_str);
+    // A record of `serve` has them in the approval alone.
+    let in_forms = in_forms.filter(|_| record.text("event").is_some());
+    for text in record.texts("endpoints").chain(in_forms) {
         match text.parse::<Listen>() {
             Ok(listen) => listens.push(listen),
             Err(_) => return true,
@@ -93,6 +98,18 @@ mod tests {
         ];
         for (what, filter, passes) in cases {
             assert_eq!(filter.passes(&record()), passes, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_change_that_serve_read_is_about_what_the_approval_names() {
+        let fields = json!({
+            "event": "approval", "approval": "web", "old": {"listen": ["tcp/*:8443"]}, "new": {"listen": ["tcp/*:9443"]},
+        });
+        let record = Record { number: 1, vouched: true, fields: fields.as_object().unwrap().clone() };
+        for (endpoint, passes) in [("tcp/8443", true), ("tcp/9443", true), ("tcp/443", false)] {
+            let filter = Filter { endpoint: endpoint.parse().ok(), ..Filter::default() };
+            assert_eq!(filter.passes(&record), passes, "{endpoint}");
         }
     }
 

@@ -11,10 +11,12 @@ use rustix::fs::OFlags;
 use serde_json::{Map, Value, json};
 use signing::PublicKey;
 
+use super::kept::Kept;
 use super::place::Place;
 use super::records::Entry;
 use super::rows;
 use super::{outcome, told};
+use crate::acts;
 use crate::arguments::{ReportFormat, Shared};
 use crate::config::Config;
 use crate::outcome::Outcome;
@@ -36,6 +38,7 @@ pub(super) fn run(
     let mut finds = Finds { person: &person, format, counts: BTreeMap::new() };
     let mut gravest = Outcome::Clean;
     for log in place.logs() {
+        let kept = (log.name == acts::LEDGER).then(|| Kept::of(place)).transpose()?;
         let soundness = log.verify()?;
         for entry in log.records(&soundness) {
             if let Entry::Record(record) = entry? {
@@ -43,7 +46,15 @@ pub(super) fn run(
             }
         }
         if outcome(&soundness) != Outcome::Clean {
-            aside(format_args!("{}: {}", log.name, told::soundness(&log, &soundness, &Default::default())));
+            aside(format_args!(
+                "{}: {}",
+                log.name,
+                told::soundness(place, &log, &soundness, &Default::default())
+            ));
+            gravest = Outcome::Drift;
+        }
+        if let Some(lost) = kept.map_or(Ok(None), |kept| kept.lost(&log, &soundness))? {
+            aside(lost);
             gravest = Outcome::Drift;
         }
     }

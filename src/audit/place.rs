@@ -27,6 +27,8 @@ const BUNDLE: &str = "bundle";
 /// Where logs are read: the state folder of this host, or a bundle of another.
 pub(crate) struct Place {
     folder: PathBuf,
+    /// The bundle's file: the folder is one of our own then.
+    bundle: Option<PathBuf>,
     ledger: HostKeys,
     events: HostKeys,
     /// Of a bundle.
@@ -40,6 +42,7 @@ impl Place {
     pub(crate) fn of_state(folder: &Path) -> anyhow::Result<Self> {
         Ok(Place {
             folder: folder.to_owned(),
+            bundle: None,
             ledger: keys(&folder.join(LEDGER_KEY))?,
             events: keys(&folder.join(EVENTS_KEY))?,
             manifest: None,
@@ -57,7 +60,13 @@ impl Place {
         let folder = into.join(STATE);
         let events = keys(&folder.join(EVENTS_KEY))?;
         let manifest = Some(contents.manifest);
-        Ok(Place { folder, ledger: believed, events, manifest, unpacked: Some(scratch) })
+        let bundle = Some(file.to_owned());
+        Ok(Place { folder, bundle, ledger: believed, events, manifest, unpacked: Some(scratch) })
+    }
+
+    /// What the logs are read of, as people name it.
+    pub(crate) fn name(&self) -> String {
+        self.bundle.as_ref().unwrap_or(&self.folder).display().to_string()
     }
 
     /// The state folder itself, or as the bundle has it.

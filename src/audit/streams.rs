@@ -12,12 +12,14 @@ pub(super) struct Stream<'a> {
     /// The latest time so far: a clock that was set back does not tear the order.
     time: Timestamp,
     pub(super) span: Span,
+    /// Lines that are no records.
+    pub(super) damaged: u64,
 }
 
 impl<'a> Stream<'a> {
     pub(super) fn of(source: Source, records: Records<'a>) -> anyhow::Result<Self> {
-        let (next, span) = Default::default();
-        let mut stream = Stream { source, records, next, time: Timestamp::MIN, span };
+        let (next, span, damaged) = Default::default();
+        let mut stream = Stream { source, records, next, time: Timestamp::MIN, span, damaged };
         stream.advance()?;
         Ok(stream)
     }
@@ -25,11 +27,14 @@ impl<'a> Stream<'a> {
     fn advance(&mut self) -> anyhow::Result<()> {
         self.next = None;
         for entry in self.records.by_ref() {
-            if let Entry::Record(record) = entry? {
-                self.span.take(&record);
-                self.time = self.time.max(record.time().unwrap_or(self.time));
-                self.next = Some(record);
-                break;
+            match entry? {
+                Entry::Record(record) => {
+                    self.span.take(&record);
+                    self.time = self.time.max(record.time().unwrap_or(self.time));
+                    self.next = Some(record);
+                    break;
+                }
+                Entry::Damaged => self.damaged += 1,
             }
         }
         Ok(())

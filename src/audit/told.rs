@@ -3,6 +3,7 @@ use std::fmt::Write;
 use jiff::Timestamp;
 use ledger::Verified;
 
+use super::place::Place;
 use super::records::{Log, Record, Soundness};
 use crate::page::shown;
 
@@ -66,9 +67,9 @@ impl Span {
 }
 
 /// One line that says what a log is worth, and what to do where it is broken.
-pub(crate) fn soundness(log: &Log, soundness: &Soundness, span: &Span) -> String {
+pub(crate) fn soundness(place: &Place, log: &Log, soundness: &Soundness, span: &Span) -> String {
     match soundness {
-        Soundness::Sound(verified) => sound(verified, span),
+        Soundness::Sound(verified) => sound(place, verified, span),
         Soundness::Broken(broken) => format!(
             "BROKEN: {}. Leave {} as it is, and hold it against what left this host: a bundle of `portledger audit export`, \
              a backup, the records that your log server has",
@@ -78,10 +79,10 @@ pub(crate) fn soundness(log: &Log, soundness: &Soundness, span: &Span) -> String
     }
 }
 
-fn sound(verified: &Verified, span: &Span) -> String {
+fn sound(place: &Place, verified: &Verified, span: &Span) -> String {
     if verified.records == 0 {
-        return if verified.unfinished { "no record, but a line without its end" } else { "no record" }
-            .to_owned();
+        let but = if verified.unfinished { ", but a line without its end" } else { "" };
+        return format!("no record in {}{but}", shown(&place.name()));
     }
     let records = if verified.records == 1 { "record" } else { "records" };
     let mut text = format!("{} {records}{}", verified.records, span.days());
