@@ -178,8 +178,6 @@ impl Ledger {
             away: deed.away,
             gone_since: deed.gone_since,
             of: None,
-            counts: None,
-            away: false,
         }
     }
 

@@ -180,8 +180,6 @@ fn record(paths: &Paths, archive: &Archive, file: &Path) -> anyhow::Result<()> {
         away: false,
         gone_since: None,
         of: None,
-        counts: None,
-        away: false,
     };
     ledger
         .append(&[serde_json::to_vec(&act)?])

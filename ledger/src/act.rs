@@ -47,17 +47,6 @@ pub struct Act {
     /// Of `undone`: the record of the act that was not carried out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<u64>,
-    /// Whether the approval counted after the act, by the policy then; `None` where that is not known or does not apply.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub counts: Option<bool>,
-    /// The file is a checkout's: no host was judged by it.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub away: bool,
-}
-
-// serde hands a reference.
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 /// What people do.
@@ -134,27 +123,4 @@ pub struct FileChange {
     pub before: Option<String>,
     /// The SHA-256 of what it holds.
     pub after: String,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(more: &str) -> Act {
-        let text = format!(
-            r#"{{"time":"2026-01-05T09:00:00Z","host":"web-17","act":"approve","who":{{"user":"a","uid":0}}{more}}}"#
-        );
-        serde_json::from_str(&text).unwrap()
-    }
-
-    #[test]
-    fn what_an_older_record_does_not_say_is_not_known() {
-        let old = read("");
-        assert_eq!((old.counts, old.away), (None, false));
-        let text = serde_json::to_string(&old).unwrap();
-        assert!(!text.contains("counts") && !text.contains("away"), "{text}");
-        let new = read(r#","counts":false,"away":true"#);
-        assert_eq!((new.counts, new.away), (Some(false), true));
-        assert_eq!(serde_json::from_str::<Act>(&serde_json::to_string(&new).unwrap()).unwrap(), new);
-    }
 }
