@@ -8,8 +8,9 @@ use inventory::{Inventory, ProgramFile, Reach, Unattributed};
 
 use crate::absent::absent;
 use crate::difference::{Circumstances, Difference, differences, is_bound_within, speaks_of};
-use crate::group::{group, service};
-use crate::index::{Bound, Wanted};
+use crate::group::{Key, group, service};
+use crate::in_parts::in_parts;
+use crate::index::Bound;
 use crate::view::{HolderViews, ServiceView, Spot, view_holders};
 use crate::when::timestamp;
 use crate::{
@@ -21,9 +22,7 @@ use crate::{
 pub fn assess(inventory: &Inventory, policy: &Policy, accounts: &Accounts, now: SystemTime) -> Assessment {
     let judge = Judge::new(inventory, policy, accounts, now);
     let groups = group(0..inventory.listeners.len(), inventory, accounts);
-    let holders = view_holders(&inventory.listeners);
-    let judged = groups.into_iter().map(|(key, members)| judge.judge(key.named(), members, &holders));
-    let services = judged.collect();
+    let services = in_parts(groups.into_iter().collect(), |part| judge.judge_new(part));
     judge.assessment(services)
 }
 
@@ -52,6 +51,13 @@ impl<'a> Judge<'a> {
         let expired = expired.filter(|(_, approval)| approval.is_expired(around.now, around.zone));
         let expired = expired.map(|(place, _)| place).collect();
         Judge { inventory, policy, around, is_for_host, expired }
+    }
+
+    /// Listeners by their keys, none of which was judged before.
+    fn judge_new(&self, groups: Vec<(Key, Vec<usize>)>) -> Vec<Judged> {
+        let members = groups.iter().flat_map(|(_, members)| members);
+        let holders = view_holders(members.map(|place| &self.inventory.listeners[*place]));
+        groups.into_iter().map(|(key, members)| self.judge(key.named(), members, &holders)).collect()
     }
 
     /// These listeners, which have this key.
@@ -130,20 +136,9 @@ impl<'a> Judge<'a> {
 
     fn hold_against<'v>(&self, view: &ServiceView<'v>, bound: impl Fn(&Spot) -> Bound) -> Vec<Held<'a, 'v>> {
         let approvals = self.policy.baseline.approvals();
-        let programs = view.programs();
         let mut places = BTreeSet::new();
         for spot in &view.spots {
-            let wanted = Wanted {
-                protocol: view.service.protocol,
-                port: spot.port,
-                port_choice: spot.port_choice,
-                netns_kind: view.service.netns_kind,
-                netns: &view.netns,
-                programs: &programs,
-                unseen: view.is_unseen(),
-                bound: bound(spot),
-            };
-            self.policy.baseline.index().find(&wanted, &mut places);
+            self.policy.baseline.index().find(view, *spot, bound(spot), &mut places);
         }
         let of_host = places.into_iter().filter(|place| self.is_for_host[*place]);
         let approvals = of_host.map(|place| (place, &approvals[place]));

@@ -6,6 +6,7 @@ use inventory::{Holders, Inventory, Listener, NetNsKind, PortChoice, Protocol, R
 use sha2::{Digest, Sha256};
 
 use crate::baseline::hex;
+use crate::in_parts::in_parts;
 use crate::{Accounts, AddressWord, PortWord, Service, ServiceId, ServiceKey};
 
 /// What makes listeners one service: a [`ServiceKey`] whose id is not made yet.
@@ -63,9 +64,12 @@ pub(crate) fn group(
     inventory: &Inventory,
     accounts: &Accounts,
 ) -> BTreeMap<Key, Vec<usize>> {
+    let keyed = in_parts(places.into_iter().collect(), |part| {
+        part.into_iter().map(|place| (Key::of(&inventory.listeners[place], accounts), place)).collect()
+    });
     let mut groups: BTreeMap<Key, Vec<usize>> = BTreeMap::new();
-    for place in places {
-        groups.entry(Key::of(&inventory.listeners[place], accounts)).or_default().push(place);
+    for (key, place) in keyed {
+        groups.entry(key).or_default().push(place);
     }
     groups
 }

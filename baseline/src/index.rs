@@ -1,9 +1,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use inventory::{NetNsKind, PortChoice, Protocol};
+use inventory::{NetNsKind, Protocol};
 
-use crate::view::Binding;
+use crate::view::{Binding, ServiceView, Spot};
 use crate::{AddressPattern, Approval, Listen, NetNsPattern, Pattern, PortPattern, ProgramPattern};
 
 /// Finds the approvals that may speak of an endpoint without trying all of them. Places are those in the baseline's
@@ -74,40 +74,33 @@ impl Index {
         }
     }
 
-    /// Adds to `found` what may speak of an endpoint; whether it does is for the caller to see.
-    pub(crate) fn find(&self, wanted: &Wanted<'_>, found: &mut BTreeSet<usize>) {
-        let depths = self.depths.get(&wanted.protocol).copied().unwrap_or_default();
-        let leaf = LEAVES + u32::from(wanted.port);
+    /// Adds to `found` what may speak of this spot of a service; whether it does is for the caller to see.
+    pub(crate) fn find(&self, view: &ServiceView<'_>, spot: Spot, bound: Bound, found: &mut BTreeSet<usize>) {
+        let protocol = view.service.protocol;
+        let depths = self.depths.get(&protocol).copied().unwrap_or_default();
+        let leaf = LEAVES + u32::from(spot.port);
         for depth in (0..=DEPTH).filter(|depth| depths & (1 << depth) != 0) {
-            if let Some(bucket) = self.of_node.get(&(wanted.protocol, leaf >> (DEPTH - depth))) {
-                bucket.find(wanted, found);
+            if let Some(bucket) = self.of_node.get(&(protocol, leaf >> (DEPTH - depth))) {
+                bucket.find(view, bound, found);
             }
         }
-        if wanted.port_choice.may_be_kernel() {
-            for program in wanted.programs {
-                let key = (wanted.protocol, (*program).to_owned());
-                found.extend(self.of_kernel_program.get(&key).into_iter().flatten());
-            }
-            found.extend(self.of_kernel_glob.get(&wanted.protocol).into_iter().flatten());
-            if wanted.unseen {
-                let of_protocol = self.of_kernel_program.iter().filter(|(key, _)| key.0 == wanted.protocol);
-                found.extend(of_protocol.flat_map(|(_, places)| places));
-            }
+        if spot.port_choice.may_be_kernel() {
+            self.find_of_kernel(view, found);
         }
     }
-}
 
-/// What is asked of an [`Index`].
-pub(crate) struct Wanted<'a> {
-    pub(crate) protocol: Protocol,
-    pub(crate) port: u16,
-    pub(crate) port_choice: PortChoice,
-    pub(crate) netns_kind: NetNsKind,
-    pub(crate) netns: &'a str,
-    pub(crate) programs: &'a BTreeSet<&'a str>,
-    /// Its holders could not be seen: any program may be behind it.
-    pub(crate) unseen: bool,
-    pub(crate) bound: Bound,
+    fn find_of_kernel(&self, view: &ServiceView<'_>, found: &mut BTreeSet<usize>) {
+        let protocol = view.service.protocol;
+        for program in view.programs() {
+            let key = (protocol, program.to_owned());
+            found.extend(self.of_kernel_program.get(&key).into_iter().flatten());
+        }
+        found.extend(self.of_kernel_glob.get(&protocol).into_iter().flatten());
+        if view.is_unseen() {
+            let of_protocol = self.of_kernel_program.iter().filter(|(key, _)| key.0 == protocol);
+            found.extend(of_protocol.flat_map(|(_, places)| places));
+        }
+    }
 }
 
 /// Which approvals are of interest, by where they let something be bound.
@@ -152,16 +145,16 @@ impl Bucket {
         }
     }
 
-    fn find(&self, wanted: &Wanted<'_>, found: &mut BTreeSet<usize>) {
-        match wanted.netns_kind {
-            NetNsKind::Host => self.of_host.find(wanted.bound, found),
+    fn find(&self, view: &ServiceView<'_>, bound: Bound, found: &mut BTreeSet<usize>) {
+        match view.service.netns_kind {
+            NetNsKind::Host => self.of_host.find(bound, found),
             _ => {
-                if let Some(places) = self.of_name.get(wanted.netns) {
-                    places.find(wanted.bound, found);
+                if let Some(places) = self.of_name.get(&view.netns) {
+                    places.find(bound, found);
                 }
             }
         }
-        self.other.find(wanted.bound, found);
+        self.other.find(bound, found);
     }
 }
 

@@ -22,6 +22,7 @@ mod fleet;
 mod format;
 mod git_commit;
 mod group;
+mod in_parts;
 mod index;
 mod interpreter;
 mod last_good;

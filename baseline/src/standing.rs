@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use signing::{PublicKey, Signature};
 
 use crate::canonical::{NAMESPACE, canonical, text_of};
+use crate::in_parts::in_parts;
 use crate::trust::{Approvers, Signatures, Trust};
 use crate::{Approval, When};
 
@@ -89,26 +90,13 @@ pub(crate) fn standings(
     revoked: impl Fn(&str) -> Option<u64> + Sync,
     trust: &Trust,
 ) -> Vec<Standing> {
-    let of = |approvals: &[Approval]| -> Vec<Standing> {
-        approvals.iter().map(|approval| standing(approval, revoked(&approval.id), trust)).collect()
-    };
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    if approvals.len() < FEW || trust.signatures == Signatures::Off {
-        return of(approvals);
-    }
-    let (of, share) = (&of, approvals.len().div_ceil(workers));
-    std::thread::scope(|scope| {
-        let parts: Vec<_> =
-            approvals.chunks(share).map(|part| (part, scope.spawn(move || of(part)))).collect();
-        // A thread that failed leaves its share to this one.
-        parts.into_iter().flat_map(|(part, thread)| thread.join().unwrap_or_else(|_| of(part))).collect()
+    in_parts(approvals.iter().collect(), |part: Vec<&Approval>| {
+        part.into_iter().map(|approval| standing(approval, revoked(&approval.id), trust)).collect()
     })
 }
 
 /// More names are not read.
 const NAMED: usize = 5;
-/// Threads are not worth it for less.
-const FEW: usize = 1000;
 
 /// What is said of an approval's signatures; `revoked` is the highest serial of its id that was withdrawn.
 fn standing(approval: &Approval, revoked: Option<u64>, trust: &Trust) -> Standing {

@@ -120,8 +120,8 @@ pub(crate) struct ServiceView<'a> {
     pub(crate) service: &'a Service,
     pub(crate) netns: String,
     pub(crate) device: Option<String>,
-    /// Each once.
-    pub(crate) spots: BTreeSet<Spot>,
+    /// Each once, in their order.
+    pub(crate) spots: Vec<Spot>,
     /// Each once, ordered by pid.
     pub(crate) holders: Vec<&'a HolderView<'a>>,
     /// Why listeners have no known holder, each reason once.
@@ -130,20 +130,22 @@ pub(crate) struct ServiceView<'a> {
 
 impl<'a> ServiceView<'a> {
     pub(crate) fn of(service: &'a Service, inventory: &'a Inventory, views: &'a HolderViews<'a>) -> Self {
-        let mut spots = BTreeSet::new();
+        let mut spots = Vec::with_capacity(service.listeners.len());
         let mut holders: Vec<&HolderView<'_>> = Vec::new();
         let mut seen = HashSet::new();
         let mut unattributed = BTreeSet::new();
         for listener in service.listeners.iter().map(|place| &inventory.listeners[*place]) {
             let endpoint = &listener.endpoint;
             let binding = Binding::of(listener);
-            spots.insert(Spot { binding, port: endpoint.port, port_choice: listener.port_choice });
+            spots.push(Spot { binding, port: endpoint.port, port_choice: listener.port_choice });
             if let Holders::Unattributed(reason) = &listener.holders {
                 unattributed.insert(*reason);
             }
             let new = listener.holders.known().iter().map(Arc::as_ptr).filter(|holder| seen.insert(*holder));
             holders.extend(new.filter_map(|holder| views.get(&holder)));
         }
+        spots.sort_unstable();
+        spots.dedup();
         holders.sort_by_key(|view| view.holder.id);
         ServiceView {
             service,
