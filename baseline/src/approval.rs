@@ -94,7 +94,8 @@ impl Approval {
         self.expires.is_some_and(|expires| expires.takes_effect(zone) <= now)
     }
 
-    /// It lets in who reaches a host from outside: bound to all addresses, or within reach of the public.
+    /// It lets in who reaches a host from outside: bound to all addresses, or within reach of the public. Without `reach`
+    /// an address beyond the link may be that: a private one that is translated, or a container's that is published.
     pub fn is_exposed(&self) -> bool {
         let unbounded =
             || self.reach.is_none() && self.listen.iter().any(|listen| !listen.address.is_confined());

@@ -84,19 +84,21 @@ impl AddressPattern {
         self.has_all_v4() || self.has_all_v6()
     }
 
-    /// Nothing in it is a public address.
+    /// Nothing in it can be reached from beyond the link.
     pub(crate) fn is_confined(self) -> bool {
-        let confined = |address| is_link(address) || is_private(address) || address.is_loopback();
+        let confined = |address: IpAddr| is_link(address) || address.is_loopback();
         match self {
-            AddressPattern::Any | AddressPattern::AnyV4 | AddressPattern::AnyV6 => false,
+            AddressPattern::Any | AddressPattern::AnyV4 | AddressPattern::AnyV6 | AddressPattern::Private => {
+                false
+            }
             AddressPattern::One(address) => confined(address),
             // Each of these classes is made of whole networks: what begins and ends in one may still leave it between.
             AddressPattern::Net(net) => {
-                let classes: [fn(IpAddr) -> bool; 3] = [is_link, is_private, |address| address.is_loopback()];
+                let classes: [fn(IpAddr) -> bool; 2] = [is_link, |address| address.is_loopback()];
                 classes.iter().any(|class| class(net.network()) && class(net.broadcast()))
                     && net.prefix_len() >= 8
             }
-            AddressPattern::Loopback | AddressPattern::Link | AddressPattern::Private => true,
+            AddressPattern::Loopback | AddressPattern::Link => true,
         }
     }
 

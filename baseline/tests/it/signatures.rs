@@ -222,8 +222,12 @@ fn two_are_asked_for_where_exposed() {
         ("tcp/198.51.100.7:80", "", false),
         ("tcp/10.0.0.1:80", "public", false),
         ("tcp/10.0.0.0/7:80", "", false),
-        ("tcp/10.0.0.1:80", "", true),
-        ("tcp/10.0.0.0/8:80", "", true),
+        // A private address may be published, or translated one to one.
+        ("tcp/10.0.0.1:80", "", false),
+        ("tcp/10.0.0.0/8:80", "", false),
+        ("tcp/private:80", "", false),
+        ("tcp/private:80", "private", true),
+        ("tcp/169.254.0.0/16:80", "", true),
         ("tcp/198.51.100.7:80", "private", true),
         ("tcp/loopback:80", "", true),
     ] {
