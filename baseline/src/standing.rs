@@ -59,7 +59,7 @@ pub enum Distrust {
         why: String,
     },
     /// Not enough people signed it.
-    #[error("approval `{id}` is signed by {by} and waits for another approver{}: `portledger countersign {id}`{}", whom(.others), aside(.why))]
+    #[error("approval `{id}` is signed by {by} and waits for another approver{}{}", whom(id, .others), aside(.why))]
     Waits {
         /// The approval.
         id: String,
@@ -72,11 +72,11 @@ pub enum Distrust {
     },
 }
 
-fn whom(others: &[String]) -> String {
+fn whom(id: &str, others: &[String]) -> String {
     if others.is_empty() {
-        ", and there is no other".to_owned()
+        ", and nobody else may sign: add a second person's key to allowed_signers".to_owned()
     } else {
-        format!(", {}", others.join(" or "))
+        format!(", {}: `portledger countersign {id}`", others.join(" or "))
     }
 }
 
@@ -133,9 +133,14 @@ fn distrust(approval: &Approval, signed: &[Signed], trust: &Trust) -> Option<Dis
     let why = further().find_map(|signed| {
         signed.wrong.as_ref().map(|why| format!("that of {} does not count: {why}", shown(&signed.by)))
     });
-    let others = trust.signers.everybody(NAMESPACE).into_iter().filter(|other| *other != first.by);
-    let others = others.take(NAMED).map(|other| RawText::from(other).escaped()).collect();
+    let others = others(&first.by, trust).into_iter().take(NAMED).map(shown).collect();
     Some(Distrust::Waits { id, by: shown(&first.by), others, why })
+}
+
+/// Who may sign what this person has signed: by keys that count and are not this person's too.
+fn others<'t>(first: &str, trust: &'t Trust) -> BTreeSet<&'t str> {
+    let counts = |key: &PublicKey| !trust.revoked_keys.contains(key) && !trust.signers.belongs_to(key, first);
+    trust.signers.everybody(NAMESPACE, counts)
 }
 
 fn shown(name: &str) -> String {

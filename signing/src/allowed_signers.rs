@@ -134,12 +134,14 @@ impl AllowedSigners {
         self.rules.get(key).into_iter().flatten().any(|rule| rule.principals.matches(principal))
     }
 
-    /// Everybody who may sign for a namespace with some key at some time: the patterns, as they stand.
-    pub fn everybody(&self, namespace: &str) -> BTreeSet<&str> {
-        let rules = self.rules.values().flatten();
+    /// Everybody who may sign for a namespace with some of these keys at some time: the patterns that
+    /// admit, as they stand.
+    pub fn everybody(&self, namespace: &str, with: impl Fn(&PublicKey) -> bool) -> BTreeSet<&str> {
+        let rules = self.rules.iter().filter(|(key, _)| with(key)).flat_map(|(_, rules)| rules);
         let of_namespace =
             rules.filter(|rule| rule.namespaces.as_ref().is_none_or(|allowed| allowed.matches(namespace)));
-        of_namespace.flat_map(|rule| rule.principals.patterns()).collect()
+        let patterns = of_namespace.flat_map(|rule| rule.principals.patterns());
+        patterns.filter(|pattern| !pattern.starts_with('!')).collect()
     }
 
     /// Lines that trust nobody, though their writer may think so.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use baseline::{
     Approval, Approvers, NAMESPACE, Signatures, SourceText, Trust, canonical, countersigned, edit, parse,
 };
-use signing::AllowedSigners;
+use signing::{AllowedSigners, RevokedKeys};
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey};
 
 use crate::world::{World, everybody, program, read, source};
@@ -192,6 +192,19 @@ fn two_people_are_two_people() {
         "{why}"
     );
     assert_eq!(verdict(&countersigned_by(&bob, &first), &both), "approved web");
+
+    // Nobody is sent who would be refused.
+    let patterns =
+        alice.line("").replace("alice@example.org", "al*@example.org,!bob@example.org") + &bob.line("");
+    let (_, why) = told(&first, &Trust { approvers: Approvers::Two, ..trust(&patterns) });
+    assert!(why.contains("waits for another approver, bob@example.org: `"), "{why}");
+    let revoked_keys =
+        Arc::new(RevokedKeys::parse(bob.key.public_key().to_openssh().unwrap().as_bytes()).unwrap());
+    let (_, why) = told(&first, &Trust { revoked_keys, ..both.clone() });
+    assert!(
+        why.ends_with("approver, and nobody else may sign: add a second person's key to allowed_signers"),
+        "{why}"
+    );
 
     let again = countersigned_by(&alice, &first);
     let (verdict_of_twice, why) = told(&again, &both);
