@@ -17,6 +17,7 @@ mod http;
 mod identity;
 mod judge;
 mod log_heads;
+mod manager;
 mod matched;
 mod metrics;
 mod muffler;

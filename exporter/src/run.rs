@@ -16,7 +16,7 @@ use crate::rules::{Load, Rules};
 use crate::silence::Silence;
 use crate::snapshot::Snapshot;
 use crate::state::StateError;
-use crate::{daemon, frames};
+use crate::{daemon, frames, manager};
 
 /// How many frames wait for the judge before no more are read, as far as there is room for their bytes.
 const INBOX: usize = 65_536;
@@ -116,14 +116,13 @@ async fn serve(options: Options) -> Result<(), Error> {
     let told = snapshots.clone();
     let router = http::router(Board { snapshots, metrics, telemetry_path })?;
     daemon::announce(&options.state)?;
-    for listener in &listeners {
-        if let Ok(address) = listener.local_addr() {
-            info!("serving on http://{address}/");
-        }
-    }
+    let served = listeners.iter().filter_map(|listener| listener.local_addr().ok());
+    let served: Vec<String> = served.map(|address| format!("http://{address}/")).collect();
+    served.iter().for_each(|address| info!("serving on {address}"));
     let (inbox, work) = mpsc::channel(INBOX);
     let mut judge_gone = start(judge, work)?;
     let frames_ended = frames::forward(options.frames, inbox.clone()).map_err(Error::Frames)?;
+    manager::tell_ready(&format!("serving on {}", served.join(", ")));
     let ended = tokio::select! {
         () = http::serve(listeners, router) => Err(Error::Fault("accepting connections")),
         ended = frames_ended => match ended {
@@ -132,8 +131,10 @@ async fn serve(options: Options) -> Result<(), Error> {
         },
         _ = &mut judge_gone => Err(Error::Fault("judging")),
         () = tick(inbox.clone(), told, Silence::new(Instant::now())) => Err(Error::Fault("judging")),
+        () = manager::keep_alive() => Err(Error::Fault("telling the service manager")),
         () = signals.reload_until_told_to_end(inbox.clone()) => Ok(()),
     };
+    manager::tell_end();
     if tokio::time::timeout(LAST_WORDS, finish(inbox, judge_gone)).await.is_err() {
         warn!("what came in during the last moments may not be written down: the disk is slow");
     }

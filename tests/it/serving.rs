@@ -1,5 +1,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::Duration;
 
@@ -305,4 +307,26 @@ fn the_sensor_ends_with_serve() {
             below.iter().all(|pid| !Path::new(&format!("/proc/{pid}/exe")).exists()).then_some(())
         });
     }
+}
+
+#[test]
+fn the_service_manager_is_told_how_it_goes() {
+    let Some(host) = Host::new() else { return };
+    let path = host.path("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let hear = || {
+        let mut message = [0; 4096];
+        let length = manager.recv(&mut message).expect("the manager is told something");
+        String::from_utf8(message[..length].to_vec()).unwrap()
+    };
+    let mut command = host.portledger(&["serve"]);
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "300000");
+    let serve = Serve::run(&host, command);
+    assert_eq!(hear(), "READY=1\nSTATUS=serving on http://127.0.0.1:10433/\n");
+    assert_eq!(hear(), "WATCHDOG=1\n");
+    assert_eq!(hear(), "WATCHDOG=1\n");
+    serve.running.signal(Signal::TERM);
+    eventually("it says that it ends", || (hear() == "STOPPING=1\n").then_some(()));
 }
