@@ -53,11 +53,9 @@ pub fn prepare_state(folder: &Path, identity: &Identity) -> Result<(), StateErro
     create(folder)?;
     let (found, meta) = open_folder(folder)?;
     let root = rustix::process::geteuid().is_root();
-    let is_settled = match root {
-        true => meta.uid() == 0 && meta.gid() == identity.gid() && meta.mode() & 0o7777 == SHARED,
-        false => meta.uid() == identity.uid(),
-    };
-    if is_settled { Ok(()) } else { adopt(folder, &found, &meta, identity) }
+    let is_shared = meta.uid() == 0 && meta.gid() == identity.gid() && meta.mode() & 0o7777 == SHARED;
+    let is_own = !root && meta.uid() == identity.uid();
+    if is_shared || is_own { Ok(()) } else { adopt(folder, &found, &meta, identity) }
 }
 
 /// Fails where others than its owner say what is in it.

@@ -12,10 +12,11 @@ mod process {
 
 use process::{child, events, identity, serving, signals};
 
-const CASES: [(&str, fn()); 11] = [
+const CASES: [(&str, fn()); 12] = [
     ("drops_for_good", identity::drops_for_good),
     ("stays_as_it_is_without_root", identity::stays_as_it_is_without_root),
     ("refuses_to_drop_with_two_threads", identity::refuses_to_drop_with_two_threads),
+    ("takes_a_folder_that_root_prepared", identity::takes_a_folder_that_root_prepared),
     ("serves_what_the_sensor_tells", serving::serves_what_the_sensor_tells),
     ("says_that_the_port_is_taken", serving::says_that_the_port_is_taken),
     ("tells_what_lived_a_moment", events::tells_what_lived_a_moment),

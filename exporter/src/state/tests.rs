@@ -154,7 +154,7 @@ fn is_locked_by_one_at_a_time() {
     let path = above.path().join("lib/portledger");
     let first = lock_state(&path).unwrap();
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o750);
-    assert_eq!(path.join("serve.lock").metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(path.join("serve.lock").metadata().unwrap().permissions().mode() & 0o777, 0o644);
     let (folder, own) = (path.display(), std::process::id());
     let busy = lock_state(&path).unwrap_err().to_string();
     let end = "end it, or choose another folder with --state";

@@ -29,6 +29,7 @@ pub(crate) fn play(role: &str) {
     let state = PathBuf::from(std::env::var_os("EXPORTER_TEST_STATE").unwrap());
     match role {
         "drop" => drop_and_report(&state),
+        "drop_and_find_it_prepared" => drop_and_find_it_prepared(&state),
         "drop_in_two_threads" => {
             std::thread::spawn(|| std::thread::sleep(Duration::from_secs(60)));
             let refused = exporter::drop_to(&Identity::find(&state).unwrap());
@@ -58,6 +59,24 @@ fn drop_and_report(state: &std::path::Path) {
     println!("Chosen:\t{} {} {:?}", identity.uid(), identity.gid(), identity.origin());
     println!("Fds:\t{}", std::fs::read_dir("/proc/self/fd").unwrap().count());
     print!("{}", std::fs::read_to_string("/proc/self/status").unwrap());
+}
+
+/// As where root prepared the folder and started the service as its user.
+fn drop_and_find_it_prepared(state: &std::path::Path) {
+    std::fs::create_dir(state).unwrap();
+    std::fs::write(state.join("serve.lock"), "").unwrap();
+    let narrow = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(state.join("serve.lock"), narrow).unwrap();
+    let lock = exporter::lock_state(state).unwrap();
+    let identity = Identity::find(state).unwrap();
+    exporter::prepare_state(state, &identity).unwrap();
+    exporter::drop_to(&identity).unwrap();
+    drop(lock);
+    let _lock = exporter::lock_state(state).unwrap();
+    let identity = Identity::find(state).unwrap();
+    exporter::prepare_state(state, &identity).unwrap();
+    exporter::daemon::announce(state).unwrap();
+    println!("{:?}", identity.origin());
 }
 
 /// Frames come in by standard input; each line of output is a thing that happened.

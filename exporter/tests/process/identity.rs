@@ -52,3 +52,10 @@ pub(crate) fn stays_as_it_is_without_root() {
 pub(crate) fn refuses_to_drop_with_two_threads() {
     assert!(report("drop_in_two_threads").contains("2 threads run already"));
 }
+
+pub(crate) fn takes_a_folder_that_root_prepared() {
+    if !is_root() {
+        return eprintln!("SKIP takes_a_folder_that_root_prepared: this is not root");
+    }
+    assert_eq!(report("drop_and_find_it_prepared"), "Started\n");
+}
