@@ -150,6 +150,9 @@ impl Ledger {
                 folder.join(KEY).display()
             ));
         }
+        for stranger in ledger::strangers(folder, LEDGER).with_context(failed)? {
+            aside(format_args!("portledger: {stranger}"));
+        }
         let mut ledger = Ledger { writer, host: host.name.escaped(), folder: folder.to_owned() };
         ledger.recover(folder).with_context(failed)?;
         Ok(ledger)

@@ -29,7 +29,6 @@ pub(crate) use self::bundle::tell_written;
 use self::filter::Filter;
 use self::history::Source;
 use self::kept::Kept;
-pub(crate) use self::lines::segments;
 pub(crate) use self::moment::Moment;
 pub(crate) use self::place::{EVENTS, EVENTS_KEY, LEDGER_KEY, Place, RELOADS, STATE, fetched};
 use self::records::{Entry, Record};
@@ -157,11 +156,11 @@ fn list(place: &Place, filter: &Filter, options: &AuditOptions) -> anyhow::Resul
     let mut gravest = Outcome::Clean;
     // The ledger's line is the last one.
     if let (Some(soundness), Some(stream)) = (&of_reloads, streams.get(1)) {
-        tell(place, &reloads, soundness, stream, "reloads: ");
+        tell(place, &reloads, soundness, stream, "reloads: ")?;
         gravest = outcome(soundness);
     }
     if let Some(stream) = streams.first() {
-        tell(place, &ledger, &of_ledger, stream, "");
+        tell(place, &ledger, &of_ledger, stream, "")?;
     }
     if let Some(lost) = kept.lost(&ledger, &of_ledger)? {
         aside(lost);
@@ -170,7 +169,14 @@ fn list(place: &Place, filter: &Filter, options: &AuditOptions) -> anyhow::Resul
     Ok(outcome(&of_ledger).max(gravest).max(remembered(&ledger, &of_ledger, options)?))
 }
 
-fn tell(place: &Place, log: &Log, soundness: &Soundness, stream: &Stream<'_>, name: &str) {
+fn tell(
+    place: &Place,
+    log: &Log,
+    soundness: &Soundness,
+    stream: &Stream<'_>,
+    name: &str,
+) -> anyhow::Result<()> {
+    tell_strangers(log, name)?;
     for note in stream.span.notes() {
         aside(format_args!("Note: {name}{note}."));
     }
@@ -178,6 +184,13 @@ fn tell(place: &Place, log: &Log, soundness: &Soundness, stream: &Stream<'_>, na
         aside(format_args!("Note: {name}{} lines are no records and are not shown.", stream.damaged));
     }
     aside(format_args!("{name}{}", told::soundness(place, log, soundness, &stream.span)));
+    Ok(())
+}
+
+/// What is left out of the log: it says nothing against what is in it.
+fn tell_strangers(log: &Log, name: &str) -> anyhow::Result<()> {
+    log.strangers()?.iter().for_each(|stranger| aside(format_args!("Note: {name}{stranger}.")));
+    Ok(())
 }
 
 /// Whether the log still has the record that somebody remembers: what was cut off its end leaves no other trace.
@@ -229,6 +242,9 @@ fn verify_all(place: &Place) -> anyhow::Result<Outcome> {
         crate::say::out(format_args!("{}: {}", log.name, told::soundness(place, &log, &soundness, &span)))?;
         for note in span.notes() {
             crate::say::out(format_args!("{}: {note}", log.name))?;
+        }
+        for stranger in log.strangers()? {
+            crate::say::out(format_args!("{}: {stranger}", log.name))?;
         }
         let lost = kept.map_or(Ok(None), |kept| kept.lost(&log, &soundness))?;
         if let Some(lost) = &lost {

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use baseline::When;
-use ledger::HostKey;
 use ledger::bundle::{self, BundledLog, Manifest, Source};
+use ledger::{HostKey, segments};
 
 use crate::acts;
-use crate::audit::{EVENTS_KEY, LEDGER_KEY, Place, STATE, is_sound, segments};
+use crate::audit::{EVENTS_KEY, LEDGER_KEY, Place, STATE, is_sound};
 use crate::say::aside;
 
 /// What is to be put into a bundle.

@@ -38,6 +38,22 @@ impl LogFiles {
 
     /// The first records of the older segments, by their names, in order. None where there is no folder.
     pub(crate) fn segments(&self) -> Result<Vec<u64>, LogError> {
+        let mut found = self.named_like_segments()?;
+        let is_trusted = self.is_trusted(&found)?;
+        found.retain(|(_, owner)| is_trusted(*owner));
+        Ok(found.into_iter().map(|(first, _)| first).collect())
+    }
+
+    /// What is named like a segment and is none, since whose it is does not write this log.
+    pub(crate) fn strangers(&self) -> Result<Vec<Stranger>, LogError> {
+        let found = self.named_like_segments()?;
+        let is_trusted = self.is_trusted(&found)?;
+        let strangers = found.into_iter().filter(|(_, owner)| !is_trusted(*owner));
+        Ok(strangers.map(|(first, owner)| Stranger { path: self.segment(first), owner }).collect())
+    }
+
+    /// The numbers in their names, in order, and whose each is.
+    fn named_like_segments(&self) -> Result<Vec<(u64, u32)>, LogError> {
         let entries = match fs::read_dir(&self.folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(fail(&self.folder, "list"))?,
@@ -45,10 +61,20 @@ impl LogFiles {
         let mut found = Vec::new();
         for entry in entries {
             let name = entry.map_err(fail(&self.folder, "list"))?.file_name();
-            found.extend(self.first_record(name.as_encoded_bytes()));
+            let Some(first) = self.first_record(name.as_encoded_bytes()) else { continue };
+            // It may have been dropped meanwhile.
+            found.extend(meta_at(&self.segment(first))?.map(|meta| (first, meta.uid())));
         }
         found.sort_unstable();
         Ok(found)
+    }
+
+    /// Others may write to the folder, as the exporter's group beside the ledger, but nobody else has a file there that is
+    /// root's or the writer's. The current file tells whose the log is; between two of them, a segment of root's does.
+    fn is_trusted(&self, found: &[(u64, u32)]) -> Result<impl Fn(u32) -> bool + use<>, LogError> {
+        let is_roots = || found.iter().any(|(_, owner)| *owner == 0).then_some(0);
+        let writer = meta_at(&self.current())?.map(|meta| meta.uid()).or_else(is_roots);
+        Ok(move |owner| owner == 0 || writer.is_none_or(|writer| writer == owner))
     }
 
     fn first_record(&self, name: &[u8]) -> Option<u64> {
@@ -58,6 +84,29 @@ impl LogFiles {
     pub(crate) fn sync_folder(&self) -> Result<(), LogError> {
         File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(fail(&self.folder, "sync"))
     }
+}
+
+/// A file beside a log that is named like a segment of it, and is another user's. It is left out of the log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{path} is a stranger's file, of uid {owner}, and is not read as a part of the log: look who put it there, and remove it, \
+     or chown it where it is the log's own"
+)]
+pub struct Stranger {
+    /// The file.
+    pub path: PathBuf,
+    /// Whose it is.
+    pub owner: u32,
+}
+
+/// The first records of the older segments of a log, in order. None where there is no folder.
+pub fn segments(folder: &Path, name: &str) -> Result<Vec<u64>, LogError> {
+    LogFiles::new(folder, name).segments()
+}
+
+/// What is left out of a log.
+pub fn strangers(folder: &Path, name: &str) -> Result<Vec<Stranger>, LogError> {
+    LogFiles::new(folder, name).strangers()
 }
 
 fn careful() -> i32 {

@@ -46,6 +46,7 @@ mod writer;
 
 pub use act::{Act, ActKind, FileChange, Who};
 pub use error::{LineNumber, LogError};
+pub use files::{Stranger, segments, strangers};
 pub use head::{Head, LineHash, head};
 pub use host_key::{HostKey, KeyError};
 pub use keys::{Distrust, HostKeys, KeyLineError};

@@ -118,7 +118,9 @@ impl Scan {
     /// The file that begins with this record.
     fn open_first(&self, first: u64) -> Result<Option<(PathBuf, File)>, LogError> {
         let path = self.files.segment(first);
-        if let Some(file) = files::open_to_read(&path)? {
+        if self.files.segments()?.contains(&first)
+            && let Some(file) = files::open_to_read(&path)?
+        {
             return Ok(Some((path, file)));
         }
         let path = self.files.current();

@@ -214,6 +214,10 @@ impl Writer {
             return Ok(());
         };
         let (from, to) = (self.files.current(), self.files.segment(current.first));
+        // The current file grows past its bound, rather than that a stranger stops the log or his file is written over.
+        if self.files.strangers()?.iter().any(|stranger| stranger.path == to) {
+            return Ok(());
+        }
         current.file.sync_all().map_err(fail(&from, "sync"))?;
         if files::meta_at(&to)?.is_some() {
             return Err(fail(&to, "rename")(std::io::ErrorKind::AlreadyExists.into()));

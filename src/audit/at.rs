@@ -9,7 +9,7 @@ use super::kept::Kept;
 use super::place::Place;
 use super::records::Soundness;
 use super::streams::{self, Stream};
-use super::{rows, told};
+use super::{rows, tell_strangers, told};
 use crate::arguments::ReportFormat;
 use crate::outcome::Outcome;
 use crate::page::shown;
@@ -46,6 +46,8 @@ pub(super) fn run(
         ReportFormat::Table => std::io::stdout().lock().write_all(text(&answer).as_bytes())?,
         ReportFormat::Json => rows::print_json(&answer)?,
     }
+    tell_strangers(&ledger, "ledger: ")?;
+    tell_strangers(&reloads, "reloads: ")?;
     let [first, second] = &sources;
     aside(format_args!("ledger: {}", told::soundness(place, &ledger, &of_ledger, &first.span)));
     aside(format_args!("reloads: {}", told::soundness(place, &reloads, &of_reloads, &second.span)));

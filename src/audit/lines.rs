@@ -1,10 +1,10 @@
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use ledger::{MAX_LINE, Position};
+use ledger::{MAX_LINE, Position, segments};
 use rustix::fs::OFlags;
 
 /// The lines of a log that nobody vouches for, whatever is wrong with them.
@@ -52,23 +52,6 @@ impl Lines {
             }
         }
     }
-}
-
-/// The first records of the older segments, in order. None where there is no folder.
-pub(crate) fn segments(folder: &Path, name: &str) -> anyhow::Result<Vec<u64>> {
-    let mut found = Vec::new();
-    let failed = || format!("{}: it cannot be listed", folder.display());
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
-        entries => entries.with_context(failed)?,
-    };
-    for entry in entries {
-        let file = entry.with_context(failed)?.file_name();
-        let number = file.to_str().and_then(|file| file.strip_prefix(name)?.strip_prefix(".jsonl."));
-        found.extend(number.and_then(|number| number.parse::<u64>().ok()));
-    }
-    found.sort_unstable();
-    Ok(found)
 }
 
 /// Whoever may write to the folder makes nobody wait or read elsewhere. `None` where there is none.

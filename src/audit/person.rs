@@ -15,7 +15,7 @@ use super::kept::Kept;
 use super::place::Place;
 use super::records::Entry;
 use super::rows;
-use super::{outcome, told};
+use super::{outcome, tell_strangers, told};
 use crate::acts;
 use crate::arguments::{ReportFormat, Shared};
 use crate::config::Config;
@@ -45,6 +45,7 @@ pub(super) fn run(
                 finds.search(log.name, &Value::Object(record.fields))?;
             }
         }
+        tell_strangers(&log, &format!("{}: ", log.name))?;
         if outcome(&soundness) != Outcome::Clean {
             aside(format_args!(
                 "{}: {}",

@@ -5,6 +5,7 @@ use ledger::{Broken, Head, HostKeys, Line, Position, Reader, Told, Unverified, V
 use serde_json::{Map, Value};
 
 use super::lines::{self, Lines};
+use crate::page::shown;
 use crate::progress::Progress;
 
 /// A log in a folder, and whose signatures are believed in it.
@@ -49,6 +50,12 @@ impl Log {
             Err(Unverified::Broken(broken)) => Ok(Soundness::Broken(broken)),
             Err(Unverified::Unread(error)) => Err(error.into()),
         }
+    }
+
+    /// What is left out of it: sentences without their full stops.
+    pub(crate) fn strangers(&self) -> anyhow::Result<Vec<String>> {
+        let strangers = ledger::strangers(&self.folder, self.name)?;
+        Ok(strangers.iter().map(|stranger| shown(&stranger.to_string())).collect())
     }
 
     /// The record with this number and its hash; `None` where there is no such record.

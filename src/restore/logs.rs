@@ -3,11 +3,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use ledger::HostKeys;
+use ledger::{HostKeys, segments};
 
 use super::files::{Aside, Owner, open, replace, sync_folder};
 use crate::acts::LEDGER;
-use crate::audit::{Log, Place, Soundness, segments};
+use crate::audit::{Log, Place, Soundness};
 
 /// What is to become of a log.
 pub(super) struct Plan {

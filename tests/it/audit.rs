@@ -191,6 +191,29 @@ fn what_was_done_to_the_ledger_is_told() {
 }
 
 #[test]
+fn what_the_exporters_group_puts_beside_the_ledger_breaks_nothing() {
+    let Some(host) = acted() else { return };
+    let file = host.path("state/ledger.jsonl.7");
+    fs::write(&file, "nonsense\n").unwrap();
+    std::os::unix::fs::chown(&file, Some(65534), None).unwrap();
+    let named = format!("{} is a stranger's file, of uid 65534", file.display());
+    let at = ["audit", "--endpoint", "tcp/8443", "--at", "1s"];
+    for verb in [&["audit"][..], &["audit", "--verify"], &["audit", "--person", "root"], &at] {
+        let told = host.run(verb);
+        let text = format!("{}{}", told.stdout, told.stderr);
+        assert!(told.code == 0 && text.contains(&named) && text.contains("remove it"), "{verb:?}: {told:?}");
+    }
+    let more =
+        "[[approval]]\nid = \"more\"\nlisten = \"tcp/*:9\"\nreason = \"r\"\nby = \"a\"\nat = 2026-01-01\n";
+    host.write("etc/baseline.toml", format!("{}\n{more}", host.baseline()));
+    let told = host.does(&["revoke", "more"]);
+    assert!(told.stderr.contains(&named), "{told:?}");
+    assert_eq!(acts(&host, &[]), ["learn", "approve", "revoke", "revoke"]);
+    fs::remove_file(&file).unwrap();
+    assert!(!host.does(&["audit"]).stderr.contains("stranger"));
+}
+
+#[test]
 fn what_was_approved_at_some_time_is_answered_from_the_records() {
     let Some(host) = Host::new() else { return };
     host.learn();

@@ -1,8 +1,9 @@
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 
 use super::*;
 use crate::fixtures::{ALL, NAME, World, append};
+use crate::{Position, Reader, Stranger};
 
 #[test]
 fn a_log_goes_on_after_each_start() {
@@ -145,12 +146,81 @@ fn another_users_file_is_refused() {
         return;
     }
     let world = World::new();
-    world.write(Keeping { segment: 1, ..ALL }, &[1, 1]);
-    for name in ["events.jsonl", "events.jsonl.1"] {
-        std::os::unix::fs::chown(world.path(name), Some(12_345), None).unwrap();
-        assert!(matches!(world.open(ALL), Err(LogError::Foreign { owner: 12_345, .. })), "{name}");
-        std::os::unix::fs::chown(world.path(name), Some(0), None).unwrap();
+    world.write(ALL, &[1, 1]);
+    chown(world.path("events.jsonl"), Some(12_345), None).unwrap();
+    assert!(matches!(world.open(ALL), Err(LogError::Foreign { owner: 12_345, .. })));
+}
+
+#[test]
+fn what_a_stranger_puts_beside_a_log_is_no_part_of_it() {
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIP what_a_stranger_puts_beside_a_log_is_no_part_of_it: only root can give files away");
+        return;
     }
+    let put = |world: &World, first: u64, text: &[u8]| {
+        let path = world.path(&format!("events.jsonl.{first}"));
+        fs::write(&path, text).unwrap();
+        chown(&path, Some(12_345), None).unwrap();
+        path
+    };
+    let rotates = Keeping { segment: 1, ..ALL };
+    let world = World::of_segments();
+    let head = world.verify().unwrap().head;
+    let after = |offset, segment| Position { after: head, segment, offset };
+    let own = fs::read(world.path("events.jsonl")).unwrap();
+    // Between, where the current file, which he can read, would stand with one record more, and behind all.
+    let forged = [&own[..], b"{\"record\":7}\n"].concat();
+    let named = [(2, &b"nonsense\n"[..]), (4, b""), (5, &forged), (99, &own)];
+    let named = named.map(|(first, text)| put(&world, first, text));
+    symlink("/dev/zero", world.path("events.jsonl.77")).unwrap();
+    std::os::unix::fs::lchown(world.path("events.jsonl.77"), Some(12_345), None).unwrap();
+
+    assert_eq!(crate::segments(world.folder(), NAME).unwrap(), [1, 3]);
+    let mut told: Vec<_> = crate::strangers(world.folder(), NAME).unwrap();
+    assert!(told.remove(3).to_string().contains("events.jsonl.77 is a stranger's file, of uid 12345"));
+    assert_eq!(told, named.map(|path| Stranger { path, owner: 12_345 }));
+    let verified = world.verify().unwrap();
+    assert_eq!((verified.first, verified.head, verified.records), (1, head, 6));
+    let mut reader = Reader::new(world.folder(), NAME, after(own.len() as u64, 5));
+    assert_eq!(reader.read().unwrap(), None);
+    let (bundled, sources) = crate::bundle::log(world.folder(), NAME, "state/events").unwrap();
+    assert_eq!((bundled.first, bundled.head, sources.len()), (1, head, 3));
+
+    // Where his file has the name that the current one would get, this grows on.
+    world.write(rotates, &[1, 1]);
+    assert_eq!(world.verify().unwrap().records, 8);
+    assert_eq!(crate::segments(world.folder(), NAME).unwrap(), [1, 3]);
+    assert_eq!(fs::read(world.path("events.jsonl.5")).unwrap(), forged);
+    fs::remove_file(world.path("events.jsonl.5")).unwrap();
+    world.write(rotates, &[1]);
+    assert_eq!(crate::segments(world.folder(), NAME).unwrap(), [1, 3, 5]);
+    assert_eq!(world.verify().unwrap().records, 9);
+
+    // A kill came between a segment and the next file.
+    fs::rename(world.path("events.jsonl"), world.path("events.jsonl.9")).unwrap();
+    assert_eq!(world.verify().unwrap().records, 9);
+    assert_eq!(world.open(ALL).unwrap().head().record, 9);
+}
+
+#[test]
+fn a_log_of_another_user_is_read_whole() {
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIP a_log_of_another_user_is_read_whole: only root can give files away");
+        return;
+    }
+    let world = World::of_segments();
+    for name in ["events.jsonl", "events.jsonl.1", "events.jsonl.3"] {
+        chown(world.path(name), Some(12_345), None).unwrap();
+    }
+    assert_eq!(world.verify().unwrap().records, 6);
+    assert_eq!(crate::strangers(world.folder(), NAME).unwrap(), []);
+    // Root mended a file.
+    chown(world.path("events.jsonl.3"), Some(0), None).unwrap();
+    assert_eq!(world.verify().unwrap().records, 6);
+    // Between two current files.
+    fs::rename(world.path("events.jsonl"), world.path("events.jsonl.5")).unwrap();
+    chown(world.path("events.jsonl.3"), Some(12_345), None).unwrap();
+    assert_eq!(world.verify().unwrap().records, 6);
 }
 
 #[test]
