@@ -346,6 +346,31 @@ fn what_was_withdrawn_stays_so_where_nothing_serves() {
 }
 
 #[test]
+fn what_is_revoked_twice_is_revoked_once() {
+    let Some(host) = host() else { return };
+    let alice = host.person("alice");
+    host.demands_signatures(&[&alice], "");
+    let _app = app(&host);
+    assert_eq!(approve(&host, &alice).code, 0);
+    let signed = host.baseline();
+    host.does(&["revoke", "shop"]);
+    let revoked = host.baseline();
+    let told = host.does(&["revoke", "shop"]);
+    assert!(told.stdout.contains("was revoked already, up to serial 1"), "{told:?}");
+    assert_eq!((host.baseline(), acts(&host).len()), (revoked.clone(), 2));
+    // Pasted beside what says so, and where nothing in the file does.
+    for pasted in [format!("{revoked}\n{}", signed.split_once('\n').unwrap().1), signed] {
+        host.write("etc/baseline.toml", pasted);
+        let told = host.does(&["revoke", "shop"]);
+        assert!(told.stdout.contains("taken out; it was revoked already, up to serial 1"), "{told:?}");
+        let left = host.baseline();
+        assert_eq!(left.matches("[[revoked]]").count(), 1, "{left}");
+        assert!(left.contains("serial = 1") && !left.contains("[[approval]]"), "{left}");
+    }
+    assert_eq!(acts(&host).len(), 4);
+}
+
+#[test]
 fn a_renewal_leaves_in_force_what_is() {
     let Some(host) = host() else { return };
     let (alice, bob) = (host.person("alice"), host.person("bob"));
