@@ -44,28 +44,68 @@ pub(crate) fn run(shared: &Shared, options: &ApproveOptions) -> anyhow::Result<O
         false => signer::find(&judgement.policy.trust, &options.signing)?,
     };
     for id in &options.id {
-        one(&mut judgement, &approver, id, options)?;
+        let possible = can_be(&judgement, &approver, id, options);
+        match options.id.len() {
+            1 => possible,
+            _ => possible.with_context(|| format!("nothing was written, because `{id}` cannot be approved")),
+        }?;
     }
-    if options.inventory.is_none() {
+    let mut written = Vec::new();
+    let approved = options.id.iter().try_for_each(|id| {
+        written.extend(one(&mut judgement, &approver, id, options)?);
+        Ok(())
+    });
+    if options.inventory.is_none() && !written.is_empty() {
         tell_daemon(&judgement.paths);
     }
-    Ok(Outcome::Clean)
+    if !written.is_empty() {
+        let ids = written.join("`, `");
+        approved.with_context(|| format!("`{ids}` is written and stays; not so the rest"))?;
+        return Ok(Outcome::Clean);
+    }
+    approved.map(|()| Outcome::Clean)
 }
 
-fn one(
-    judgement: &mut Judgement,
+/// Fails where it is known beforehand that this cannot be approved.
+fn can_be(
+    judgement: &Judgement,
     approver: &Approver,
     id: &str,
     options: &ApproveOptions,
 ) -> anyhow::Result<()> {
     let target = Target::find(judgement, id)?;
     let path = path_for(judgement, &target, options)?;
+    draft(judgement, &target, approver, &path, options).map(drop)
+}
+
+/// The id of what was written; `None` where somebody approved it meanwhile.
+fn one(
+    judgement: &mut Judgement,
+    approver: &Approver,
+    id: &str,
+    options: &ApproveOptions,
+) -> anyhow::Result<Option<String>> {
+    if is_covered(judgement, id) {
+        return Ok(None);
+    }
+    let path = path_for(judgement, &Target::find(judgement, id)?, options)?;
     make_folder(&path)?;
     // A checkout may belong to anybody: no host is judged by it as it stands there.
     let file = match options.inventory {
         None => LockedFile::open(&path, trusted_owner(), PATIENCE)?,
         Some(_) => LockedFile::open_of_anybody(&path, PATIENCE)?,
     };
+    look_again(judgement)?;
+    if let Some(by) = target::covered_by(judgement, id) {
+        say::done(format_args!(
+            "`{id}` is covered by approval `{by}` meanwhile: nothing was written for it."
+        ));
+        return Ok(None);
+    }
+    let target = Target::find(judgement, id)?;
+    if path_for(judgement, &target, options)? != path {
+        bail!("`{id}`: the baseline was changed by somebody else in the meantime: look at it and try again");
+    }
     let before = file.source();
     let draft = draft(judgement, &target, approver, &path, options)?;
     if let (Target::Standing(_), Some(_)) = (&target, approver.key()) {
@@ -99,10 +139,38 @@ fn one(
     };
     acts::write(&judgement.paths, &judgement.policy.host, file, &text, deed)?;
     say(judgement, &policy, &target, &approval, &path);
+    judge_by(judgement, texts, policy);
+    Ok(Some(approval.id))
+}
+
+/// Says so, where an approval came meanwhile: this run's own or somebody else's.
+fn is_covered(judgement: &Judgement, id: &str) -> bool {
+    let by = target::covered_by(judgement, id);
+    if let Some(by) = &by {
+        say::done(format_args!(
+            "`{id}` is covered by approval `{by}` meanwhile: nothing was written for it."
+        ));
+    }
+    by.is_some()
+}
+
+/// Somebody else may have written to the baseline since it was read, before the lock was ours.
+fn look_again(judgement: &mut Judgement) -> anyhow::Result<()> {
+    let texts = judgement.paths.sources.read()?;
+    if texts == judgement.texts {
+        return Ok(());
+    }
+    let texts = texts.context("the baseline is gone since it was read")?;
+    let baseline = judge::parsed(&texts, &judgement.policy.trust)?;
+    let policy = Policy { baseline, ..judgement.policy.clone() };
+    judge_by(judgement, texts, policy);
+    Ok(())
+}
+
+fn judge_by(judgement: &mut Judgement, texts: Vec<SourceText>, policy: Policy) {
     (judgement.texts, judgement.policy) = (Some(texts), policy);
     let Judgement { inventory, policy, accounts, now, .. } = &*judgement;
     judgement.assessment = assess(inventory, policy, accounts, *now);
-    Ok(())
 }
 
 fn path_for(judgement: &Judgement, target: &Target, options: &ApproveOptions) -> anyhow::Result<PathBuf> {

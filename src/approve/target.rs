@@ -11,6 +11,16 @@ pub(super) enum Target {
     Standing(Box<Approval>),
 }
 
+/// The approval that covers the one service that is meant.
+pub(super) fn covered_by(judgement: &Judgement, id: &str) -> Option<String> {
+    let services = judgement.assessment.services.iter();
+    let mut meant = services.filter(|judged| baseline::is_meant(judged.service.id.as_str(), id));
+    match (meant.next().map(|judged| &judged.verdict), meant.next()) {
+        (Some(Verdict::Approved(by)), None) => Some(by.to_string()),
+        _ => None,
+    }
+}
+
 impl Target {
     /// What this id of a drift, a service or an approval stands for, or an id that begins so.
     pub(super) fn find(judgement: &Judgement, id: &str) -> anyhow::Result<Self> {

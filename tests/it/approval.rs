@@ -87,6 +87,62 @@ fn approve_wants_a_reason_and_revoke_something_that_is_there() {
 }
 
 #[test]
+fn several_are_approved_or_none() {
+    let Some(host) = Host::new() else { return };
+    host.learn();
+    let _one = host.listen("tcp 0.0.0.0:8081").by("one");
+    let _two = host.listen("tcp 0.0.0.0:8082").by("two");
+    let (one, two) = (host.diff().on(8081).id(), host.diff().on(8082).id());
+    let before = host.baseline();
+    let told = host.run(&["approve", &one, "s1-00000000", &two, "--reason", "wanted"]);
+    assert_eq!(told.code, 2, "{told:?}");
+    assert!(told.stderr.contains("nothing was written, because `s1-00000000` cannot"), "{told:?}");
+    assert_eq!(host.baseline(), before);
+    // One that is named twice is written once.
+    let told = host.does(&["approve", &one, &two, &one, "--reason", "wanted"]);
+    assert!(told.stdout.contains(&format!("`{one}` is covered by approval `one` meanwhile")), "{told:?}");
+    let count = |text: &str| text.matches("[[approval]]").count();
+    assert_eq!(count(&host.baseline()), count(&before) + 2);
+    host.diff().is_clean();
+}
+
+#[test]
+fn two_admins_who_approve_the_same_write_one_approval() {
+    let Some(host) = Host::new() else { return };
+    host.learn();
+    let _nc = host.listen("tcp 0.0.0.0:8080").by("nc");
+    let drift = host.diff().on(8080).id();
+    let before = host.baseline();
+    host.approve(&drift, "first");
+    let first = host.baseline();
+    host.write("etc/baseline.toml", before);
+    let lock = ".baseline.toml.lock";
+    let held = std::fs::File::options().write(true).open(host.path("etc").join(lock)).unwrap();
+    held.lock().unwrap();
+    let told = std::thread::scope(|scope| {
+        let second = scope.spawn(|| host.approve(&drift, "second"));
+        eventually("the second waits for the lock", || is_opened(lock).then_some(()));
+        host.write("etc/baseline.toml", &first);
+        drop(held);
+        second.join().unwrap()
+    });
+    assert_eq!(told.code, 0, "{told:?}");
+    assert!(told.stdout.contains("is covered by approval `nc` meanwhile"), "{told:?}");
+    assert_eq!(host.baseline(), first);
+}
+
+/// Whether a process of Portledger has a file of this name open.
+fn is_opened(name: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|process| process.path());
+    let ours = processes.filter(|process| {
+        std::fs::read_link(process.join("exe")).is_ok_and(|exe| exe.ends_with("portledger"))
+    });
+    let descriptors = ours.filter_map(|process| std::fs::read_dir(process.join("fd")).ok());
+    let mut links = descriptors.flatten().flatten().filter_map(|fd| std::fs::read_link(fd.path()).ok());
+    links.any(|link| link.file_name().is_some_and(|file| file == name))
+}
+
+#[test]
 fn loopback_that_became_a_wildcard_is_widened() {
     let Some(host) = Host::new() else { return };
     let app = host.listen("tcp 127.0.0.1:8080").by("app");

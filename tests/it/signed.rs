@@ -387,6 +387,11 @@ fn a_renewal_leaves_in_force_what_is() {
     host.does(&["countersign", "shop-2", "--key", bob.key()]);
     host.does(&["revoke", "shop"]);
     host.diff().is_clean();
+    // Refused behind one that was written.
+    let _other = host.listen("tcp 0.0.0.0:8081").by("other");
+    let other = host.diff().on(8081).id();
+    let both = ["approve", &other, "shop-2", "--reason", "both", "--key", alice.key()];
+    is_told(&host.run(&both), &["`other` is written and stays; not so the rest", "is in force"]);
 }
 
 #[test]
