@@ -3,7 +3,8 @@ use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 use baseline::{
-    Approval, Host, LockedFile, When, approval_json, git_commit, keep_revoked, read_of_anybody, read_trusted,
+    Approval, Host, LockedFile, SourceText, When, approval_json, git_commit, keep_revoked, read_of_anybody,
+    read_trusted,
 };
 use inventory::RawText;
 use ledger::{Act, ActKind, FileChange, Head, HostKey, Keeping, Who, Writer};
@@ -226,9 +227,18 @@ impl Ledger {
 
 /// How far the ledger was when it was last written to; `None` where nobody said so yet.
 pub(crate) fn kept_head(folder: &Path) -> anyhow::Result<Option<Head>> {
-    let path = folder.join(HEAD);
-    let Some(source) = read_trusted(&path, trusted_owner())? else { return Ok(None) };
-    serde_json::from_str(&source.text).map(Some).with_context(|| path.display().to_string())
+    head_in(read_trusted(&folder.join(HEAD), trusted_owner())?)
+}
+
+/// Likewise, whosever the folder is: who audits it need not trust its owner.
+pub(crate) fn kept_head_of_anybody(folder: &Path) -> anyhow::Result<Option<Head>> {
+    head_in(read_of_anybody(&folder.join(HEAD))?)
+}
+
+fn head_in(source: Option<SourceText>) -> anyhow::Result<Option<Head>> {
+    let Some(source) = source else { return Ok(None) };
+    let head = serde_json::from_str(&source.text);
+    head.map(Some).with_context(|| format!("{}: it is no head: look who wrote it", source.path.display()))
 }
 
 fn keep_head(folder: &Path, head: Head) -> anyhow::Result<()> {

@@ -1,20 +1,10 @@
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Read};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-
-use anyhow::{Context, bail};
+use anyhow::Context;
 use ledger::Head;
-use rustix::fs::OFlags;
 
 use super::place::{LEDGER_KEY, Place};
 use super::records::{Log, Soundness};
+use crate::acts::{HEAD, kept_head_of_anybody};
 use crate::page::shown;
-
-/// Where the writer of acts keeps the ledger's head, in the state folder.
-const HEAD: &str = "ledger.head";
-/// No head is that long.
-const MOST: u64 = 4096;
 
 /// What a state folder knows of its ledger. Read before the ledger is: a writer may be at work.
 pub(super) struct Kept {
@@ -33,7 +23,7 @@ impl Kept {
         }
         let key = place.folder().join(LEDGER_KEY);
         let has_key = key.try_exists().with_context(|| key.display().to_string())?;
-        Ok(Kept { head: head(place.folder()), has_key })
+        Ok(Kept { head: kept_head_of_anybody(place.folder()), has_key })
     }
 
     /// What the ledger does not have, a sentence. A broken one tells by itself. Fails where the head cannot be read.
@@ -56,22 +46,4 @@ impl Kept {
             )
         }))
     }
-}
-
-/// `None` where none is kept.
-fn head(folder: &Path) -> anyhow::Result<Option<Head>> {
-    let path = folder.join(HEAD);
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC).bits().cast_signed();
-    let opened = match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        opened => opened.with_context(|| path.display().to_string())?,
-    };
-    let mut text = Vec::new();
-    opened.take(MOST + 1).read_to_end(&mut text).with_context(|| path.display().to_string())?;
-    if text.len() as u64 > MOST {
-        bail!("{}: it is longer than {MOST} bytes, and no head: look who wrote it", path.display());
-    }
-    let head = serde_json::from_slice(&text);
-    let head = head.with_context(|| format!("{}: it is no head: look who wrote it", path.display()))?;
-    Ok(Some(head))
 }
