@@ -137,6 +137,7 @@ fn tell_done(paths: &Paths, archive: &Archive, set_aside: &Aside) -> anyhow::Res
     if let Some(folder) = set_aside.folder() {
         aside(format_args!("What stood there and was replaced is in {}.", folder.display()));
     }
+    aside("This host may sign with a new key: fetch ledger.key.pub again for who verifies elsewhere.");
     aside("`portledger audit --verify` verifies it; then start `portledger serve` again.");
     Ok(Outcome::Clean)
 }

@@ -33,7 +33,8 @@ pub(crate) struct AuditOptions {
     /// The newest so many of them
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,
-    /// What was approved of --endpoint at this time, by whom and why; of a day, at its end
+    /// What was approved of --endpoint at this time, by whom and why, from acts and reloads of `serve`; of a day, at its end.
+    /// Exit status: 0 both logs are whole, 1 one is broken, 2 failed
     #[arg(long, value_name = "TIME", requires = "endpoint")]
     #[arg(conflicts_with_all = ["user", "since", "until", "act", "approval", "limit", "person", "verify"])]
     pub(crate) at: Option<Moment>,
@@ -66,7 +67,7 @@ pub(crate) enum AuditVerb {
     Export(ExportOptions),
     /// Verify a bundle on any machine: no root and no configuration is needed
     ///
-    /// Exit status: 0 whole and signed by a key of --host-keys, 1 not so, 2 failed.
+    /// Exit status: 0 whole and signed by a key of --host-keys, 1 not so, 2 failed: it cannot be read or is no bundle.
     Verify(VerifyOptions),
 }
 
