@@ -346,6 +346,24 @@ fn what_was_withdrawn_stays_so_where_nothing_serves() {
 }
 
 #[test]
+fn a_scope_that_is_out_of_force_is_told_of() {
+    let Some(host) = host() else { return };
+    let alice = host.person("alice");
+    host.demands_signatures(&[&alice], "");
+    let _app = app(&host);
+    let scope = "[[scope]]\nlisten = \"tcp/*:8080\"\njudged = false\nreason = \"quiet\"\n";
+    host.write("etc/baseline.toml", scope);
+    for verb in [&["diff"][..], &["baseline", "check"]] {
+        let told = host.run(verb);
+        let text = format!("{}{}", told.stdout, told.stderr);
+        assert!(text.contains("baseline.toml:1:") && text.contains("not in force"), "{verb:?}: {told:?}");
+    }
+    let serve = host.serve();
+    assert!(serve.log().contains("not in force"), "{}", serve.log());
+    host.diff().on(8080).shows("unapproved");
+}
+
+#[test]
 fn what_is_revoked_twice_is_revoked_once() {
     let Some(host) = host() else { return };
     let alice = host.person("alice");
