@@ -13,7 +13,8 @@ use crate::writer::NAMESPACE;
 /// What a whole log is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// The oldest record there is, 0 where there is none. Those before were dropped; nothing here says whether rightly.
+    /// The oldest record there is, 0 where there is none: 1, or that by which the oldest segment is named. Those before
+    /// were dropped; nothing here says whether rightly.
     pub first: u64,
     /// The newest, which is signed. Whether there were more once, only who kept a later head can tell.
     pub head: Head,
@@ -224,8 +225,9 @@ impl<'a, P: FnMut(u64)> Chain<'a, P> {
             }
         }
         let stop = |record, why| Some(Stop { place: Some(place.clone()), record, why });
+        // What was dropped were whole segments, and the writer never drops the newest of them.
         let expected = match self.records {
-            0 => place.first.unwrap_or(parts.record),
+            0 => place.first.unwrap_or(1),
             _ => self.last.record + 1,
         };
         if parts.record != expected {

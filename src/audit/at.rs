@@ -42,6 +42,8 @@ pub(super) fn run(
         let notes = stream.span.notes().into_iter();
         answer.not_known.extend(notes.map(|note| format!("exact times: in the {name} {note}")));
     }
+    answer.not_known.extend(missing("ledger", &of_ledger));
+    answer.not_known.extend(missing("log of reloads", &of_reloads));
     match format {
         ReportFormat::Table => std::io::stdout().lock().write_all(text(&answer).as_bytes())?,
         ReportFormat::Json => rows::print_json(&answer)?,
@@ -58,6 +60,20 @@ pub(super) fn run(
     let sound =
         lost.is_none() && [of_ledger, of_reloads].iter().all(|one| matches!(one, Soundness::Sound(_)));
     Ok(if sound { Outcome::Clean } else { Outcome::Drift })
+}
+
+/// What a log once told, and tells no more.
+fn missing(name: &str, soundness: &Soundness) -> Option<String> {
+    match soundness {
+        Soundness::Sound(verified) if verified.first > 1 => Some(format!(
+            "what the {name} said before record {}: its older segments are not there",
+            verified.first
+        )),
+        Soundness::Sound(_) => None,
+        Soundness::Broken(broken) => {
+            Some(format!("what the {name} said from record {} on: {}", broken.record, broken.why))
+        }
+    }
 }
 
 fn text(answer: &Answer) -> String {

@@ -56,8 +56,8 @@ impl Plan {
         self.steps(state)?.iter().try_for_each(|step| self.take(step, state))
     }
 
-    /// As its writer made it: the current file grows, becomes a segment, and the next begins. So whatever instant it is
-    /// ended at, what stands there is a log, and a beginning of the backup's.
+    /// In the writer's order: the current file grows and becomes a segment, and the next ones stand there as they are. So
+    /// whatever instant it is ended at, what stands there is a log, and a beginning of the backup's.
     fn steps(&self, state: &Path) -> anyhow::Result<Vec<Step>> {
         // Older segments that somebody removed stay removed.
         let begins = match self.standing {
@@ -67,11 +67,15 @@ impl Plan {
         };
         let (folder, name) = (&self.log.folder, self.log.name);
         let present = segments(state, name)?;
+        let mut begun = state.join(format!("{name}.jsonl")).exists();
         let mut steps = Vec::new();
         for first in segments(folder, name)? {
             if first >= begins && !present.contains(&first) {
-                steps.push(Step::Grow(folder.join(format!("{name}.jsonl.{first}"))));
-                steps.push(Step::Close(first));
+                let from = folder.join(format!("{name}.jsonl.{first}"));
+                match std::mem::take(&mut begun) {
+                    true => steps.extend([Step::Grow(from), Step::Close(first)]),
+                    false => steps.push(Step::Put(from, first)),
+                }
             }
         }
         let current = folder.join(format!("{name}.jsonl"));
@@ -86,6 +90,9 @@ impl Plan {
         let current = state.join(format!("{name}.jsonl"));
         let taken = match step {
             Step::Grow(from) => replace(from, &current, self.owner, MODE),
+            Step::Put(from, first) => {
+                replace(from, &state.join(format!("{name}.jsonl.{first}")), self.owner, MODE)
+            }
             Step::Close(first) => {
                 let segment = state.join(format!("{name}.jsonl.{first}"));
                 fs::rename(&current, segment).and_then(|()| sync_folder(&current))
@@ -99,6 +106,8 @@ impl Plan {
 enum Step {
     /// The current file becomes what this one holds.
     Grow(PathBuf),
+    /// It is the segment that begins with this record. The current file could not say where it begins.
+    Put(PathBuf, u64),
     /// It becomes the segment that begins with this record.
     Close(u64),
 }

@@ -150,7 +150,7 @@ type Tamper = (&'static str, fn(&mut Vec<String>), i32, &'static str, usize);
 const TAMPERS: [Tamper; 6] = [
     ("a flipped byte", |lines| lines[1] = lines[1].replace("OPS-17", "OPS-18"), 1, "line 2: record 2", 3),
     ("a removed line", |lines| drop(lines.remove(1)), 1, "line 2: record 2", 2),
-    ("a swapped pair", |lines| lines.swap(0, 1), 1, "line 2: record 3", 3),
+    ("a swapped pair", |lines| lines.swap(0, 1), 1, "line 1: record 1", 3),
     (
         "a line of the forger's",
         |lines| lines.push(lines[2].replace("\"record\":3", "\"record\":4")),

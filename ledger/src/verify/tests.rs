@@ -305,6 +305,26 @@ fn a_log_whose_oldest_segments_were_dropped_says_where_it_begins() {
     assert_eq!((verified.first, verified.records), (3, 4));
 }
 
+/// A name says where a segment begins; nothing does so for the current file.
+#[test]
+fn a_log_begins_with_a_segment_or_with_its_first_record() {
+    let world = World::new();
+    world.write(ALL, &[1, 1, 1]);
+    let lines = world.lines("events.jsonl");
+    world.put_lines("events.jsonl", &lines[2..]);
+    let found = broken(&world);
+    assert_eq!(place(&found), ("events.jsonl".to_owned(), Some(1), 1, None));
+    assert_eq!(found.why, Why::Number { expected: 1, found: 3 });
+
+    let world = World::of_segments();
+    for name in ["events.jsonl.1", "events.jsonl.3"] {
+        fs::remove_file(world.path(name)).unwrap();
+    }
+    assert_eq!(broken(&world).why, Why::Number { expected: 1, found: 5 });
+    fs::rename(world.path("events.jsonl"), world.path("events.jsonl.4")).unwrap();
+    assert_eq!(broken(&world).why, Why::Number { expected: 4, found: 5 });
+}
+
 #[test]
 fn a_kill_between_rename_and_new_file_leaves_a_whole_log() {
     let world = World::of_segments();

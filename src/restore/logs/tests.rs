@@ -41,6 +41,25 @@ fn standing_of(backup: &Path, state: &Path) -> Standing {
     Plan::of(&log(backup), state, SHA256, Owner::AsItIs).unwrap().standing
 }
 
+/// The current file alone could not say where the log begins.
+#[test]
+fn a_log_without_its_oldest_segments_is_put_back_step_by_step() {
+    let above = tempfile::tempdir().unwrap();
+    let (whole, state) = (above.path().join("whole"), above.path().join("state"));
+    fs::create_dir(&whole).unwrap();
+    (1..=12).for_each(|record| append(&whole, &format!("{{\"act\":\"number {record}\"}}")));
+    fs::remove_file(whole.join("ledger.jsonl.1")).unwrap();
+    fs::create_dir(&state).unwrap();
+    fs::copy(whole.join("ledger.key.pub"), state.join("ledger.key.pub")).unwrap();
+    let plan = Plan::of(&log(&whole), &state, SHA256, Owner::AsItIs).unwrap();
+    for step in plan.steps(&state).unwrap() {
+        plan.take(&step, &state).unwrap();
+        let standing = standing_of(&whole, &state);
+        assert!(matches!(standing, Standing::Beginning(2.., _) | Standing::Whole), "{standing:?}");
+    }
+    assert!(files(&state) == files(&whole));
+}
+
 /// Each place at which the log was once is completed to the same files, and whole after each step.
 #[test]
 fn every_beginning_is_completed_as_its_writer_would_have() {
