@@ -271,7 +271,16 @@ fn held(change: &FileChange) -> anyhow::Result<Option<String>> {
 pub(crate) fn ledger_lock(folder: &Path) -> anyhow::Result<Writer> {
     let key = HostKey::load_or_create(&folder.join(KEY))?;
     let keeping = Keeping { segment: SEGMENT, segments: None, mode: 0o640, synced: true };
-    Ok(Writer::open(folder, LEDGER, key, keeping, PATIENCE)?)
+    let (ours, first) = (key.fingerprint(), key.believed().fingerprints().next());
+    let writer = Writer::open(folder, LEDGER, key, keeping, PATIENCE)?;
+    if writer.head().record == 0 && first.is_some_and(|first| first != ours) {
+        bail!(
+            "{0}.pub lists keys that this host had before {ours}, and no record is there: put ledger.jsonl back from a \
+             backup, or, where it never had one, remove those lines, as in `ssh-keygen -y -f {0} > {0}.pub`",
+            folder.join(KEY).display()
+        );
+    }
+    Ok(writer)
 }
 
 /// Only its owner and the exporter's group have a look at it.

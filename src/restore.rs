@@ -156,10 +156,12 @@ fn record(paths: &Paths, archive: &Archive, file: &Path) -> anyhow::Result<()> {
     let mut ledger = acts::ledger_lock(&paths.state)?;
     let deed = Deed::of(ActKind::Restore, &Approver::by_name());
     let Head { record, hash } = archive.head();
+    // The one that signed the backup may have signed records before.
+    let begins = !HostKeys::parse(&archive.manifest.key)?.fingerprints().any(|old| old == key.fingerprint());
     let new = json!({
         "archive": shown(&file.display().to_string()), "sha256": archive.sha256, "host": archive.manifest.host,
         "made_at": archive.manifest.made_at, "head": {"record": record, "hash": hash.to_string()},
-        "key": key.fingerprint(),
+        "key": begins.then(|| key.fingerprint()),
     });
     let act = Act {
         time: acts::now(),

@@ -61,6 +61,21 @@ pub enum LogError {
         /// What is wrong with the signature.
         why: Distrust,
     },
+    /// The host had another key since then: keys only go forward.
+    #[error(
+        "{path}: its last record, {record}, is signed by {newer}, which is newer than this host's key {ours}: put the newer \
+         key back, or move the older one aside, and a new one is made"
+    )]
+    GivenUp {
+        /// The file.
+        path: PathBuf,
+        /// The record's number.
+        record: u64,
+        /// The key that signed it.
+        newer: String,
+        /// The one that is there.
+        ours: String,
+    },
     /// Somebody moved, cut or replaced the log while it was written.
     #[error(
         "{path}: the log ended with {ours} and now ends with {found}: put its files back as they were, or start the writer again"

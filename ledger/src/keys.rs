@@ -28,6 +28,9 @@ pub enum Distrust {
     /// It is by a key of this host over something else.
     #[error("its signature is not of this text: one of both was changed")]
     Forged,
+    /// Whoever has a key that the host gave up could go on with it, and whoever has a new one write anew what is older.
+    #[error("it is signed by {0}, which was not this host's key then: the list of its keys is oldest first")]
+    OutOfTurn(String),
 }
 
 const BEGIN: &str = "-----BEGIN SSH SIGNATURE-----";
@@ -79,6 +82,12 @@ impl HostKeys {
         }
         key.verify(namespace, message, &signature).map_err(|_| Distrust::Forged)?;
         Ok(fingerprint(&key))
+    }
+
+    /// Whether both are believed, and the one is older than the other.
+    pub(crate) fn is_older(&self, one: &str, than: &str) -> bool {
+        let place = |wanted: &str| self.fingerprints().position(|known| known == wanted);
+        matches!((place(one), place(than)), (Some(one), Some(than)) if one < than)
     }
 
     pub(crate) fn contains(&self, key: &PublicKey) -> bool {

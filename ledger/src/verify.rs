@@ -270,6 +270,9 @@ impl<'a, P: FnMut(u64)> Chain<'a, P> {
 
     fn change_key(&mut self, parts: Parts<'_>, signature: &str) -> Result<(), Distrust> {
         let fingerprint = self.keys.verify(NAMESPACE, &parts.message(), signature)?;
+        if self.used.last().is_some_and(|newer| self.keys.is_older(&fingerprint, &newer.fingerprint)) {
+            return Err(Distrust::OutOfTurn(fingerprint));
+        }
         self.alike = signature.bytes().take(SAME).collect();
         self.used.push(KeyUse { fingerprint, from: parts.record });
         Ok(())

@@ -181,8 +181,14 @@ impl Writer {
         };
         let checked =
             self.key.believed().verify(NAMESPACE, &parts.message(), parts.signature.unwrap_or_default());
-        let (path, record) = (path.to_owned(), parts.record);
-        checked.map(drop).map_err(|why| LogError::Unvouched { path, record, why })
+        let (path, record, ours) = (path.to_owned(), parts.record, self.key.fingerprint());
+        match checked {
+            Err(why) => Err(LogError::Unvouched { path, record, why }),
+            Ok(newer) if self.key.believed().is_older(&ours, &newer) => {
+                Err(LogError::GivenUp { path, record, newer, ours })
+            }
+            Ok(_) => Ok(()),
+        }
     }
 
     fn cut(&mut self, file: File, length: u64, head: Head) -> Result<Current, LogError> {

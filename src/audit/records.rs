@@ -5,6 +5,7 @@ use ledger::{Broken, Head, HostKeys, Line, Position, Reader, Told, Unverified, V
 use serde_json::{Map, Value};
 
 use super::lines::{self, Lines};
+use crate::acts;
 use crate::page::shown;
 use crate::progress::Progress;
 
@@ -45,7 +46,11 @@ impl Log {
     /// Reads all of it. Fails where it cannot be read.
     pub(crate) fn verify(&self) -> anyhow::Result<Soundness> {
         let _progress = Progress::of("verifying signatures and hashes");
-        match ledger::verify(&self.folder, self.name, &self.keys, |_| {}) {
+        let verified = match self.name {
+            acts::LEDGER => ledger::verify_acts(&self.folder, self.name, &self.keys, |_| {}),
+            _ => ledger::verify(&self.folder, self.name, &self.keys, |_| {}),
+        };
+        match verified {
             Ok(verified) => Ok(Soundness::Sound(verified)),
             Err(Unverified::Broken(broken)) => Ok(Soundness::Broken(broken)),
             Err(Unverified::Unread(error)) => Err(error.into()),

@@ -98,7 +98,12 @@ impl Archive {
     /// Every key that the host ever had, as far as the backup and this host know, oldest first.
     fn keys(&self, state: &Path, name: &str) -> anyhow::Result<Option<PathBuf>> {
         let mut text = String::new();
-        for folder in [self.place.folder(), state] {
+        // A key that signed no record is not the ledger's first one.
+        let folders = match name {
+            LEDGER_KEY if self.head.record == 0 => &[state][..],
+            _ => &[self.place.folder(), state],
+        };
+        for folder in folders {
             match File::open(folder.join(name)) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 opened => {
