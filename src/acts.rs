@@ -12,6 +12,7 @@ use rustix::process::{geteuid, getuid};
 use sha2::{Digest, Sha256};
 
 use crate::editing::PATIENCE;
+use crate::owned;
 use crate::paths::{Paths, trusted_owner};
 use crate::say::aside;
 use crate::signer::{Approver, user};
@@ -269,6 +270,7 @@ fn held(change: &FileChange) -> anyhow::Result<Option<String>> {
 }
 
 pub(crate) fn ledger_lock(folder: &Path) -> anyhow::Result<Writer> {
+    owned::check_ledger(folder)?;
     let key = HostKey::load_or_create(&folder.join(KEY))?;
     let keeping = Keeping { segment: SEGMENT, segments: None, mode: 0o640, synced: true };
     let (ours, first) = (key.fingerprint(), key.believed().fingerprints().next());

@@ -10,6 +10,7 @@ use ledger::{HostKey, segments};
 
 use crate::acts;
 use crate::audit::{EVENTS_KEY, LEDGER_KEY, Place, STATE, is_sound};
+use crate::owned;
 use crate::say::aside;
 
 /// What is to be put into a bundle.
@@ -28,6 +29,7 @@ impl Parcel {
     pub(crate) fn of_logs(state: &Path) -> anyhow::Result<Self> {
         // Made first where there is none: its public half is one of the files.
         acts::make_folder(state)?;
+        owned::check_ledger(state)?;
         let key = HostKey::load_or_create(&state.join(acts::KEY))?;
         let mut parcel = Parcel { key, logs: Vec::new(), sources: Vec::new(), broken: false };
         let place = Place::of_state(state)?;

@@ -25,6 +25,7 @@ mod list;
 mod loader;
 mod log;
 mod outcome;
+mod owned;
 mod page;
 mod paths;
 mod progress;

@@ -22,6 +22,7 @@ use crate::audit::{EVENTS, LEDGER_KEY, RELOADS, fetched};
 use crate::config::Config;
 use crate::editing::PATIENCE;
 use crate::outcome::Outcome;
+use crate::owned;
 use crate::page::shown;
 use crate::paths::Paths;
 use crate::say::{aside, out};
@@ -72,6 +73,7 @@ fn believed(paths: &Paths, options: &RestoreOptions) -> anyhow::Result<HostKeys>
     if let Some(file) = &options.host_keys {
         return fetched(file);
     }
+    owned::check_ledger(&paths.state)?;
     let own = paths.state.join(LEDGER_KEY);
     if own.symlink_metadata().is_err() {
         bail!(

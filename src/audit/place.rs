@@ -7,6 +7,7 @@ use ledger::{HostKeys, KeyError, LogError};
 use super::records::Log;
 use super::scratch::Scratch;
 use crate::acts;
+use crate::owned;
 
 /// The name of the log of sockets and drift.
 pub(crate) const EVENTS: &str = "events";
@@ -38,8 +39,9 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// A state folder with the keys that stand in it.
+    /// A state folder with the keys that stand in it, those of the ledger being root's or ours.
     pub(crate) fn of_state(folder: &Path) -> anyhow::Result<Self> {
+        owned::check_ledger(folder)?;
         Ok(Place {
             folder: folder.to_owned(),
             bundle: None,

@@ -11,6 +11,7 @@ use ledger::{Act, Position, Reader, Told};
 use serde_json::{Value, json};
 
 use crate::acts::LEDGER;
+use crate::owned;
 use crate::page::shown;
 
 /// How much of the log of events is read.
@@ -144,6 +145,10 @@ fn read_events(state: &Path, topics: &[Topic], histories: &mut [History], unread
 
 /// All of it: acts are few, and who reads a part cannot tell whether it hangs together.
 fn read_ledger(state: &Path, topics: &[Topic], histories: &mut [History], unread: &mut Vec<String>) {
+    if let Err(error) = owned::check_ledger(state) {
+        unread.push(format!("ledger: {error:#}"));
+        return;
+    }
     let mut reader = Reader::new(state, LEDGER, Position::default());
     let mut of_topics = vec![VecDeque::new(); topics.len()];
     loop {

@@ -32,3 +32,50 @@ fn a_ledger_whose_beginning_was_cut_is_broken() {
     assert!(told.stdout.contains("what the ledger said before record 2"), "{told:?}");
     assert!(told.stderr.contains("those before 2 are not there"), "{told:?}");
 }
+
+/// The exporter's user may put files into the state folder.
+#[test]
+fn what_somebody_else_put_beside_the_ledger_is_not_believed() {
+    let Some(host) = acted() else { return };
+    let told = |verb: &[&str], name: &str| {
+        let told = host.run(verb);
+        let path = host.path("state").join(name).display().to_string();
+        for part in ["belongs to uid 65534", &format!("mv {path} {path}.refused")] {
+            assert!(told.code != 0 && told.stderr.contains(part), "{verb:?}: {told:?}");
+        }
+        assert!(told.stdout.is_empty(), "{verb:?}: {told:?}");
+    };
+    let bundle = host.path("web.bundle").display().to_string();
+    let at = ["audit", "--endpoint", "tcp/8443", "--at", "1s"];
+    let verbs: [&[&str]; 8] = [
+        &["audit"],
+        &["audit", "--verify"],
+        &["audit", "--person", "alice"],
+        &at,
+        &["audit", "export", "--to", &bundle],
+        &["backup", "--to", &bundle],
+        &["restore", &bundle],
+        &["revoke", "web-2"],
+    ];
+    let _nc = host.listen("tcp 0.0.0.0:8443").by("nc");
+    let drift = host.diff().on(8443).id();
+    host.does(&["approve", &drift, "--reason", "again", "--name", "web-2"]);
+    for name in ["ledger.jsonl", "ledger.key.pub", "ledger.head", ".ledger.lock", ".ledger.key.lock"] {
+        let path = host.path("state").join(name);
+        let made = !path.exists();
+        if made {
+            fs::write(&path, "").unwrap();
+        }
+        std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
+        verbs.iter().for_each(|verb| told(verb, name));
+        let shown = host.run(&["show", "8443"]);
+        let words: Vec<&str> = shown.stdout.split_whitespace().collect();
+        assert!(words.join(" ").contains("belongs to uid 65534"), "{shown:?}");
+        match made {
+            true => fs::remove_file(&path).unwrap(),
+            false => std::os::unix::fs::chown(&path, Some(0), None).unwrap(),
+        }
+    }
+    host.does(&["revoke", "web-2"]);
+    assert_eq!(host.run(&["audit"]).code, 0);
+}
