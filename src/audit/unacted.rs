@@ -12,8 +12,11 @@ use super::records::Record;
 pub(super) struct Unacted {
     /// By id: the last act's record, and what it left; null where it took the approval out.
     acts: BTreeMap<String, (u64, Value)>,
-    /// Revisions of acts on a whole baseline.
+    /// Revisions of acts on a whole baseline that `serve` has not read yet.
     whole: BTreeSet<String>,
+    /// The revision that it read last, and whether such an act wrote it.
+    read: Option<String>,
+    by_whole: bool,
 }
 
 impl Unacted {
@@ -24,7 +27,10 @@ impl Unacted {
                 self.act(record);
                 false
             }
-            Source::Reloads => record.text("event") == Some("approval") && self.reload(record),
+            Source::Reloads => {
+                self.read(record.text("revision"));
+                record.text("event") == Some("approval") && self.reload(record)
+            }
         }
     }
 
@@ -45,13 +51,21 @@ impl Unacted {
         }
     }
 
+    /// An act on a whole baseline explains the reload after it: who puts the same text back later did so without one.
+    fn read(&mut self, revision: Option<&str>) {
+        if self.read.as_deref() != revision {
+            self.by_whole = revision.is_some_and(|revision| self.whole.contains(revision));
+            self.whole.clear();
+            self.read = revision.map(str::to_owned);
+        }
+    }
+
     /// One act makes one change: what comes again came otherwise.
     fn reload(&mut self, record: &Record) -> bool {
         let new = record.fields.get("new").unwrap_or(&Value::Null);
         let acted = record.text("approval").and_then(|id| self.acts.remove(id));
         let by_act = acted.is_some_and(|(_, left)| left == *new);
-        let by_whole = record.text("revision").is_some_and(|revision| self.whole.contains(revision));
-        !by_act && !by_whole
+        !by_act && !self.by_whole
     }
 }
 
@@ -108,7 +122,28 @@ mod tests {
                 2,
             ),
             ("a learned baseline", vec![learn.clone(), reload("r1", null(), one())], 0),
-            ("after it", vec![learn, reload("r2", null(), one())], 1),
+            ("after it", vec![learn.clone(), reload("r2", null(), one())], 1),
+            (
+                "put back",
+                vec![
+                    learn.clone(),
+                    reload("r1", null(), one()),
+                    act(2, "revoke", one(), null()),
+                    reload("r2", one(), null()),
+                    reload("r1", null(), one()),
+                ],
+                1,
+            ),
+            (
+                "put back, and never read before",
+                vec![
+                    learn,
+                    act(2, "revoke", one(), null()),
+                    reload("r2", one(), null()),
+                    reload("r1", null(), one()),
+                ],
+                1,
+            ),
             ("a revocation", vec![act(1, "revoke", one(), null()), reload("r", one(), null())], 0),
         ];
         for (what, records, told) in cases {

@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use crate::audit::{acted, ledger};
+use rustix::process::Signal;
+
+use crate::audit::{acted, ledger, lines};
+use crate::world::{Host, eventually};
 
 #[test]
 fn a_ledger_whose_beginning_was_cut_is_broken() {
@@ -78,4 +81,31 @@ fn what_somebody_else_put_beside_the_ledger_is_not_believed() {
     }
     host.does(&["revoke", "web-2"]);
     assert_eq!(host.run(&["audit"]).code, 0);
+}
+
+/// An act on the whole baseline explains one reading of it, not each that comes after.
+#[test]
+fn a_learned_baseline_that_is_put_back_is_told() {
+    let Some(host) = Host::new() else { return };
+    let _nc = host.listen("tcp 0.0.0.0:8443").by("nc");
+    let serve = host.serve();
+    host.learn();
+    let learned = host.baseline();
+    let changes = |count: usize| {
+        eventually("serve has read it", || {
+            let text = fs::read_to_string(host.path("state/reloads.jsonl")).ok()?;
+            let all = lines(text.rsplit_once('\n')?.0);
+            (all.iter().filter(|record| record["approval"] == "nc").count() == count).then_some(())
+        });
+    };
+    changes(1);
+    host.does(&["revoke", "nc", "--reason", "a back door"]);
+    changes(2);
+    host.write("etc/baseline.toml", &learned);
+    serve.running.signal(Signal::HUP);
+    changes(3);
+    let told = host.does(&["audit", "--approval", "nc", "--format", "json"]);
+    let acts = lines(&told.stdout);
+    let last = acts.last().unwrap();
+    assert!(last["act"] == "reload" && last["new"].is_object(), "{told:?}");
 }
