@@ -19,6 +19,8 @@ pub struct Sources {
     each_must_exist: bool,
     /// Whose files are believed besides root's; anybody's where there is none.
     trusted_uid: Option<u32>,
+    /// Whether a file, or the folder, may be a symbolic link where anybody's files are believed.
+    links: bool,
 }
 
 /// A baseline file that is not used.
@@ -62,6 +64,10 @@ pub enum ReadErrorKind {
         shown_path(.link), shown_path(.link)
     )]
     LinkOwner { link: PathBuf, owner: u32 },
+    #[error(
+        "it is a symbolic link, by which whoever made the checkout could have any file read: put the file itself there"
+    )]
+    Link,
     #[error("a symbolic link on the way to it leads nowhere: put back what it leads to, or remove the link")]
     LeadsNowhere,
     #[error("it is larger than {MAX_FILE} bytes")]
@@ -98,17 +104,30 @@ impl Sources {
             directory: Some(folder.join("baseline.d")),
             each_must_exist: false,
             trusted_uid: Some(trusted_uid),
+            links: false,
         }
     }
 
     /// These files: all of them, or none where there is no baseline yet.
     pub fn named(files: Vec<PathBuf>, trusted_uid: u32) -> Self {
-        Sources { files, directory: None, each_must_exist: true, trusted_uid: Some(trusted_uid) }
+        Sources {
+            files,
+            directory: None,
+            each_must_exist: true,
+            trusted_uid: Some(trusted_uid),
+            links: false,
+        }
     }
 
-    /// The same, whoever owns the files: those of a checkout, by which no host is judged.
+    /// The same, whoever owns the files: those of a checkout, by which no host is judged. None of them may be a symbolic
+    /// link: whoever made the checkout would say what is read.
     pub fn of_anybody(self) -> Self {
         Sources { trusted_uid: None, ..self }
+    }
+
+    /// Likewise, links and all: what is installed.
+    pub fn installed_by_anybody(self) -> Self {
+        Sources { trusted_uid: None, links: true, ..self }
     }
 
     /// The first file of the set.
@@ -153,7 +172,7 @@ impl Sources {
         let in_directory =
             self.directory.as_deref().map(|path| self.list(path)).transpose()?.unwrap_or_default();
         for path in self.files.iter().chain(&in_directory) {
-            match read(path, self.trusted_uid)? {
+            match read_as(path, self.flags(), self.trusted_uid)? {
                 Some(source) => {
                     size += source.text.len();
                     if size > MAX_SET {
@@ -171,8 +190,12 @@ impl Sources {
         }
     }
 
+    fn flags(&self) -> OFlags {
+        if self.links { OFlags::empty() } else { flags_for(self.trusted_uid) }
+    }
+
     fn list(&self, directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
-        let opened = match open(directory, OFlags::DIRECTORY, self.trusted_uid) {
+        let opened = match open(directory, self.flags() | OFlags::DIRECTORY, self.trusted_uid) {
             Err(kind) if kind.is_missing() => return Ok(Vec::new()),
             opened => opened.map_err(|kind| at(directory, kind))?,
         };
@@ -202,24 +225,33 @@ pub fn read_trusted(path: &Path, trusted_uid: u32) -> Result<Option<SourceText>,
 
 /// Likewise, of a file that need not be text.
 pub fn read_trusted_bytes(path: &Path, trusted_uid: u32) -> Result<Option<Vec<u8>>, ReadError> {
-    bytes_of(path, Some(trusted_uid))
+    bytes_of(path, OFlags::empty(), Some(trusted_uid))
 }
 
-/// Reads one file, whoever owns it. `None` where there is none.
+/// Reads one file, whoever owns it, and no symbolic link. `None` where there is none.
 pub fn read_of_anybody(path: &Path) -> Result<Option<SourceText>, ReadError> {
     read(path, None)
 }
 
 /// As [`read_trusted`]; whoever owns the file where nobody is to be trusted.
 pub(crate) fn read(path: &Path, trusted_uid: Option<u32>) -> Result<Option<SourceText>, ReadError> {
-    let Some(bytes) = bytes_of(path, trusted_uid)? else { return Ok(None) };
+    read_as(path, flags_for(trusted_uid), trusted_uid)
+}
+
+/// Where links are not judged, they are not followed.
+fn flags_for(trusted_uid: Option<u32>) -> OFlags {
+    if trusted_uid.is_some() { OFlags::empty() } else { OFlags::NOFOLLOW }
+}
+
+fn read_as(path: &Path, flags: OFlags, trusted_uid: Option<u32>) -> Result<Option<SourceText>, ReadError> {
+    let Some(bytes) = bytes_of(path, flags, trusted_uid)? else { return Ok(None) };
     let text = text(bytes).map_err(|kind| at(path, kind))?;
     Ok(Some(SourceText { path: path.to_owned(), text }))
 }
 
-fn bytes_of(path: &Path, trusted_uid: Option<u32>) -> Result<Option<Vec<u8>>, ReadError> {
+fn bytes_of(path: &Path, flags: OFlags, trusted_uid: Option<u32>) -> Result<Option<Vec<u8>>, ReadError> {
     // Not to hang on a pipe that somebody put there.
-    let mut file = match open(path, OFlags::NONBLOCK, trusted_uid) {
+    let mut file = match open(path, flags | OFlags::NONBLOCK, trusted_uid) {
         Err(kind) if kind.is_missing() => return Ok(None),
         opened => opened.map_err(|kind| at(path, kind))?,
     };
@@ -232,8 +264,12 @@ fn open(path: &Path, flags: OFlags, trusted_uid: Option<u32>) -> Result<File, Re
     match trusted_uid {
         Some(trusted_uid) => walk::open(path, flags, trusted_uid),
         None => {
-            let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
-            Ok(File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from)?))
+            let all = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
+            match rustix::fs::open(path, all, Mode::empty()) {
+                Ok(opened) => Ok(File::from(opened)),
+                Err(_) if flags.contains(OFlags::NOFOLLOW) && path.is_symlink() => Err(ReadErrorKind::Link),
+                Err(error) => Err(io::Error::from(error).into()),
+            }
         }
     }
 }

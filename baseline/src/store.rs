@@ -59,11 +59,14 @@ impl LockedFile {
     fn open_of(path: &Path, trusted_uid: Option<u32>, wait: Duration) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Io { path: path.to_owned(), source };
         // Whoever made a checkout could have a link in it lead to any file of who works in it.
-        if trusted_uid.is_none() && path.is_symlink() {
-            return Err(failed(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "it is a symbolic link: name the file itself",
-            )));
+        if trusted_uid.is_none() {
+            let refused = |what| Err(failed(io::Error::new(io::ErrorKind::InvalidInput, what)));
+            if path.is_symlink() {
+                return refused("it is a symbolic link: name the file itself");
+            }
+            if path.parent().is_some_and(|folder| folder.ends_with("baseline.d") && folder.is_symlink()) {
+                return refused("its folder is a symbolic link: put the folder itself there");
+            }
         }
         let path = resolved(path).map_err(failed)?;
         let lock = lock(&path, wait)?;

@@ -22,7 +22,11 @@ impl Repository {
         if shared.baseline.is_empty() && is_here {
             return Ok(Repository::of_folder(here));
         }
-        let sources = Paths::of(shared)?.sources.of_anybody();
+        let sources = Paths::of(shared)?.sources;
+        let sources = match shared.baseline.is_empty() {
+            true => sources.installed_by_anybody(),
+            false => sources.of_anybody(),
+        };
         let named = sources.default_file().map(Path::to_owned).unwrap_or_default();
         Ok(Repository { sources, named })
     }

@@ -91,6 +91,55 @@ fn listener(host: &str, port: u16) -> Value {
 const WEB: &str = "[[approval]]\nid = \"web\"\nlisten = \"tcp/*:80\"\nprogram = \"/usr/sbin/nginx\"\n\
                    reason = \"the shop\"\nby = \"alice\"\n";
 
+/// Whoever made it could have any file of who works in it read, printed or written.
+#[test]
+fn no_link_of_a_checkout_is_followed() {
+    use std::os::unix::fs::symlink;
+    let checkout = Checkout::new();
+    checkout.write("elsewhere/token", "the_secret_token\n").write("co/baseline.toml", WEB);
+    checkout.inventory("web-1", &[], &[80]);
+    let refused = |named: &str, verb: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portledger"));
+        command.current_dir(checkout.path("co")).args(verb);
+        command.arg("--config").arg(checkout.path("none/portledger.toml"));
+        command.arg("--state").arg(checkout.path("state"));
+        let told = finish(command);
+        let text = format!("{}{}", told.stdout, told.stderr);
+        assert_ne!(told.code, 0, "{verb:?}: {told:?}");
+        assert!(text.contains(named) && text.contains("symbolic link"), "{verb:?}: {told:?}");
+        assert!(!text.contains("secret"), "{verb:?}: {told:?}");
+    };
+    let verbs: [&[&str]; 6] = [
+        &["baseline", "check"],
+        &["baseline", "explain", "tcp/80", "--inventory", "../inv/web-1.json"],
+        &["baseline", "plan", "--old", "../none", "--new", ".", "--inventory", "../inv/web-1.json"],
+        &["baseline", "format"],
+        &["learn", "--from", "../inv/web-1.json", "--stdout"],
+        &["learn", "--from", "../inv/web-1.json", "--file", "baseline.d/new.toml"],
+    ];
+    fs::create_dir(checkout.path("co/baseline.d")).unwrap();
+    symlink(checkout.path("elsewhere/token"), checkout.path("co/baseline.d/z.toml")).unwrap();
+    verbs.iter().for_each(|verb| refused("baseline.d/z.toml", verb));
+    refused("baseline.d/z.toml", &["baseline", "check", "baseline.d/z.toml"]);
+
+    fs::remove_dir_all(checkout.path("co/baseline.d")).unwrap();
+    let loose = WEB.replace(" = ", "   = ").replace("\"web\"", "\"other\"");
+    checkout.write("elsewhere/d/v.toml", &loose);
+    symlink(checkout.path("elsewhere/d"), checkout.path("co/baseline.d")).unwrap();
+    verbs.iter().for_each(|verb| refused("baseline.d", verb));
+    refused("baseline.d", &["baseline", "format", "baseline.d/v.toml"]);
+    let new = ["--file", "baseline.d/new.toml", "--reason", "x"];
+    let approve = ["approve", "s1-0", "--inventory", "../inv/web-1.json"];
+    refused("baseline.d", &[&approve[..], &new].concat());
+    assert_eq!(checkout.read("elsewhere/d/v.toml"), loose);
+    assert_eq!(fs::read_dir(checkout.path("elsewhere/d")).unwrap().count(), 1);
+
+    // What is installed may be kept elsewhere.
+    fs::remove_file(checkout.path("co/baseline.d")).unwrap();
+    symlink(checkout.path("co/baseline.toml"), checkout.path("none/baseline.toml")).unwrap();
+    checkout.ends(0, &["baseline", "check"]);
+}
+
 #[test]
 fn a_checkout_is_checked_without_a_host() {
     let checkout = Checkout::new();
