@@ -19,7 +19,8 @@ pub(crate) fn aside(line: impl Display) {
     writeln!(io::stderr().lock(), "{}", harmless(&line.to_string())).unwrap_or_default();
 }
 
-/// The text without anything that a terminal obeys: files and names in messages are somebody else's. Ends of lines stay.
+/// The text without anything that a terminal obeys or a reader does not see: files and names in messages are somebody
+/// else's, and what is signed must look like no other text. Ends of lines stay.
 pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     if !text.contains(is_obeyed) {
         return Cow::Borrowed(text);
@@ -31,10 +32,9 @@ pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped.collect())
 }
 
-/// Control characters, and those by which text runs the other way.
+/// What nobody sees, and what moves or hides other text.
 fn is_obeyed(letter: char) -> bool {
-    let turns = matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    turns || letter.is_control() && !matches!(letter, '\n' | '\t')
+    !inventory::is_seen(letter) && !matches!(letter, '\n' | '\t')
 }
 
 #[cfg(test)]
@@ -44,6 +44,11 @@ mod tests {
     #[test]
     fn a_terminal_is_told_nothing() {
         assert_eq!(harmless("a line\nand\ta tab, é"), "a line\nand\ta tab, é");
+        assert_eq!(
+            harmless("a\u{2028}b\u{200b}\u{feff}\u{2060}\u{ad}"),
+            "a\\u{2028}b\\u{200b}\\u{feff}\\u{2060}\\u{ad}"
+        );
+        assert_eq!(harmless("\"it's\" \\x1b 語"), "\"it's\" \\x1b 語");
         assert_eq!(harmless("\u{1b}[2J\r\u{202e}x\u{9b}"), "\\u{1b}[2J\\u{d}\\u{202e}x\\u{9b}");
     }
 }

@@ -25,6 +25,6 @@ pub use happening::Happening;
 pub use holder::{Holder, Holders, Parent, ProcessId, Program, ProgramFile, Unattributed};
 pub use listener::{Inventory, Listener, PortChoice, SocketId};
 pub use netns::{NetNs, NetNsId, NetNsKind};
-pub use raw_text::RawText;
+pub use raw_text::{RawText, is_seen};
 pub use reach::Reach;
 pub use workload::{Container, Runtime, Session, Workload};

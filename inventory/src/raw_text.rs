@@ -120,12 +120,18 @@ fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))
 }
 
-/// Control, formatting and unassigned characters (line separators, bidirectional overrides, zero-width joiners) are
-/// not; `escape_debug` knows them from Unicode's tables.
 fn is_printable(character: char) -> bool {
+    character != '\\' && is_seen(character)
+}
+
+/// Whether a reader sees the character as itself, and nothing else because of it. Control, formatting, unassigned and
+/// private characters, spaces but the one, and marks that change the letter before (line separators, bidirectional
+/// overrides, zero-width joiners) are not: `escape_debug` knows them from Unicode's tables. Nor are the letters among
+/// Default_Ignorable_Code_Point of DerivedCoreProperties.txt, which fill up Hangul, and the Braille pattern without a dot.
+pub fn is_seen(character: char) -> bool {
     match character {
-        '\\' => false,
         ' '..='~' => true,
+        '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{2800}' => false,
         _ => character.escape_debug().len() == 1,
     }
 }
@@ -147,6 +153,8 @@ mod tests {
             (b"\\x0a", "\\x5cx0a"),
             ("\u{202e}txt".as_bytes(), "\\xe2\\x80\\xaetxt"),
             ("\u{2028}".as_bytes(), "\\xe2\\x80\\xa8"),
+            ("a\u{200b}\u{ad}".as_bytes(), "a\\xe2\\x80\\x8b\\xc2\\xad"),
+            ("\u{3164}".as_bytes(), "\\xe3\\x85\\xa4"),
             ("caf\u{e9}".as_bytes(), "caf\u{e9}"),
         ];
         for (bytes, text) in cases {
