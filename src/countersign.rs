@@ -58,7 +58,7 @@ fn one(
         endpoints: new.listen.iter().map(ToString::to_string).collect(),
         revision: Some(baseline.revision().to_owned()),
         counts: Some(waits.is_none()),
-        away: options.file.is_some(),
+        away: standing.is_checkout,
         ticket: options.ticket.clone(),
         ..Deed::of(ActKind::Countersign, approver)
     };

@@ -21,7 +21,7 @@ pub(crate) struct Standing {
     pub(crate) policy: Policy,
     pub(crate) texts: Vec<SourceText>,
     /// It is a checkout's, which may belong to anybody, and by which no host is judged as it stands there.
-    is_checkout: bool,
+    pub(crate) is_checkout: bool,
     /// The file that was named.
     named: Option<PathBuf>,
 }
@@ -30,7 +30,12 @@ impl Standing {
     /// The installed baseline, or that of the checkout which this file is part of.
     pub(crate) fn read(shared: &Shared, file: Option<&Path>) -> anyhow::Result<Self> {
         let mut paths = Paths::of(shared)?;
-        if let Some(file) = file {
+        let mut named = file.map(Path::to_owned);
+        let own = file.map(|file| Paths::own(shared, file)).transpose()?.flatten();
+        let is_checkout = file.is_some() && own.is_none();
+        if let Some((sources, path)) = own {
+            (paths.sources, named) = (sources, Some(path));
+        } else if let Some(file) = file {
             let around = Repository::around(file).map(|around| around.sources);
             let alone = || Sources::named(vec![file.to_owned()], trusted_owner()).of_anybody();
             paths.sources = around.unwrap_or_else(alone);
@@ -40,7 +45,7 @@ impl Standing {
             bail!("there is no baseline, so nothing is approved");
         };
         let policy = judge::policy_over(&paths, &config, &texts)?;
-        Ok(Standing { paths, policy, texts, is_checkout: file.is_some(), named: file.map(Path::to_owned) })
+        Ok(Standing { paths, policy, texts, is_checkout, named })
     }
 
     pub(crate) fn approval(&self, id: &str) -> anyhow::Result<&Approval> {

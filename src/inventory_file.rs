@@ -140,6 +140,14 @@ pub(crate) fn judged(shared: &Shared, path: &Path) -> anyhow::Result<Judgement> 
 
 /// Likewise, by the baseline that a file is part of, or would be.
 pub(crate) fn judged_in(shared: &Shared, path: &Path, file: &Path) -> anyhow::Result<Judgement> {
+    if let Some((_, own)) = Paths::own(shared, file)? {
+        bail!(
+            "{}: this host is judged by it, as {}: approve what listens here without --inventory, and what another host \
+             listed in a checkout, from within its folder",
+            shown_path(file),
+            shown_path(&own)
+        );
+    }
     let sources = match Repository::around(file) {
         Some(around) => around.sources,
         None if !shared.baseline.is_empty() => Repository::found(shared)?.sources,

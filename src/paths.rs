@@ -42,7 +42,26 @@ impl Paths {
         Ok(Paths { config, config_was_named: shared.config.is_some(), sources, state })
     }
 
-    /// Likewise, each a path that means the same from every folder.
+    /// The set that a file is one of, where this host is judged by it, and what that set calls it. A path may lead there
+    /// by links.
+    pub(crate) fn own(shared: &Shared, file: &Path) -> anyhow::Result<Option<(Sources, PathBuf)>> {
+        let installed = Shared { config: None, baseline: Vec::new(), state: shared.state.clone() };
+        let folder = shared.config.as_deref().map(|config| config.parent().unwrap_or(Path::new("")));
+        // Whoever works on a checkout names its configuration from within it, or its files, and no state.
+        let may_be_checkout = folder == Some(Path::new("")) || !shared.baseline.is_empty();
+        let named = (shared.state.is_some() || !may_be_checkout).then_some(shared);
+        for shared in named.into_iter().chain([&installed]) {
+            // For a user without a home nothing is installed.
+            let Ok(Paths { sources, .. }) = Paths::of(shared) else { continue };
+            let reached = sources.reached(file).with_context(|| file.display().to_string())?;
+            if let Some(path) = reached {
+                return Ok(Some((sources, path)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// As [`Paths::of`], each a path that means the same from every folder.
     pub(crate) fn absolute(shared: &Shared) -> anyhow::Result<Self> {
         let absolute = |path: &PathBuf| std::path::absolute(path).context("the current folder is gone");
         let baseline = shared.baseline.iter().map(absolute).collect::<anyhow::Result<_>>()?;

@@ -54,7 +54,7 @@ pub(crate) fn run(shared: &Shared, options: &RevokeOptions) -> anyhow::Result<Ou
         endpoints: old.listen.iter().map(ToString::to_string).collect(),
         revision: Some(baseline.revision().to_owned()),
         retired: is_for_good.then_some(serial),
-        away: options.file.is_some(),
+        away: standing.is_checkout,
         ..Deed::of(ActKind::Revoke, &who)
     };
     acts::write(&standing.paths, &standing.policy.host, file, &changed.text, deed)?;

@@ -1,3 +1,5 @@
+mod reached;
+
 use std::fs::{File, ReadDir};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;

@@ -77,7 +77,7 @@ pub(crate) struct CountersignOptions {
     /// Ticket that the decision was taken in
     #[arg(long)]
     pub(crate) ticket: Option<String>,
-    /// File of a checkout that holds them [default: the installed baseline]
+    /// File that holds them, as of a checkout [default: the installed baseline]
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
@@ -101,7 +101,7 @@ pub(crate) struct DismissOptions {
 pub(crate) struct RevokeOptions {
     /// Id of an approval, as the baseline has it
     pub(crate) approval: String,
-    /// File of a checkout that holds it [default: the installed baseline]
+    /// File that holds it, as of a checkout [default: the installed baseline]
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     /// Why; an auditor reads this

@@ -345,6 +345,54 @@ fn what_was_withdrawn_stays_so_where_nothing_serves() {
     }
 }
 
+/// Each way to name it: as it stands there, by a link to it, by one to its folder.
+#[test]
+fn what_this_host_reads_is_no_checkout_however_it_is_named() {
+    let Some(host) = host() else { return };
+    let (alice, bob) = (host.person("alice"), host.person("bob"));
+    host.demands_signatures(&[&alice, &bob], "approvers = 2\n");
+    let _app = app(&host);
+    let serve = host.serve();
+    let inventory = host.does(&["list", "--format", "json"]).stdout;
+    host.write("inv.json", inventory);
+    let inventory = host.path("inv.json");
+    for name in ["link", "folder"] {
+        fs::create_dir_all(host.path("co").join(name)).unwrap();
+    }
+    std::os::unix::fs::symlink(host.path("etc/baseline.toml"), host.path("co/link/baseline.toml")).unwrap();
+    std::os::unix::fs::symlink(host.path("etc"), host.path("co/folder/etc")).unwrap();
+    for (serial, named) in
+        (1..).zip(["etc/baseline.toml", "co/link/baseline.toml", "co/folder/etc/baseline.toml"])
+    {
+        let named = host.path(named);
+        let file = named.to_str().unwrap();
+        let id = host.diff().on(8080).id();
+        let away = ["--inventory", inventory.to_str().unwrap(), "--file", file];
+        let told = host.run(
+            &[&["approve", &id, "--reason", "r", "--name", "shop", "--key", alice.key()], &away[..]].concat(),
+        );
+        is_told(&told, &["this host is judged by it", "without --inventory"]);
+        assert_eq!(approve(&host, &alice).code, 0);
+        let told = host.does(&["countersign", "shop", "--key", bob.key(), "--file", file]);
+        assert!(told.stderr.contains("reads it again"), "{told:?}");
+        eventually("serve knows", || serve.drifts().find(8080).is_none().then_some(()));
+        let signed = host.baseline();
+        host.does(&["revoke", "shop", "--reason", "stolen", "--file", file]);
+        assert!(acts(&host).iter().all(|act| act.get("away").is_none()), "{:#?}", acts(&host));
+        host.write("etc/baseline.toml", signed);
+        let why = why(&host);
+        assert!(why.contains(&format!("was revoked, up to serial {serial}")), "{named:?}: {why}");
+        host.write("etc/baseline.toml", "# what is approved\n");
+    }
+    // What no host reads is one, as before.
+    approve(&host, &alice);
+    fs::create_dir(host.path("repo")).unwrap();
+    fs::rename(host.path("etc/baseline.toml"), host.path("repo/baseline.toml")).unwrap();
+    let file = host.path("repo/baseline.toml");
+    host.does(&["countersign", "shop", "--key", bob.key(), "--file", file.to_str().unwrap()]);
+    assert_eq!(acts(&host).pop().unwrap()["away"], true);
+}
+
 #[test]
 fn a_scope_that_is_out_of_force_is_told_of() {
     let Some(host) = host() else { return };
