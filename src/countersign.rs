@@ -59,6 +59,7 @@ fn one(
         revision: Some(baseline.revision().to_owned()),
         counts: Some(waits.is_none()),
         away: standing.is_checkout,
+        retired: waits.is_none().then(|| new.serial.saturating_sub(1)),
         ticket: options.ticket.clone(),
         ..Deed::of(ActKind::Countersign, approver)
     };

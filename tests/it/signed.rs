@@ -460,6 +460,29 @@ fn a_renewal_leaves_in_force_what_is() {
     is_told(&host.run(&both), &["`other` is written and stays; not so the rest", "is in force"]);
 }
 
+/// The second signature of a renewal makes it count, and retires what it renews.
+#[test]
+fn what_two_people_renewed_counts_no_more_as_it_was() {
+    let Some(host) = host() else { return };
+    let (alice, bob) = (host.person("alice"), host.person("bob"));
+    host.demands_signatures(&[&alice, &bob], "approvers = 2\n");
+    let _app = app(&host);
+    assert_eq!(approve(&host, &alice).code, 0);
+    host.does(&["countersign", "shop", "--key", bob.key()]);
+    let first = host.baseline();
+    host.diff().is_clean();
+    // What is in force would not be renewed in its place.
+    host.write("etc/baseline.toml", first.replace("reach = ", "expires = 2099-01-01\nreach = "));
+    why(&host);
+    host.does(&["approve", "shop", "--reason", "for a while", "--key", alice.key()]);
+    assert!(!host.path("state/ledger.revoked.json").exists(), "one signature retires nothing");
+    host.does(&["countersign", "shop", "--key", bob.key()]);
+    host.diff().is_clean();
+    host.write("etc/baseline.toml", first);
+    let why = why(&host);
+    assert!(why.contains("was revoked, up to serial 1"), "{why}");
+}
+
 #[test]
 fn a_ledger_that_was_removed_is_not_begun_anew() {
     let Some(host) = host() else { return };
