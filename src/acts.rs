@@ -23,7 +23,7 @@ pub(crate) const LEDGER: &str = "ledger";
 pub(crate) const KEY: &str = "ledger.key";
 /// A year of a busy host is one file.
 const SEGMENT: u64 = 16 << 20;
-/// How far the ledger is, beside it.
+/// Its head after the last act that was finished, beside it.
 pub(crate) const HEAD: &str = "ledger.head";
 
 /// What somebody does, without what every record tells.
@@ -75,7 +75,8 @@ impl Deed<'_> {
 }
 
 /// Puts a text in a file's place, once the act is in the ledger: what is acknowledged is recorded, whatever happens in
-/// between. A record whose file was not written is taken back by another record, at the latest by the next act.
+/// between. A record whose file was not written is taken back by another record, at the latest by the next act; but a
+/// revocation that was recorded holds, and what is finished is never taken back.
 pub(crate) fn write(
     paths: &Paths,
     host: &Host,
@@ -91,33 +92,40 @@ pub(crate) fn write(
         after: digest(text),
     };
     let git = git_commit(&before.path);
-    let retired = deed.retired;
     let act = ledger.act(deed, Some(change), git);
-    let record = ledger.append(&act)?;
-    let Err(error) = file.replace(text) else { return remember(paths, &act, retired) };
-    if act
-        .file
-        .as_ref()
-        .is_some_and(|change| held(change).is_ok_and(|held| held.as_ref() == Some(&change.after)))
+    let head = ledger.append(&act)?;
+    if revokes(&act)
+        && let Err(error) = ledger.remember(&act)
     {
-        return Err(error).context("it is done, and may be lost if the machine stops now");
+        let why = "it would not have been remembered: the act was not carried out";
+        ledger.take_back(head, &act, why).with_context(|| format!("{error:#}; and that it was not done"))?;
+        return Err(error.context("nothing was done, because it would not be remembered"));
     }
-    let why = "the file was not written: the act was not carried out";
-    ledger.take_back(record, &act, why).with_context(|| format!("{error}; and that it was not done"))?;
-    Err(error.into())
+    if let Err(error) = file.replace(text) {
+        return Err(not_written(&mut ledger, head, &act, error.into()));
+    }
+    // It was in force until now.
+    ledger.remember(&act).context(
+        "it is done, but what it withdrew will not be remembered once the baseline does not say so: the next act tries again",
+    )?;
+    ledger.finish(head).context(UNFINISHED)
 }
 
-/// What was revoked on this host, or approved anew, counts never again there as it was, whatever becomes of the file, and
-/// whether or not `serve` runs.
-fn remember(paths: &Paths, act: &Act, retired: Option<u64>) -> anyhow::Result<()> {
-    match (&act.approval, retired.filter(|serial| *serial > 0 && !act.away)) {
-        (Some(id), Some(serial)) => {
-            let kept = keep_revoked(&paths.state, id, serial);
-            kept.context(
-                "it is done, but what it withdrew will not be remembered once the baseline does not say so",
-            )
-        }
-        _ => Ok(()),
+/// Not acknowledged: the next act looks whether the file still has it.
+const UNFINISHED: &str = "it is done and recorded, but not that it was finished";
+
+fn not_written(ledger: &mut Ledger, head: Head, act: &Act, error: anyhow::Error) -> anyhow::Error {
+    let is_there = |change| held(change).is_ok_and(|held| held.as_ref() == Some(&change.after));
+    if act.file.as_ref().is_some_and(is_there) {
+        return error.context("it is done, and may be lost if the machine stops now");
+    }
+    if revokes(act) {
+        return error.context("it counts no more on this host, which remembers that, but stands in the file");
+    }
+    let why = "the file was not written: the act was not carried out";
+    match ledger.take_back(head, act, why) {
+        Ok(()) => error,
+        Err(other) => other.context(format!("{error:#}; and that it was not done")),
     }
 }
 
@@ -125,8 +133,8 @@ fn remember(paths: &Paths, act: &Act, retired: Option<u64>) -> anyhow::Result<()
 pub(crate) fn record(paths: &Paths, host: &Host, deed: Deed<'_>) -> anyhow::Result<()> {
     let mut ledger = Ledger::open(paths, host)?;
     let act = ledger.act(deed, None, None);
-    ledger.append(&act)?;
-    Ok(())
+    let head = ledger.append(&act)?;
+    ledger.finish(head).context(UNFINISHED)
 }
 
 /// The ledger, ours alone while this value lives.
@@ -145,8 +153,9 @@ impl Ledger {
         let had_key = folder.join(KEY).exists();
         let writer = ledger_lock(folder).with_context(failed)?;
         let kept = kept_head(folder).with_context(failed)?;
-        check_whole(folder, kept, writer.head()).with_context(failed)?;
-        if !had_key && writer.head().record > 0 {
+        let found = writer.head();
+        check_whole(folder, kept, found).with_context(failed)?;
+        if !had_key && found.record > 0 {
             aside(format_args!(
                 "portledger: {} was gone, and this host has a new key: fetch ledger.key.pub again for who verifies elsewhere",
                 folder.join(KEY).display()
@@ -156,7 +165,13 @@ impl Ledger {
             aside(format_args!("portledger: {stranger}"));
         }
         let mut ledger = Ledger { writer, host: host.name.escaped(), folder: folder.to_owned() };
-        ledger.recover(folder).with_context(failed)?;
+        match kept {
+            // Nothing says what was finished: what stands there is not taken back.
+            None => ledger.finish(found),
+            Some(kept) if kept.record < found.record => ledger.recover(found),
+            Some(_) => Ok(()),
+        }
+        .with_context(failed)?;
         Ok(ledger)
     }
 
@@ -181,52 +196,94 @@ impl Ledger {
             git,
             counts: deed.counts,
             away: deed.away,
+            retired: deed.retired.filter(|serial| *serial > 0 && !deed.away),
             gone_since: deed.gone_since,
             of: None,
         }
     }
 
-    /// Returns the record's number. When it returns, the record is on the disk.
-    pub(crate) fn append(&mut self, act: &Act) -> anyhow::Result<u64> {
+    /// When it returns, the record is on the disk.
+    fn append(&mut self, act: &Act) -> anyhow::Result<Head> {
         let body = serde_json::to_vec(act).context("the act cannot be written down")?;
-        let head = self.writer.append(&[body]).context("nothing was done, because it cannot be recorded")?;
-        // It only serves to notice a ledger that was cut: what is recorded is recorded.
-        if let Err(error) = keep_head(&self.folder, head) {
-            aside(format_args!("portledger: {HEAD} cannot be written: {error:#}"));
-        }
-        Ok(head.record)
+        self.writer.append(&[body]).context("nothing was done, because it cannot be recorded")
     }
 
-    fn take_back(&mut self, record: u64, act: &Act, why: &str) -> anyhow::Result<()> {
+    /// From here on nothing up to this record is taken back.
+    fn finish(&self, head: Head) -> anyhow::Result<()> {
+        let file = LockedFile::open(&self.folder.join(HEAD), trusted_owner(), PATIENCE)?;
+        Ok(file.replace(&serde_json::to_string(&head)?)?)
+    }
+
+    /// What was revoked on this host, or approved anew, counts never again there as it was, whatever becomes of the file,
+    /// and whether or not `serve` runs.
+    fn remember(&self, act: &Act) -> anyhow::Result<()> {
+        match (&act.approval, act.retired) {
+            (Some(id), Some(serial)) => Ok(keep_revoked(&self.folder, id, serial)?),
+            _ => Ok(()),
+        }
+    }
+
+    fn take_back(&mut self, head: Head, act: &Act, why: &str) -> anyhow::Result<()> {
         let undone = Act {
             time: now(),
             act: ActKind::Undone,
             who: Who { user: "portledger".to_owned(), uid: geteuid().as_raw(), ..Who::default() },
             reason: Some(why.to_owned()),
-            of: Some(record),
+            of: Some(head.record),
             old: None,
             new: None,
+            retired: None,
             ..act.clone()
         };
-        self.append(&undone).map(|_| ())
+        let head = self.append(&undone)?;
+        self.finish(head)
     }
 
-    /// A kill may have come between the record and the file.
-    fn recover(&mut self, folder: &Path) -> anyhow::Result<()> {
-        let Some(line) = ledger::last(folder, LEDGER)? else { return Ok(()) };
-        let Ok(act) = serde_json::from_slice::<Act>(&line.body) else { return Ok(()) };
-        let is_ours = act.act != ActKind::Undone && !act.away;
-        let Some(change) = act.file.as_ref().filter(|_| is_ours) else { return Ok(()) };
-        // Whoever wrote it otherwise since then wrote it after the act, and so did who put something else in its place.
-        let is_as_before =
-            held(change).is_ok_and(|held| held == change.before && held != Some(change.after.clone()));
-        let why =
-            "the file is as it was before: the act was not carried out, or somebody put the old file back";
-        if is_as_before { self.take_back(line.record, &act, why) } else { Ok(()) }
+    /// A kill came after the record at the head, and before the act was finished.
+    fn recover(&mut self, head: Head) -> anyhow::Result<()> {
+        let Some(line) = ledger::last(&self.folder, LEDGER)? else { return Ok(()) };
+        if let Ok(act) = serde_json::from_slice::<Act>(&line.body) {
+            if !was_done(&act)? {
+                return self.take_back(
+                    head,
+                    &act,
+                    "the file is as it was before: the act was not carried out",
+                );
+            }
+            self.remember(&act)?;
+        }
+        self.finish(head)
     }
 }
 
-/// How far the ledger was when it was last written to; `None` where nobody said so yet.
+/// It holds from its record on, for this host remembers it. What nobody signed is taken out of the file, and no more.
+fn revokes(act: &Act) -> bool {
+    act.act == ActKind::Revoke && act.retired.is_some()
+}
+
+/// Of the last act, which was recorded.
+fn was_done(act: &Act) -> anyhow::Result<bool> {
+    let is_ours = act.act != ActKind::Undone && !act.away && !revokes(act);
+    let Some(change) = act.file.as_ref().filter(|_| is_ours) else { return Ok(true) };
+    let text = text_of(change)?;
+    let held = text.as_deref().map(digest);
+    if held.as_ref() == Some(&change.after) {
+        return Ok(true);
+    }
+    // Whoever wrote it otherwise since then wrote it after the act, unless a renewal is not in it.
+    let is_in_it =
+        || newest_signature(act).is_none_or(|signature| text.is_some_and(|text| text.contains(signature)));
+    Ok(held != change.before && (act.retired.is_none() || is_in_it()))
+}
+
+/// By which an act made what it wrote count.
+fn newest_signature(act: &Act) -> Option<&str> {
+    let new = act.new.as_ref()?;
+    let countersigned = new.get("countersigned").and_then(|all| all.as_array()?.last()?.get("signature"));
+    countersigned.or_else(|| new.get("signature"))?.as_str()
+}
+
+/// How far the ledger was when an act was last finished; `None` where nobody said so yet.
 pub(crate) fn kept_head(folder: &Path) -> anyhow::Result<Option<Head>> {
     head_in(read_trusted(&folder.join(HEAD), trusted_owner())?)
 }
@@ -240,11 +297,6 @@ fn head_in(source: Option<SourceText>) -> anyhow::Result<Option<Head>> {
     let Some(source) = source else { return Ok(None) };
     let head = serde_json::from_str(&source.text);
     head.map(Some).with_context(|| format!("{}: it is no head: look who wrote it", source.path.display()))
-}
-
-fn keep_head(folder: &Path, head: Head) -> anyhow::Result<()> {
-    let file = LockedFile::open(&folder.join(HEAD), trusted_owner(), PATIENCE)?;
-    Ok(file.replace(&serde_json::to_string(&head)?)?)
 }
 
 /// Whoever removes the ledger, or cuts its end off, must not have it begun anew.
@@ -263,10 +315,14 @@ fn check_whole(folder: &Path, kept: Option<Head>, found: Head) -> anyhow::Result
 
 /// The digest of what a file holds that an act changed; `None` where there is no file.
 fn held(change: &FileChange) -> anyhow::Result<Option<String>> {
+    Ok(text_of(change)?.as_deref().map(digest))
+}
+
+fn text_of(change: &FileChange) -> anyhow::Result<Option<String>> {
     use std::os::unix::ffi::OsStrExt;
     let path = RawText::from_escaped(&change.path).context("the path is not escaped")?;
     let held = read_of_anybody(Path::new(std::ffi::OsStr::from_bytes(path.as_bytes())))?;
-    Ok(held.map(|source| digest(&source.text)))
+    Ok(held.map(|source| source.text))
 }
 
 pub(crate) fn ledger_lock(folder: &Path) -> anyhow::Result<Writer> {

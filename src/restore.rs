@@ -183,6 +183,7 @@ fn record(paths: &Paths, archive: &Archive, file: &Path) -> anyhow::Result<()> {
         git: None,
         counts: None,
         away: false,
+        retired: None,
         gone_since: None,
         of: None,
     };

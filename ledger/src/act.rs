@@ -41,6 +41,9 @@ pub struct Act {
     /// The file is a checkout's: no host was judged by it as it stood there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub away: bool,
+    /// Up to which serial approvals of this id count no more on the host, whatever becomes of the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retired: Option<u64>,
     /// Of `dismiss`: since when the drift was gone. One that came back since then is another matter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone_since: Option<String>,

@@ -25,6 +25,8 @@ struct Story<'a> {
     baseline: Option<String>,
     /// With a ledger and a key that are made anew each time.
     first_act: bool,
+    /// What is recorded holds, for the host remembers it: nothing takes it back.
+    is_remembered: bool,
 }
 
 impl Story<'_> {
@@ -85,12 +87,17 @@ impl Story<'_> {
             let after = change.map(|change| change.after);
             assert_eq!(after, text.as_deref().map(digest), "{place}: done and not recorded");
         }
-        let was_not_done = (!is_done && recorded.is_some()).then_some(acts.len() as u64);
+        let is_recorded = recorded.is_some();
+        let was_not_done = (!is_done && is_recorded && !self.is_remembered).then_some(acts.len() as u64);
         self.settle(is_done);
         let later = self::acts(self.host);
         let undone = later.iter().skip(acts.len()).filter(|act| act.act == ActKind::Undone);
         let undone: Vec<_> = undone.map(|act| act.of).collect();
         assert_eq!(undone, was_not_done.map(Some).into_iter().collect::<Vec<_>>(), "{place}: {later:#?}");
+        if self.is_remembered {
+            let memory = fs::read_to_string(self.host.path("state/ledger.revoked.json")).unwrap_or_default();
+            assert_eq!(memory.contains("\"shop\":1"), is_recorded, "{place}: {memory}");
+        }
     }
 
     /// The acts after it, which nothing that it left behind is in the way of.
@@ -129,7 +136,62 @@ fn a_revocation_that_is_killed_is_done_or_not() {
         "\n[[approval]]\nid = \"shop\"\nlisten = \"tcp/*:80\"\nprogram = \"/bin/shop\"\nreason = \"r\"\n";
     let baseline = Some(format!("{SPARE}{shop}"));
     let verb = ["revoke", "shop", "--reason", "closed"];
-    Story { host: &host, verb: &verb, kind: ActKind::Revoke, baseline, first_act: true }.is_told();
+    Story {
+        host: &host,
+        verb: &verb,
+        kind: ActKind::Revoke,
+        baseline,
+        first_act: true,
+        is_remembered: false,
+    }
+    .is_told();
+}
+
+/// Whatever the file says afterwards, by the next act the host remembers what was recorded.
+#[test]
+fn what_was_signed_is_revoked_for_good_wherever_it_is_killed() {
+    let Some(host) = Host::new().filter(Host::lets_tamper) else { return };
+    let alice = host.person("alice");
+    host.demands_signatures(&[&alice], "");
+    host.write("etc/baseline.toml", SPARE);
+    let _app = host.listen("tcp 0.0.0.0:8080").by("app");
+    let id = host.diff().on(8080).id();
+    host.does(&["approve", &id, "--reason", "the shop", "--name", "shop", "--key", alice.key()]);
+    let baseline = Some(host.baseline());
+    let verb = ["revoke", "shop", "--reason", "stolen"];
+    Story { host: &host, verb: &verb, kind: ActKind::Revoke, baseline, first_act: true, is_remembered: true }
+        .is_told();
+}
+
+/// Each renewal of what is in force is killed at another call that puts a file in its place.
+#[test]
+fn a_renewal_that_is_killed_leaves_one_of_both_in_force() {
+    let Some(host) = Host::new().filter(Host::lets_tamper) else { return };
+    let alice = host.person("alice");
+    host.demands_signatures(&[&alice], "");
+    host.write("etc/baseline.toml", SPARE);
+    let _app = host.listen("tcp 0.0.0.0:8080").by("app");
+    let id = host.diff().on(8080).id();
+    host.does(&["approve", &id, "--reason", "the shop", "--name", "shop", "--key", alice.key()]);
+    let first = host.baseline();
+    let renewal = ["approve", "shop", "--for", "1d", "--key", alice.key()];
+    let (mut kills, mut done) = (0, 0);
+    for nth in 1.. {
+        fs::remove_dir_all(host.path("state")).unwrap();
+        host.write("etc/baseline.toml", &first);
+        let tampered = host.tampered("rename", nth, "signal=SIGKILL", &renewal);
+        let Some(place) = tampered.call else { break };
+        let is_done = host.baseline() != first;
+        host.does(&REVOKE_SPARE);
+        let undone = acts(&host).iter().any(|act| act.act == ActKind::Undone);
+        assert!(!(undone && is_done), "{place}");
+        host.diff().nothing_on(8080);
+        host.write("etc/baseline.toml", &first);
+        // Where the renewal was written, what it renewed counts no more, pasted or not.
+        assert_eq!(host.diff().find(8080).is_some(), is_done, "{place}");
+        (kills, done) = (kills + 1, done + usize::from(is_done));
+    }
+    assert!(kills > done && done > 0, "{done} of {kills}");
 }
 
 #[test]
@@ -143,7 +205,15 @@ fn a_countersignature_that_is_killed_is_there_or_not() {
     host.does(&["approve", &id, "--reason", "the shop", "--name", "shop", "--key", alice.key()]);
     let baseline = Some(host.baseline());
     let verb = ["countersign", "shop", "--key", bob.key()];
-    Story { host: &host, verb: &verb, kind: ActKind::Countersign, baseline, first_act: false }.is_told();
+    Story {
+        host: &host,
+        verb: &verb,
+        kind: ActKind::Countersign,
+        baseline,
+        first_act: false,
+        is_remembered: false,
+    }
+    .is_told();
 }
 
 #[test]
@@ -156,12 +226,28 @@ fn an_approval_that_is_killed_is_there_or_not() {
     let id = host.diff().on(8080).id();
     let verb = ["approve", &id, "--reason", "the shop", "--name", "shop", "--key", alice.key()];
     let baseline = Some(SPARE.to_owned());
-    Story { host: &host, verb: &verb, kind: ActKind::Approve, baseline, first_act: false }.is_told();
+    Story {
+        host: &host,
+        verb: &verb,
+        kind: ActKind::Approve,
+        baseline,
+        first_act: false,
+        is_remembered: false,
+    }
+    .is_told();
 }
 
 #[test]
 fn a_baseline_that_is_being_learned_is_there_or_not() {
     let Some(host) = Host::new().filter(Host::lets_tamper) else { return };
     let _spare = host.listen("tcp 0.0.0.0:9").by("spare");
-    Story { host: &host, verb: &["learn"], kind: ActKind::Learn, baseline: None, first_act: false }.is_told();
+    Story {
+        host: &host,
+        verb: &["learn"],
+        kind: ActKind::Learn,
+        baseline: None,
+        first_act: false,
+        is_remembered: false,
+    }
+    .is_told();
 }

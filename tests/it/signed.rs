@@ -483,6 +483,35 @@ fn what_two_people_renewed_counts_no_more_as_it_was() {
     assert!(why.contains("was revoked, up to serial 1"), "{why}");
 }
 
+/// What was acknowledged is never taken back: a file that is as it was before was turned back by somebody.
+#[test]
+fn what_was_done_stays_so_where_the_old_file_is_put_back() {
+    let Some(host) = host() else { return };
+    let alice = host.person("alice");
+    host.demands_signatures(&[&alice], "");
+    let _app = app(&host);
+    let _other = host.listen("tcp 0.0.0.0:8081").by("other");
+    let other = |name: &str| {
+        let id = host.diff().on(8081).id();
+        host.does(&["approve", &id, "--reason", "r", "--name", name, "--key", alice.key()]);
+    };
+    let before = host.baseline();
+    assert_eq!(approve(&host, &alice).code, 0);
+    let approved = host.baseline();
+    host.write("etc/baseline.toml", before);
+    other("one");
+    host.write("etc/baseline.toml", &approved);
+    host.does(&["revoke", "shop", "--reason", "stolen"]);
+    host.write("etc/baseline.toml", &approved);
+    other("two");
+    let kinds: Vec<_> = acts(&host).iter().map(|act| act["act"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(kinds, ["approve", "approve", "revoke", "approve"]);
+    assert!(why(&host).contains("was revoked, up to serial 1"));
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let told = host.does(&["audit", "--endpoint", "tcp/8080", "--at", "1s"]);
+    assert!(told.stdout.contains("No approval covered it"), "{told:?}");
+}
+
 #[test]
 fn a_ledger_that_was_removed_is_not_begun_anew() {
     let Some(host) = host() else { return };

@@ -77,8 +77,10 @@ impl Host {
                 end => format!("{folder}/.{name}{end}"),
             })
         };
-        let names = ["etc/baseline.toml", "state/ledger.jsonl", "state/ledger.key", "state/ledger.key.pub"];
-        let mut files: Vec<String> = names.into_iter().flat_map(beside).collect();
+        let ledger =
+            ["jsonl", "key", "key.pub", "head", "revoked.json"].map(|end| format!("state/ledger.{end}"));
+        let names = ["etc/baseline.toml"].into_iter().chain(ledger.iter().map(String::as_str));
+        let mut files: Vec<String> = names.flat_map(beside).collect();
         files.extend(["etc", "state", "state/.ledger.lock", "state/serve.pid"].map(str::to_owned));
         files.into_iter().map(|name| self.path(name)).collect()
     }
