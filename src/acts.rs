@@ -4,7 +4,7 @@ use std::time::SystemTime;
 use anyhow::{Context, bail};
 use baseline::{
     Approval, Host, LockedFile, SourceText, When, approval_json, git_commit, keep_revoked, read_of_anybody,
-    read_trusted,
+    read_trusted, refuse_foreign,
 };
 use inventory::RawText;
 use ledger::{Act, ActKind, FileChange, Head, HostKey, Keeping, Who, Writer};
@@ -218,7 +218,7 @@ impl Ledger {
     /// and whether or not `serve` runs.
     fn remember(&self, act: &Act) -> anyhow::Result<()> {
         match (&act.approval, act.retired) {
-            (Some(id), Some(serial)) => Ok(keep_revoked(&self.folder, id, serial)?),
+            (Some(id), Some(serial)) => Ok(keep_revoked(&self.folder, trusted_owner(), id, serial)?),
             _ => Ok(()),
         }
     }
@@ -339,6 +339,18 @@ pub(crate) fn ledger_lock(folder: &Path) -> anyhow::Result<Writer> {
         );
     }
     Ok(writer)
+}
+
+/// What this host remembers of revocations is root's alone: what somebody else put there instead is put aside.
+pub(crate) fn refuse_foreign_memory(paths: &Paths) -> anyhow::Result<()> {
+    if let Some(owner) = refuse_foreign(&paths.state, trusted_owner())? {
+        aside(format_args!(
+            "portledger: ledger.revoked.json in {} belonged to uid {owner}, and is ledger.revoked.json.refused now: what was \
+             revoked on this host is not in it, see `portledger audit --act revoke`",
+            paths.state.display()
+        ));
+    }
+    Ok(())
 }
 
 /// Only its owner and the exporter's group have a look at it.

@@ -18,7 +18,7 @@ use crate::editing::{PATIENCE, tell_daemon};
 use crate::inventory_file;
 use crate::judge::{self, Judgement};
 use crate::outcome::Outcome;
-use crate::paths::trusted_owner;
+use crate::paths::{Paths, trusted_owner};
 use crate::say;
 use crate::signer::{self, Approver};
 
@@ -30,6 +30,7 @@ pub(crate) fn run(shared: &Shared, options: &ApproveOptions) -> anyhow::Result<O
     if options.name.is_some() && options.id.len() > 1 {
         bail!("--name is for one approval, and {} are to be written", options.id.len());
     }
+    acts::refuse_foreign_memory(&Paths::of(shared)?)?;
     let mut judgement = match &options.inventory {
         None => judge::once(shared)?,
         Some(inventory) => {

@@ -3,7 +3,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use baseline::read_trusted_bytes;
+use baseline::{load_revoked, read_trusted_bytes};
 use inventory::RawText;
 
 use crate::arguments::{BackupOptions, Shared};
@@ -33,6 +33,8 @@ pub(crate) fn run(shared: &Shared, options: &BackupOptions) -> anyhow::Result<Ou
     let paths = Paths::absolute(shared)?;
     let config = Config::load(&paths)?;
     let scratch = Scratch::new()?;
+    // What somebody else put there must not be restored as root's.
+    load_revoked(&paths.state, trusted_owner())?;
     let mut parcel = Parcel::of_logs(&paths.state)?;
     for name in STATE_FILES {
         parcel.add(&paths.state.join(name), &format!("{STATE}/{name}"))?;

@@ -5,6 +5,7 @@ use anyhow::{Context, bail};
 use baseline::{Approval, LockedFile, Policy, SourceText, Sources, edit};
 use exporter::daemon;
 
+use crate::acts::refuse_foreign_memory;
 use crate::arguments::Shared;
 use crate::baseline::Repository;
 use crate::config::Config;
@@ -40,6 +41,7 @@ impl Standing {
             let alone = || Sources::named(vec![file.to_owned()], trusted_owner()).of_anybody();
             paths.sources = around.unwrap_or_else(alone);
         }
+        refuse_foreign_memory(&paths)?;
         let config = Config::load(&paths)?;
         let Some(texts) = paths.sources.read()? else {
             bail!("there is no baseline, so nothing is approved");

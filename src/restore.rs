@@ -47,6 +47,7 @@ pub(crate) fn run(shared: &Shared, options: &RestoreOptions) -> anyhow::Result<O
     let identity = Identity::find(&paths.state)?;
     exporter::prepare_state(&paths.state, &identity)?;
     let lock = lock(&paths.state)?;
+    acts::refuse_foreign_memory(&paths)?;
     let exporters = Owner::Of(identity.uid(), identity.gid());
     let plan = plan(&paths, &archive, options, exporters)?;
     let targets = archive.targets(&paths, exporters)?;

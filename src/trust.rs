@@ -26,7 +26,7 @@ pub(crate) fn trust(paths: &Paths, config: &Config) -> anyhow::Result<Trust> {
         (Count::Two, ApproversFor::Exposed) => Approvers::TwoWhereExposed,
     };
     let signatures = config.signatures;
-    let withdrawn = Arc::new(load_withdrawn(&paths.state)?);
+    let withdrawn = Arc::new(load_withdrawn(&paths.state, trusted_owner())?);
     if signatures == Signatures::Off {
         return Ok(Trust { withdrawn, ..Trust::in_everybody(time_zone) });
     }

@@ -85,5 +85,7 @@ pub use store::{LockedFile, StoreError};
 pub use trust::{Approvers, Signatures, Trust};
 pub use wanted::{Covered, Wanted};
 pub use when::When;
-pub use withdrawn::{WithdrawnError, keep_revoked, keep_withdrawn, load_withdrawn};
+pub use withdrawn::{
+    WithdrawnError, keep_revoked, keep_withdrawn, load_revoked, load_withdrawn, refuse_foreign,
+};
 pub use written::approval_json;

@@ -93,17 +93,22 @@ impl LockedFile {
     }
 }
 
-/// Reads a file of the state folder, up to this many bytes. Its owner may have put a pipe or a link there.
+/// Reads a file of the state folder, up to this many bytes.
 pub(crate) fn read_plain(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_plain(path)?.take(max).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Opens a file of the state folder. Who may write there may have put a pipe or a link in its place.
+pub(crate) fn open_plain(path: &Path) -> io::Result<File> {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let flags = i32::try_from(flags.bits()).unwrap_or(0);
     let file = File::options().read(true).custom_flags(flags).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
     }
-    let mut bytes = Vec::new();
-    file.take(max).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    Ok(file)
 }
 
 /// Where the file stands, or will stand, from wherever it is looked for later.

@@ -1,9 +1,10 @@
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use baseline::{keep_withdrawn, load_withdrawn, read_trusted};
+use baseline::{WithdrawnError, keep_withdrawn, load_revoked, load_withdrawn, read_trusted};
 use inventory::RawText;
 use ledger::bundle::Manifest;
 use ledger::{Head, HostKeys};
@@ -83,13 +84,18 @@ impl Archive {
         }
         for name in STATE_FILES {
             let from = self.place.folder().join(name);
-            if from.exists() && name != REVOKED {
+            if from.exists() && ![REVOKED, WITHDRAWN].contains(&name) {
                 all.push(Target { from, to: state.join(name), owner: exporters, mode: 0o640 });
             }
         }
-        all.retain(|target| !target.to.ends_with(WITHDRAWN));
-        if let Some(from) = self.withdrawn(state)? {
-            all.push(Target { from, to: state.join(WITHDRAWN), owner: exporters, mode: 0o640 });
+        for (name, load, owner) in [
+            (REVOKED, load_revoked as Load, Owner::AsItIs),
+            // Root without the capability to read everything reads it, too.
+            (WITHDRAWN, load_withdrawn, exporters),
+        ] {
+            if let Some(from) = self.withdrawn(state, name, load)? {
+                all.push(Target { from, to: state.join(name), owner, mode: 0o644 });
+            }
         }
         all.extend(self.placed(paths)?);
         Ok(all)
@@ -124,17 +130,20 @@ impl Archive {
     }
 
     /// What was revoked by either: it never counts again.
-    fn withdrawn(&self, state: &Path) -> anyhow::Result<Option<PathBuf>> {
-        let mut all = load_withdrawn(self.place.folder())?;
-        for (id, serial) in load_withdrawn(state)? {
+    fn withdrawn(&self, state: &Path, name: &str, load: Load) -> anyhow::Result<Option<PathBuf>> {
+        let mut all = load(self.place.folder(), trusted_owner())?;
+        for (id, serial) in load(state, trusted_owner())? {
             let highest = all.entry(id).or_default();
             *highest = serial.max(*highest);
         }
         if all.is_empty() {
             return Ok(None);
         }
+        // Both are of one form.
         keep_withdrawn(&self.made.path, &all)?;
-        Ok(Some(self.made.path.join(WITHDRAWN)))
+        let path = self.made.path.join(name);
+        std::fs::rename(self.made.path.join(WITHDRAWN), &path)?;
+        Ok(Some(path))
     }
 
     /// Configuration and baseline. Only what this command would read itself is written.
@@ -176,6 +185,9 @@ impl Archive {
         }
     }
 }
+
+/// Reads what a state folder remembers of revocations.
+type Load = fn(&Path, u32) -> Result<BTreeMap<String, u64>, WithdrawnError>;
 
 const MAX_KEYS: u64 = 256 << 10;
 

@@ -3,7 +3,7 @@ use std::fs;
 use rustix::process::Signal;
 
 use crate::audit::{acted, ledger, lines};
-use crate::world::{Host, Running, eventually};
+use crate::world::{Host, Running, eventually, installed};
 
 /// A host with acts, drift and events, its backup, and its public key as somebody fetched it before.
 fn backed_up() -> Option<(Host, String, String)> {
@@ -124,6 +124,36 @@ fn a_ledger_that_says_something_else_is_put_aside_only_when_that_is_asked_for() 
     assert_eq!(fs::read(aside.join("ledger.jsonl")).unwrap(), other);
     assert_eq!(fs::read_to_string(aside.join("baseline.toml")).unwrap(), baseline);
     assert_eq!(host.run(&["audit", "--verify"]).code, 0);
+}
+
+/// Memory of revocations is put back as root's: what the exporter's user takes away is not missed.
+#[test]
+fn what_was_revoked_stays_so_on_the_new_machine() {
+    use std::os::unix::fs::MetadataExt;
+    if !installed(&["ssh-keygen"]) {
+        return;
+    }
+    let Some(host) = Host::new() else { return };
+    let alice = host.person("alice");
+    host.demands_signatures(&[&alice], "");
+    host.write("etc/baseline.toml", "# what is approved\n");
+    let _app = host.listen("tcp 0.0.0.0:8080").by("app");
+    let id = host.diff().on(8080).id();
+    host.does(&["approve", &id, "--reason", "r", "--name", "shop", "--key", alice.key()]);
+    let signed = host.baseline();
+    host.does(&["revoke", "shop"]);
+    let (backup, keys) = (host.path("web.backup"), host.path("web.pub"));
+    let (backup, keys) = (backup.to_str().unwrap(), keys.to_str().unwrap());
+    host.does(&["backup", "--to", backup]);
+    fs::copy(host.path("state/ledger.key.pub"), keys).unwrap();
+    lost(&host);
+    host.does(&["restore", backup, "--host-keys", keys]);
+    let memory = fs::metadata(host.path("state/ledger.revoked.json")).unwrap();
+    assert_eq!((memory.uid(), memory.mode() & 0o777), (0, 0o644));
+    fs::remove_file(host.path("state/withdrawn.json")).unwrap();
+    host.write("etc/baseline.toml", signed);
+    let why = host.diff().on(8080).shows("untrusted").get("differs").to_string();
+    assert!(why.contains("was revoked, up to serial 1"), "{why}");
 }
 
 /// Ended at any instant, it leaves what a second one completes.

@@ -512,6 +512,42 @@ fn what_was_done_stays_so_where_the_old_file_is_put_back() {
     assert!(told.stdout.contains("No approval covered it"), "{told:?}");
 }
 
+/// What can be taken away by somebody else is no memory, and what cannot be read is no empty one.
+#[test]
+fn what_was_revoked_is_remembered_by_root_alone() {
+    let Some(host) = host() else { return };
+    let alice = host.person("alice");
+    host.demands_signatures(&[&alice], "");
+    let _app = app(&host);
+    assert_eq!(approve(&host, &alice).code, 0);
+    let signed = host.baseline();
+    drop(host.serve());
+    use std::os::unix::fs::MetadataExt;
+    let uid = fs::metadata(host.path("state/events.key")).unwrap().uid();
+    assert_ne!(uid, 0);
+    let memory = host.path("state/ledger.revoked.json");
+    let plant = || {
+        fs::write(&memory, r#"{"version":1,"revoked":{}}"#).unwrap();
+        std::os::unix::fs::chown(&memory, Some(uid), Some(uid)).unwrap();
+    };
+    plant();
+    for verb in [&["diff"][..], &["backup", "--to", host.path("no.backup").to_str().unwrap()]] {
+        is_told(&host.run(verb), &["ledger.revoked.json: it belongs to uid", "rm "]);
+    }
+    let told = host.does(&["revoke", "shop", "--reason", "stolen"]);
+    assert!(told.stderr.contains("ledger.revoked.json.refused"), "{told:?}");
+    assert_eq!(fs::metadata(&memory).unwrap().uid(), 0);
+    assert!(fs::read_to_string(&memory).unwrap().contains("shop"));
+    host.write("etc/baseline.toml", &signed);
+    assert!(why(&host).contains("was revoked"));
+
+    let refused = host.path("state/withdrawn.json");
+    fs::write(&refused, r#"{"version":1,"revoked":{"shop":1}}"#).unwrap();
+    std::os::unix::fs::chown(&refused, Some(uid), Some(uid)).unwrap();
+    fs::set_permissions(&refused, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    is_told(&finish(host.portledger_with(&[], &["diff"])), &["withdrawn.json: Permission denied"]);
+}
+
 #[test]
 fn a_ledger_that_was_removed_is_not_begun_anew() {
     let Some(host) = host() else { return };
