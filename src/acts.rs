@@ -210,8 +210,7 @@ impl Ledger {
 
     /// From here on nothing up to this record is taken back.
     fn finish(&self, head: Head) -> anyhow::Result<()> {
-        let file = LockedFile::open(&self.folder.join(HEAD), trusted_owner(), PATIENCE)?;
-        Ok(file.replace(&serde_json::to_string(&head)?)?)
+        keep_head(&self.folder, head)
     }
 
     /// What was revoked on this host, or approved anew, counts never again there as it was, whatever becomes of the file,
@@ -297,6 +296,11 @@ fn head_in(source: Option<SourceText>) -> anyhow::Result<Option<Head>> {
     let Some(source) = source else { return Ok(None) };
     let head = serde_json::from_str(&source.text);
     head.map(Some).with_context(|| format!("{}: it is no head: look who wrote it", source.path.display()))
+}
+
+pub(crate) fn keep_head(folder: &Path, head: Head) -> anyhow::Result<()> {
+    let file = LockedFile::open(&folder.join(HEAD), trusted_owner(), PATIENCE)?;
+    Ok(file.replace(&serde_json::to_string(&head)?)?)
 }
 
 /// Whoever removes the ledger, or cuts its end off, must not have it begun anew.

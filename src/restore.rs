@@ -66,6 +66,8 @@ pub(crate) fn run(shared: &Shared, options: &RestoreOptions) -> anyhow::Result<O
     if !completed {
         record(&paths, &archive, &options.backup)?;
     }
+    // A kill may have come between the record and this.
+    acts::keep_head(&paths.state, ledger::head(&paths.state, LEDGER)?.unwrap_or_default())?;
     tell_done(&paths, &archive, &set_aside)
 }
 

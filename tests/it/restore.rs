@@ -87,6 +87,13 @@ fn a_backup_brings_a_lost_host_back() {
     assert_eq!(fs::metadata(host.path("state/events.jsonl")).unwrap().uid(), owner);
     assert_eq!(fs::metadata(host.path("state/ledger.jsonl")).unwrap().uid(), 0);
 
+    // What is cut off its end is missed from the beginning.
+    let cut = after.rsplit_once("\n{").unwrap().0.to_owned() + "\n";
+    host.write("state/ledger.jsonl", cut);
+    let told = host.run(&["audit"]);
+    assert!(told.code == 1 && told.stderr.contains("ledger.head"), "{told:?}");
+    host.write("state/ledger.jsonl", after);
+
     // The exporter goes on with a key of its own, and the ledger with the next act.
     let serve = host.serve();
     let refused = host.run(&["restore", &backup]);
