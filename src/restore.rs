@@ -1,6 +1,7 @@
 mod archive;
 mod files;
 mod logs;
+mod replaced;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
@@ -57,6 +58,7 @@ pub(crate) fn run(shared: &Shared, options: &RestoreOptions) -> anyhow::Result<O
     // The keys come first: a log without them is broken.
     let (keys, others): (Vec<&Target>, Vec<&Target>) = targets.iter().partition(|target| target.is_keys());
     keys.iter().try_for_each(|target| target.put(&mut set_aside))?;
+    forget_head(&paths.state, &plan, &mut set_aside)?;
     for plan in &plan {
         plan.carry_out(&paths.state, &mut set_aside)?;
     }
@@ -147,17 +149,27 @@ fn tell_done(paths: &Paths, archive: &Archive, set_aside: &Aside) -> anyhow::Res
     Ok(Outcome::Clean)
 }
 
+/// The head is of the ledger that stood here before. What is put aside keeps it, and its keys.
+fn forget_head(state: &Path, plans: &[Plan], set_aside: &mut Aside) -> anyhow::Result<()> {
+    let head = state.join(acts::HEAD);
+    let Some(plan) = plans.iter().find(|plan| plan.log.name == LEDGER) else { return Ok(()) };
+    match plan.standing {
+        Standing::Recorded => Ok(()),
+        _ if head.symlink_metadata().is_err() => Ok(()),
+        Standing::Other(_) => {
+            if set_aside.folder().is_none_or(|folder| !folder.join(LEDGER_KEY).exists()) {
+                set_aside.copy(&state.join(LEDGER_KEY))?;
+            }
+            set_aside.take(&head)
+        }
+        _ => std::fs::remove_file(&head).with_context(|| format!("{}: it cannot be removed", head.display())),
+    }
+}
+
 /// The first record of a new key, where the old one is gone.
 fn record(paths: &Paths, archive: &Archive, file: &Path) -> anyhow::Result<()> {
     let host = crate::judge::host(&Config::load(paths)?).name.escaped();
     let key = HostKey::load_or_create(&paths.state.join(acts::KEY))?;
-    // It is of the ledger that stood here before.
-    match std::fs::remove_file(paths.state.join(acts::HEAD)) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("{} cannot be removed", acts::HEAD));
-        }
-        _ => {}
-    }
     let mut ledger = acts::ledger_lock(&paths.state)?;
     let deed = Deed::of(ActKind::Restore, &Approver::by_name());
     let Head { record, hash } = archive.head();
@@ -166,7 +178,7 @@ fn record(paths: &Paths, archive: &Archive, file: &Path) -> anyhow::Result<()> {
     let new = json!({
         "archive": shown(&file.display().to_string()), "sha256": archive.sha256, "host": archive.manifest.host,
         "made_at": archive.manifest.made_at, "head": {"record": record, "hash": hash.to_string()},
-        "key": begins.then(|| key.fingerprint()),
+        "key": begins.then(|| key.fingerprint()), "replaced": replaced::unrecorded(&paths.state)?,
     });
     let act = Act {
         time: acts::now(),

@@ -39,8 +39,10 @@ pub(super) fn run(
     }
     let mut answer = history.answer();
     for (name, stream) in ["ledger", "log of reloads"].iter().zip(&sources) {
-        let notes = stream.span.notes().into_iter();
+        let notes = stream.span.clock().into_iter();
         answer.not_known.extend(notes.map(|note| format!("exact times: in the {name} {note}")));
+        let replaced = stream.span.replaced().iter();
+        answer.not_known.extend(replaced.map(|note| format!("what was done in between: {name} {note}")));
     }
     answer.not_known.extend(missing("ledger", &of_ledger));
     answer.not_known.extend(missing("log of reloads", &of_reloads));

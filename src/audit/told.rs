@@ -2,6 +2,7 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 use ledger::Verified;
+use serde_json::Value;
 
 use super::place::Place;
 use super::records::{Log, Record, Soundness};
@@ -16,6 +17,8 @@ pub(crate) struct Span {
     /// The first records with an earlier time than the one before, and how many there are.
     backwards: (Vec<u64>, u64),
     untimed: u64,
+    /// Ledgers that a `restore` put aside, sentences.
+    replaced: Vec<String>,
 }
 
 /// Of records whose time runs backwards, no more are named.
@@ -24,6 +27,7 @@ const NAMED: usize = 3;
 impl Span {
     pub(crate) fn take(&mut self, record: &Record) {
         self.records += 1;
+        self.replaced.extend(replaced(record));
         let Some(time) = record.time() else {
             self.untimed += 1;
             return;
@@ -38,8 +42,18 @@ impl Span {
         self.last = Some(time);
     }
 
-    /// What a reader should know of the clock, sentences.
+    /// What a reader should know, sentences.
     pub(crate) fn notes(&self) -> Vec<String> {
+        [self.clock(), self.replaced.clone()].concat()
+    }
+
+    /// Acts that are not in this log.
+    pub(crate) fn replaced(&self) -> &[String] {
+        &self.replaced
+    }
+
+    /// What a reader should know of the clock.
+    pub(crate) fn clock(&self) -> Vec<String> {
         let mut notes = Vec::new();
         let (first, all) = &self.backwards;
         if *all > 0 {
@@ -64,6 +78,30 @@ impl Span {
             _ => String::new(),
         }
     }
+}
+
+/// Which acts a `restore` put aside: they were done, and stand elsewhere.
+fn replaced(record: &Record) -> Vec<String> {
+    let new = record.fields.get("new").filter(|_| record.text("act") == Some("restore"));
+    let all = new.and_then(|new| new.get("replaced")?.as_array()).into_iter().flatten();
+    let told = |one: &Value| {
+        let text = |field: &str| one.get(field).and_then(Value::as_str).map(shown).unwrap_or_default();
+        let number = |of: &Value, field: &str| of.get(field).and_then(Value::as_u64).unwrap_or_default();
+        let what = match one.get("head") {
+            Some(head) => {
+                let hash = head.get("hash").and_then(Value::as_str).map(shown).unwrap_or_default();
+                format!("of {} records, head {}:{hash},", number(one, "records"), number(head, "record"))
+            }
+            None => format!("that was broken ({})", text("broken")),
+        };
+        format!(
+            "record {} put a ledger {what} aside: its acts are in {} of that host's state folder, which `portledger audit \
+             --state` reads",
+            record.number,
+            text("folder")
+        )
+    };
+    all.map(told).collect()
 }
 
 /// One line that says what a log is worth, and what to do where it is broken.

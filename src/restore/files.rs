@@ -147,6 +147,9 @@ pub(super) fn sync_folder(of: &Path) -> io::Result<()> {
     File::open(of.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
+/// How the name of a folder begins in which something is kept.
+pub(super) const REPLACED: &str = "replaced-";
+
 /// Where what is replaced is kept: a folder that is made when there is something to keep.
 #[derive(Debug)]
 pub(super) struct Aside {
@@ -167,7 +170,7 @@ impl Aside {
         if let Some(folder) = &self.folder {
             return Ok(folder.clone());
         }
-        let name = format!("replaced-{}", Timestamp::now().strftime("%Y-%m-%dT%H-%M-%S.%6fZ"));
+        let name = format!("{REPLACED}{}", Timestamp::now().strftime("%Y-%m-%dT%H-%M-%S.%6fZ"));
         let folder = self.state.join(name);
         let made = DirBuilder::new().mode(0o700).create(&folder);
         made.with_context(|| format!("{}: cannot be made", folder.display()))?;
@@ -188,7 +191,8 @@ impl Aside {
         Ok((0..).map(numbered).find(|path| !path.exists()).unwrap_or_else(|| folder.join(name)))
     }
 
-    fn copy(&mut self, path: &Path) -> anyhow::Result<()> {
+    /// Keeps what stands there now.
+    pub(super) fn copy(&mut self, path: &Path) -> anyhow::Result<()> {
         let to = self.free(path)?;
         let failed = || format!("{}: cannot be kept as {}", path.display(), to.display());
         let Some(mut there) = open(path).with_context(failed)? else { return Ok(()) };

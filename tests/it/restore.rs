@@ -3,7 +3,7 @@ use std::fs;
 use rustix::process::Signal;
 
 use crate::audit::{acted, ledger, lines};
-use crate::world::{Host, Running, eventually, installed};
+use crate::world::{Host, Running, eventually, finish, installed};
 
 /// A host with acts, drift and events, its backup, and its public key as somebody fetched it before.
 fn backed_up() -> Option<(Host, String, String)> {
@@ -131,6 +131,24 @@ fn a_ledger_that_says_something_else_is_put_aside_only_when_that_is_asked_for() 
     assert_eq!(fs::read(aside.join("ledger.jsonl")).unwrap(), other);
     assert_eq!(fs::read_to_string(aside.join("baseline.toml")).unwrap(), baseline);
     assert_eq!(host.run(&["audit", "--verify"]).code, 0);
+
+    // What was done meanwhile is told as such, and verified where it is kept.
+    let name = aside.file_name().unwrap().to_str().unwrap();
+    let seam = lines(&fs::read_to_string(ledger(&host)).unwrap()).pop().unwrap();
+    let replaced = &seam["new"]["replaced"];
+    assert_eq!((&replaced[0]["folder"], &replaced[0]["records"]), (&name.into(), &1.into()), "{seam:#}");
+    assert_eq!(replaced[0]["head"]["record"], 1, "{seam:#}");
+    let hash = replaced[0]["head"]["hash"].as_str().unwrap();
+    let put_aside =
+        format!("record 4 put a ledger of 1 records, head 1:{hash}, aside: its acts are in {name}");
+    assert!(host.does(&["audit"]).stderr.contains(&put_aside));
+    assert!(host.does(&["audit", "--verify"]).stdout.contains(&put_aside));
+    let told = host.does(&["audit", "--endpoint", "tcp/8443", "--at", "1s"]);
+    assert!(told.stdout.contains(&format!("what was done in between: ledger {put_aside}")), "{told:?}");
+    let mut there = host.command(env!("CARGO_BIN_EXE_portledger"));
+    there.arg("audit").arg("--state").arg(&aside);
+    let told = finish(there);
+    assert!(told.code == 0 && told.stderr.contains(&format!("head 1:{hash}")), "{told:?}");
 }
 
 /// Memory of revocations is put back as root's: what the exporter's user takes away is not missed.
@@ -161,6 +179,18 @@ fn what_was_revoked_stays_so_on_the_new_machine() {
     host.write("etc/baseline.toml", signed);
     let why = host.diff().on(8080).shows("untrusted").get("differs").to_string();
     assert!(why.contains("was revoked, up to serial 1"), "{why}");
+
+    // What was revoked since the backup stays so, also where all else is as it was then.
+    let anew = ["approve", "shop", "--reason", "r", "--key", alice.key()];
+    host.does(&anew);
+    let signed = host.baseline();
+    host.does(&["revoke", "shop"]);
+    host.does(&["restore", backup, "--host-keys", keys, "--replace"]);
+    host.write("etc/baseline.toml", signed);
+    let why = host.diff().on(8080).shows("untrusted").get("differs").to_string();
+    assert!(why.contains("was revoked, up to serial 2"), "{why}");
+    let told = host.does(&["audit"]);
+    assert!(told.stderr.contains("put a ledger of 5 records"), "{told:?}");
 }
 
 /// Ended at any instant, it leaves what a second one completes.
