@@ -28,7 +28,7 @@ use jiff::tz::TimeZone;
 pub(crate) use self::bundle::tell_written;
 use self::filter::Filter;
 use self::history::Source;
-use self::kept::Kept;
+pub(crate) use self::kept::Kept;
 pub(crate) use self::moment::Moment;
 pub(crate) use self::place::{EVENTS, EVENTS_KEY, LEDGER_KEY, Place, RELOADS, STATE, fetched};
 use self::records::{Entry, Record};
@@ -204,11 +204,6 @@ fn remembered(log: &Log, soundness: &Soundness, options: &AuditOptions) -> anyho
          against what left this host"
     ));
     Ok(Outcome::Drift)
-}
-
-/// Whether a log is whole.
-pub(crate) fn is_sound(log: &Log) -> anyhow::Result<bool> {
-    Ok(outcome(&log.verify()?) == Outcome::Clean)
 }
 
 fn outcome(soundness: &Soundness) -> Outcome {

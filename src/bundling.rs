@@ -9,7 +9,7 @@ use ledger::bundle::{self, BundledLog, Manifest, Source};
 use ledger::{HostKey, segments};
 
 use crate::acts;
-use crate::audit::{EVENTS_KEY, LEDGER_KEY, Place, STATE, is_sound};
+use crate::audit::{EVENTS_KEY, Kept, LEDGER_KEY, Log, Place, STATE, Soundness};
 use crate::owned;
 use crate::say::aside;
 
@@ -33,25 +33,37 @@ impl Parcel {
         let key = HostKey::load_or_create(&state.join(acts::KEY))?;
         let mut parcel = Parcel { key, logs: Vec::new(), sources: Vec::new(), broken: false };
         let place = Place::of_state(state)?;
+        // Before the ledger, which a writer may be at.
+        let mut kept = Some(Kept::of(&place)?);
+        parcel.add(&state.join(acts::HEAD), &format!("{STATE}/{}", acts::HEAD))?;
         for log in place.logs() {
-            let sound = is_sound(&log)?;
-            parcel.broken |= !sound;
-            let name = format!("{STATE}/{}", log.name);
-            match bundle::log(state, log.name, &name).ok().filter(|_| sound) {
-                Some((told, sources)) => {
-                    // The others are signed by another key than the bundle.
-                    if log.name == acts::LEDGER {
-                        parcel.logs.push(told);
-                    }
-                    parcel.sources.extend(sources);
-                }
-                None => parcel.add_broken(state, log.name)?,
-            }
+            parcel.add_log(&log, kept.take_if(|_| log.name == acts::LEDGER))?;
         }
         for name in [LEDGER_KEY, EVENTS_KEY] {
             parcel.add(&state.join(name), &format!("{STATE}/{name}"))?;
         }
         Ok(parcel)
+    }
+
+    /// What the ledger lacks is said; the bundle tells it to who verifies it, by the head in it.
+    fn add_log(&mut self, log: &Log, kept: Option<Kept>) -> anyhow::Result<()> {
+        let soundness = log.verify()?;
+        let lost = kept.map(|kept| kept.lost(log, &soundness)).transpose()?.flatten();
+        lost.iter().for_each(aside);
+        let is_sound = matches!(soundness, Soundness::Sound(_));
+        self.broken |= !is_sound || lost.is_some();
+        let bundled = bundle::log(&log.folder, log.name, &format!("{STATE}/{}", log.name));
+        match bundled.ok().filter(|_| is_sound) {
+            Some((told, sources)) => {
+                // The others are signed by another key than the bundle.
+                if log.name == acts::LEDGER {
+                    self.logs.push(told);
+                }
+                self.sources.extend(sources);
+                Ok(())
+            }
+            None => self.add_broken(&log.folder, log.name),
+        }
     }
 
     fn add_broken(&mut self, state: &Path, name: &str) -> anyhow::Result<()> {

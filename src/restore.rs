@@ -51,6 +51,7 @@ pub(crate) fn run(shared: &Shared, options: &RestoreOptions) -> anyhow::Result<O
     acts::refuse_foreign_memory(&paths)?;
     let exporters = Owner::Of(identity.uid(), identity.gid());
     let plan = plan(&paths, &archive, options, exporters)?;
+    let missing = missing(&paths, &archive, options)?;
     let targets = archive.targets(&paths, exporters)?;
     // What cannot be replaced is told before anything is.
     targets.iter().try_for_each(|target| target.change().map(drop))?;
@@ -66,7 +67,7 @@ pub(crate) fn run(shared: &Shared, options: &RestoreOptions) -> anyhow::Result<O
     drop(lock);
     let completed = plan.iter().any(|plan| matches!(plan.standing, Standing::Recorded));
     if !completed {
-        record(&paths, &archive, &options.backup)?;
+        record(&paths, &archive, &options.backup, missing)?;
     }
     // A kill may have come between the record and this.
     acts::keep_head(&paths.state, ledger::head(&paths.state, LEDGER)?.unwrap_or_default())?;
@@ -113,6 +114,26 @@ fn plan(
         plans.push(plan);
     }
     Ok(plans)
+}
+
+/// How far the ledger was here, where records of it are gone that are not in the backup either: nobody would ever miss
+/// them again.
+fn missing(paths: &Paths, archive: &Archive, options: &RestoreOptions) -> anyhow::Result<Option<Head>> {
+    let kept = acts::kept_head(&paths.state)?.unwrap_or_default();
+    let found = ledger::head(&paths.state, LEDGER)?.unwrap_or_default();
+    let is_missing = kept.record > found.record.max(archive.head().record);
+    if is_missing && !options.replace {
+        bail!(
+            "nothing was restored: the ledger in {} had {} records, and neither the {} that are there nor the {} of the \
+             backup are all of them. Keep a copy of the folder, and look for a newer backup; --replace goes on without \
+             the others, and says so in the ledger",
+            paths.state.display(),
+            kept.record,
+            found.record,
+            archive.head().record
+        );
+    }
+    Ok(is_missing.then_some(kept))
 }
 
 fn name_of(log: &str) -> &'static str {
@@ -167,7 +188,7 @@ fn forget_head(state: &Path, plans: &[Plan], set_aside: &mut Aside) -> anyhow::R
 }
 
 /// The first record of a new key, where the old one is gone.
-fn record(paths: &Paths, archive: &Archive, file: &Path) -> anyhow::Result<()> {
+fn record(paths: &Paths, archive: &Archive, file: &Path, missing: Option<Head>) -> anyhow::Result<()> {
     let host = crate::judge::host(&Config::load(paths)?).name.escaped();
     let key = HostKey::load_or_create(&paths.state.join(acts::KEY))?;
     let mut ledger = acts::ledger_lock(&paths.state)?;
@@ -179,6 +200,7 @@ fn record(paths: &Paths, archive: &Archive, file: &Path) -> anyhow::Result<()> {
         "archive": shown(&file.display().to_string()), "sha256": archive.sha256, "host": archive.manifest.host,
         "made_at": archive.manifest.made_at, "head": {"record": record, "hash": hash.to_string()},
         "key": begins.then(|| key.fingerprint()), "replaced": replaced::unrecorded(&paths.state)?,
+        "missing": missing,
     });
     let act = Act {
         time: acts::now(),

@@ -7,7 +7,7 @@ use crate::acts::{HEAD, kept_head_of_anybody};
 use crate::page::shown;
 
 /// What a state folder knows of its ledger. Read before the ledger is: a writer may be at work.
-pub(super) struct Kept {
+pub(crate) struct Kept {
     head: anyhow::Result<Option<Head>>,
     has_key: bool,
 }
@@ -16,18 +16,19 @@ const WHAT_TO_DO: &str = "Leave the folder as it is, and hold it against what le
                           audit export`, a backup, the records that your log server has";
 
 impl Kept {
-    /// Nothing of a bundle: its manifest says what the ledger was.
-    pub(super) fn of(place: &Place) -> anyhow::Result<Self> {
+    pub(crate) fn of(place: &Place) -> anyhow::Result<Self> {
+        let head = kept_head_of_anybody(place.folder());
+        // The key of a bundle is made for it.
         if place.manifest.is_some() {
-            return Ok(Kept { head: Ok(None), has_key: false });
+            return Ok(Kept { head, has_key: false });
         }
         let key = place.folder().join(LEDGER_KEY);
         let has_key = key.try_exists().with_context(|| key.display().to_string())?;
-        Ok(Kept { head: kept_head_of_anybody(place.folder()), has_key })
+        Ok(Kept { head, has_key })
     }
 
     /// What the ledger does not have, a sentence. A broken one tells by itself. Fails where the head cannot be read.
-    pub(super) fn lost(self, log: &Log, soundness: &Soundness) -> anyhow::Result<Option<String>> {
+    pub(crate) fn lost(self, log: &Log, soundness: &Soundness) -> anyhow::Result<Option<String>> {
         let Soundness::Sound(verified) = soundness else { return Ok(None) };
         let folder = shown(&log.folder.display().to_string());
         if let Some(kept) = self.head?

@@ -424,6 +424,9 @@ fn an_auditor_verifies_a_bundle_on_another_machine() {
     let Some(host) = acted() else { return };
     let serve = host.serve();
     serve.settles();
+    eventually("what it saw is written down", || {
+        fs::read(host.path("state/events.jsonl")).ok().filter(|log| !log.is_empty())
+    });
     drop(serve);
     let (bundle, keys) = (host.path("web.bundle"), host.path("web.pub"));
     let (bundle, keys) = (bundle.to_str().unwrap(), keys.to_str().unwrap());

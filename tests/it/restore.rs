@@ -232,3 +232,29 @@ fn a_restore_that_is_killed_is_completed_by_another() {
     assert!(killed >= 50, "only {killed} were killed before they were done in {takes:?}");
     eprintln!("{killed} were killed, {halfway} of them while they wrote");
 }
+
+#[test]
+fn a_ledger_that_lost_its_end_is_not_handed_on_as_whole() {
+    let Some((host, backup, keys)) = backed_up() else { return };
+    let nc = host.listen("tcp 0.0.0.0:8082").by("nc");
+    assert_eq!(host.approve(&host.diff().on(8082).id(), "nobody shall know").code, 0);
+    nc.ends();
+    let text = fs::read_to_string(ledger(&host)).unwrap();
+    let cut = text.trim_end().rfind('\n').unwrap() + 1;
+    host.write("state/ledger.jsonl", &text[..cut]);
+
+    // Neither to an auditor nor to tomorrow's admin.
+    let bundle = host.path("cut.bundle");
+    let told = host.run(&["audit", "export", "--to", bundle.to_str().unwrap()]);
+    assert!(told.code == 1 && told.stderr.contains("ledger.head"), "{told:?}");
+    let told = host.run(&["audit", "verify", bundle.to_str().unwrap(), "--host-keys", &keys]);
+    assert!(told.code == 1 && told.stdout.contains("BROKEN"), "{told:?}");
+    let later = host.path("cut.backup");
+    assert_eq!(host.run(&["backup", "--to", later.to_str().unwrap()]).code, 1);
+
+    let told = host.run(&["restore", &backup, "--host-keys", &keys]);
+    assert!(told.code == 2 && told.stderr.contains("nothing was restored"), "{told:?}");
+    host.does(&["restore", &backup, "--host-keys", &keys, "--replace"]);
+    let seam = lines(&fs::read_to_string(ledger(&host)).unwrap()).pop().unwrap();
+    assert_eq!(seam["new"]["missing"]["record"], 4, "{seam:#}");
+}
