@@ -1,7 +1,9 @@
 //! What somebody does so that `audit` says something else than what was.
 
 use std::fs;
+use std::time::Duration;
 
+use ledger::{HostKey, Keeping, Writer};
 use rustix::process::Signal;
 
 use crate::audit::{acted, ledger, lines};
@@ -108,4 +110,58 @@ fn a_learned_baseline_that_is_put_back_is_told() {
     let acts = lines(&told.stdout);
     let last = acts.last().unwrap();
     assert!(last["act"] == "reload" && last["new"].is_object(), "{told:?}");
+}
+
+/// Whoever has the host's newest key signs another past with it alone.
+#[test]
+fn a_new_key_cannot_write_the_ledger_anew() {
+    let Some(host) = acted() else { return };
+    let state = host.path("state");
+    let acts: Vec<String> = fs::read_to_string(ledger(&host)).unwrap().lines().map(body).collect();
+    for name in ["ledger.jsonl", "ledger.key", "ledger.head"] {
+        fs::remove_file(state.join(name)).unwrap_or_default();
+    }
+    let key = HostKey::load_or_create(&state.join("ledger.key")).unwrap();
+    let keeping = Keeping { segment: 1 << 20, segments: None, mode: 0o640, synced: false };
+    let mut writer = Writer::open(&state, "ledger", key, keeping, Duration::ZERO).unwrap();
+    for act in &acts[..2] {
+        writer.append(&[act]).unwrap();
+    }
+    drop(writer);
+    for verb in [&["audit"][..], &["audit", "--verify"]] {
+        let told = host.run(verb);
+        let text = format!("{}{}", told.stdout, told.stderr);
+        assert!(told.code == 1 && text.contains("which was not this host's key then"), "{told:?}");
+    }
+    // Nor does this host begin a ledger where an older key may have signed one.
+    fs::remove_file(ledger(&host)).unwrap();
+    let _nc = host.listen("tcp 0.0.0.0:8443").by("nc");
+    let drift = host.diff().on(8443).id();
+    let told = host.run(&["approve", &drift, "--reason", "again"]);
+    assert!(told.code != 0 && told.stderr.contains("and no record is there"), "{told:?}");
+}
+
+/// What an act says, without the chain.
+fn body(line: &str) -> String {
+    let mut record: serde_json::Value = serde_json::from_str(line).unwrap();
+    let fields = record.as_object_mut().unwrap();
+    for name in ["record", "previous", "signature"] {
+        fields.remove(name);
+    }
+    record.to_string()
+}
+
+/// Its key signed nothing, and so is not the ledger's first one.
+#[test]
+fn a_host_on_which_nobody_acted_is_restored_to_another() {
+    let Some(host) = Host::new() else { return };
+    let (backup, keys) = (host.path("web.backup"), host.path("web.pub"));
+    let (backup, keys) = (backup.to_str().unwrap(), keys.to_str().unwrap());
+    host.write("etc/baseline.toml", "");
+    host.does(&["backup", "--to", backup]);
+    fs::copy(host.path("state/ledger.key.pub"), keys).unwrap();
+    fs::remove_dir_all(host.path("state")).unwrap();
+    host.does(&["restore", backup, "--host-keys", keys]);
+    host.does(&["audit", "--verify"]);
+    host.does(&["audit"]);
 }

@@ -82,6 +82,7 @@ fn a_backup_brings_a_lost_host_back() {
     let seam = &lines(seam)[0];
     assert_eq!((&seam["act"], &seam["record"]), (&"restore".into(), &4.into()), "{seam:#}");
     assert_eq!(seam["new"]["head"]["record"], 3, "{seam:#}");
+    assert!(seam["new"]["key"].is_string(), "{seam:#}");
     let told = host.does(&["audit", "--verify"]);
     assert!(told.stdout.contains("from record 4"), "{told:?}");
     assert_eq!(fs::metadata(host.path("state/events.jsonl")).unwrap().uid(), owner);
