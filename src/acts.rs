@@ -1,12 +1,12 @@
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 use baseline::{
-    Approval, Host, LockedFile, SourceText, When, approval_json, git_commit, keep_revoked, read_of_anybody,
+    Approval, Host, LockedFile, SourceText, approval_json, git_commit, keep_revoked, read_of_anybody,
     read_trusted, refuse_foreign,
 };
 use inventory::RawText;
+use jiff::Timestamp;
 use ledger::{Act, ActKind, FileChange, Head, HostKey, Keeping, Who, Writer};
 use rustix::process::{geteuid, getuid};
 use sha2::{Digest, Sha256};
@@ -372,8 +372,9 @@ pub(crate) fn make_folder(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// As exact as reloads are told, so that both can be put into one order.
 pub(crate) fn now() -> String {
-    When::instant(SystemTime::now()).to_string()
+    format!("{:.3}", Timestamp::now())
 }
 
 fn digest(text: &str) -> String {

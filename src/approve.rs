@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use anyhow::{Context, anyhow, bail};
 use baseline::{
-    Approval, Distrust, DriftKind, Finding, HostPattern, LockedFile, Policy, Request, Signatures, SourceText,
-    Verdict, When, assess, edit, propose,
+    Approval, Distrust, DriftKind, Finding, HIGHEST_SERIAL, HostPattern, LockedFile, Policy, Request,
+    Signatures, SourceText, Verdict, When, assess, edit, propose,
 };
 use inventory::Listener;
 use ledger::ActKind;
@@ -263,10 +263,18 @@ fn draft(
             }
         }
     };
-    if options.ticket.is_some() {
+    // That of an older decision is not this one's.
+    if options.ticket.is_some() || options.reason.is_some() {
         approval.ticket.clone_from(&options.ticket);
     }
     approval.serial = policy.baseline.next_serial(&approval, &policy.trust);
+    if approval.serial > HIGHEST_SERIAL {
+        bail!(
+            "approval `{0}` was revoked up to serial {HIGHEST_SERIAL}, the last there can be: choose another name with --name, \
+             as in `--name {0}-2`",
+            approval.id
+        );
+    }
     Ok(approval)
 }
 

@@ -8,6 +8,7 @@ mod moment;
 mod person;
 mod place;
 mod records;
+mod remembered;
 mod rows;
 mod scratch;
 mod streams;
@@ -33,6 +34,7 @@ pub(crate) use self::moment::Moment;
 pub(crate) use self::place::{EVENTS, EVENTS_KEY, LEDGER_KEY, Place, RELOADS, STATE, fetched};
 use self::records::{Entry, Record};
 pub(crate) use self::records::{Log, Soundness};
+pub(crate) use self::remembered::Remembered;
 use self::rows::Rows;
 pub(crate) use self::scratch::Scratch;
 use self::streams::Stream;
@@ -153,6 +155,9 @@ fn list(place: &Place, filter: &Filter, options: &AuditOptions) -> anyhow::Resul
         }
     }
     output.finish()?;
+    if output.taken == 0 && !filter.takes_all() {
+        aside("No act is as these flags say.");
+    }
     let mut gravest = Outcome::Clean;
     // The ledger's line is the last one.
     if let (Some(soundness), Some(stream)) = (&of_reloads, streams.get(1)) {
@@ -195,8 +200,8 @@ fn tell_strangers(log: &Log, name: &str) -> anyhow::Result<()> {
 
 /// Whether the log still has the record that somebody remembers: what was cut off its end leaves no other trace.
 fn remembered(log: &Log, soundness: &Soundness, options: &AuditOptions) -> anyhow::Result<Outcome> {
-    let (Some(head), Soundness::Sound(_)) = (options.head, soundness) else { return Ok(Outcome::Clean) };
-    if log.head_at(head.record)? == Some(head) {
+    let (Some(head), Soundness::Sound(_)) = (&options.head, soundness) else { return Ok(Outcome::Clean) };
+    if log.head_at(head.record)?.is_some_and(|found| head.is(&found)) {
         return Ok(Outcome::Clean);
     }
     aside(format_args!(
@@ -256,15 +261,17 @@ fn verify_all(place: &Place) -> anyhow::Result<Outcome> {
 struct Output {
     format: ReportFormat,
     rows: Rows,
+    taken: u64,
     newest: Option<(usize, VecDeque<Record>)>,
 }
 
 impl Output {
     fn new(format: ReportFormat, limit: Option<usize>) -> Self {
-        Output { format, rows: Rows::new(), newest: limit.map(|limit| (limit, VecDeque::new())) }
+        Output { format, rows: Rows::new(), taken: 0, newest: limit.map(|limit| (limit, VecDeque::new())) }
     }
 
     fn take(&mut self, record: Record) -> anyhow::Result<()> {
+        self.taken += 1;
         let Some((limit, newest)) = &mut self.newest else { return self.print(&record) };
         newest.push_back(record);
         if newest.len() > *limit {

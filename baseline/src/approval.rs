@@ -4,6 +4,9 @@ use jiff::tz::TimeZone;
 
 use crate::{HostPattern, Listen, NetNsPattern, Pattern, ProgramPattern, User, When};
 
+/// Of [`Approval::serial`]: nobody approves anything that often.
+pub const HIGHEST_SERIAL: u64 = 1_000_000_000;
+
 /// What somebody approved. An empty list restrains nothing, except where it says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]

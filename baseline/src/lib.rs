@@ -50,7 +50,7 @@ mod withdrawn;
 mod written;
 
 pub use accounts::{Accounts, User};
-pub use approval::{Approval, Countersignature};
+pub use approval::{Approval, Countersignature, HIGHEST_SERIAL};
 pub use assess::assess;
 pub use assessment::{Assessment, Judged, Mode, Verdict};
 pub use baseline::{Baseline, Revocation, ScopeRule, revision};

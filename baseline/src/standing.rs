@@ -34,12 +34,12 @@ pub struct Signed {
 /// Why an approval does not count.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Distrust {
-    /// It was withdrawn.
-    #[error("approval `{id}` was revoked, up to serial {serial}, and does not count again")]
+    /// It was withdrawn, or another took its place.
+    #[error("approval `{id}` was revoked or renewed: up to serial {serial} it does not count again")]
     Revoked {
         /// The approval.
         id: String,
-        /// The highest serial that was revoked.
+        /// The highest serial that does not count.
         serial: u64,
     },
     /// Nobody signed it.

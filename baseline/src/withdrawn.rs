@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::HIGHEST_SERIAL;
 use crate::diagnostic::shown_path;
 use crate::store::{open_plain, write_whole};
 
@@ -21,7 +22,11 @@ pub enum WithdrawnError {
         source: io::Error,
     },
     /// It is not what this release writes.
-    #[error("{}: it does not hold what was revoked: {source}", shown_path(.path))]
+    #[error(
+        "{}: it does not hold what was revoked, and what may count is not known without it: put it back from a backup. \
+         Where there is none remove it, revoke anew what the ledger says was revoked, and restart `portledger serve`",
+        shown_path(.path)
+    )]
     Content {
         /// The file.
         path: PathBuf,
@@ -57,8 +62,6 @@ struct Kept {
 }
 
 const VERSION: u32 = 1;
-/// Of serials, as a baseline may have them.
-const HIGHEST: u64 = 1_000_000_000;
 
 /// Remembers in the state folder which approvals a baseline said to be revoked, whatever becomes of the baseline.
 pub fn keep_withdrawn(state: &Path, revoked: &BTreeMap<String, u64>) -> Result<(), WithdrawnError> {
@@ -134,5 +137,5 @@ fn load(
     let kept: Kept =
         serde_json::from_slice(&bytes).map_err(|source| WithdrawnError::Content { path, source })?;
     // A serial that no baseline can have was not written by us: it counts as all that there can be.
-    Ok(kept.revoked.into_iter().map(|(id, serial)| (id, serial.min(HIGHEST))).collect())
+    Ok(kept.revoked.into_iter().map(|(id, serial)| (id, serial.min(HIGHEST_SERIAL))).collect())
 }

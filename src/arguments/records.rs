@@ -3,10 +3,10 @@ use std::path::PathBuf;
 use baseline::Wanted;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
-use ledger::{ActKind, Head, LineHash};
+use ledger::ActKind;
 
 use super::ReportFormat;
-use crate::audit::Moment;
+use crate::audit::{Moment, Remembered};
 
 #[derive(Args, Debug)]
 pub(crate) struct AuditOptions {
@@ -45,9 +45,10 @@ pub(crate) struct AuditOptions {
     /// Only verify: ledger, events and reloads, a line for each
     #[arg(long, conflicts_with_all = ["user", "since", "until", "act", "endpoint", "approval", "limit"])]
     pub(crate) verify: bool,
-    /// The ledger must have this record: `head` of an earlier run. A cut off end is found by it alone
-    #[arg(long, value_name = "RECORD:HASH", value_parser = head, conflicts_with_all = ["at", "person"])]
-    pub(crate) head: Option<Head>,
+    /// The ledger must have this record: `head` of an earlier run, or portledger_log_records and portledger_log_head in
+    /// hexadecimal (`printf %012x`)
+    #[arg(long, value_name = "RECORD:HASH", conflicts_with_all = ["at", "person"])]
+    pub(crate) head: Option<Remembered>,
     /// A table for people, or a JSON object a line for programs
     #[arg(long, value_enum, default_value = "table")]
     pub(crate) format: ReportFormat,
@@ -107,14 +108,6 @@ pub(crate) struct RestoreOptions {
     /// Put a ledger aside that says something else than the one in the backup
     #[arg(long)]
     pub(crate) replace: bool,
-}
-
-fn head(text: &str) -> Result<Head, String> {
-    let read = |text: &str| {
-        let (record, hash) = text.split_once(':')?;
-        Some(Head { record: record.parse().ok()?, hash: LineHash::try_from(hash.to_owned()).ok()? })
-    };
-    read(text).ok_or_else(|| "not RECORD:HASH, as `audit` ends with it".to_owned())
 }
 
 fn act_kind() -> impl TypedValueParser<Value = ActKind> {

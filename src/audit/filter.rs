@@ -7,7 +7,7 @@ use super::records::Record;
 use crate::learn;
 
 /// Which records are asked for; what is not said lets all pass.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Filter {
     /// A user, a principal or the fingerprint of a key.
     pub(crate) user: Option<String>,
@@ -20,6 +20,11 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
+    /// It asks for nothing in particular.
+    pub(crate) fn takes_all(&self) -> bool {
+        *self == Filter::default()
+    }
+
     pub(crate) fn passes(&self, record: &Record) -> bool {
         self.is_timely(record)
             && self.user.as_ref().is_none_or(|user| is_by(record, user))

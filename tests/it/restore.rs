@@ -179,7 +179,7 @@ fn what_was_revoked_stays_so_on_the_new_machine() {
     fs::remove_file(host.path("state/withdrawn.json")).unwrap();
     host.write("etc/baseline.toml", signed);
     let why = host.diff().on(8080).shows("untrusted").get("differs").to_string();
-    assert!(why.contains("was revoked, up to serial 1"), "{why}");
+    assert!(why.contains("was revoked or renewed: up to serial 1"), "{why}");
 
     // What was revoked since the backup stays so, also where all else is as it was then.
     let anew = ["approve", "shop", "--reason", "r", "--key", alice.key()];
@@ -189,7 +189,7 @@ fn what_was_revoked_stays_so_on_the_new_machine() {
     host.does(&["restore", backup, "--host-keys", keys, "--replace"]);
     host.write("etc/baseline.toml", signed);
     let why = host.diff().on(8080).shows("untrusted").get("differs").to_string();
-    assert!(why.contains("was revoked, up to serial 2"), "{why}");
+    assert!(why.contains("was revoked or renewed: up to serial 2"), "{why}");
     let told = host.does(&["audit"]);
     assert!(told.stderr.contains("put a ledger of 5 records"), "{told:?}");
 }

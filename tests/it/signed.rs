@@ -334,14 +334,14 @@ fn what_was_withdrawn_stays_so_where_nothing_serves() {
     assert!(second.contains("serial = 2") && second.contains("expires"), "{second}");
     host.diff().is_clean();
     host.write("etc/baseline.toml", &first);
-    assert!(why(&host).contains("was revoked, up to serial 1"), "{}", why(&host));
+    assert!(why(&host).contains("was revoked or renewed: up to serial 1"), "{}", why(&host));
     // Whoever takes signature or serial out beforehand does not make the revocation smaller.
     for tampered in [second.replace("signature = ", "ticket = "), second.replace("serial = 2", "serial = 1")]
     {
         host.write("etc/baseline.toml", tampered);
         host.does(&["revoke", "shop"]);
         host.write("etc/baseline.toml", &second);
-        assert!(why(&host).contains("was revoked, up to serial"), "{}", why(&host));
+        assert!(why(&host).contains("was revoked or renewed: up to serial"), "{}", why(&host));
     }
 }
 
@@ -381,7 +381,7 @@ fn what_this_host_reads_is_no_checkout_however_it_is_named() {
         assert!(acts(&host).iter().all(|act| act.get("away").is_none()), "{:#?}", acts(&host));
         host.write("etc/baseline.toml", signed);
         let why = why(&host);
-        assert!(why.contains(&format!("was revoked, up to serial {serial}")), "{named:?}: {why}");
+        assert!(why.contains(&format!("was revoked or renewed: up to serial {serial}")), "{named:?}: {why}");
         host.write("etc/baseline.toml", "# what is approved\n");
     }
     // What no host reads is one, as before.
@@ -480,7 +480,7 @@ fn what_two_people_renewed_counts_no_more_as_it_was() {
     host.diff().is_clean();
     host.write("etc/baseline.toml", first);
     let why = why(&host);
-    assert!(why.contains("was revoked, up to serial 1"), "{why}");
+    assert!(why.contains("was revoked or renewed: up to serial 1"), "{why}");
 }
 
 /// What was acknowledged is never taken back: a file that is as it was before was turned back by somebody.
@@ -506,7 +506,7 @@ fn what_was_done_stays_so_where_the_old_file_is_put_back() {
     other("two");
     let kinds: Vec<_> = acts(&host).iter().map(|act| act["act"].as_str().unwrap().to_owned()).collect();
     assert_eq!(kinds, ["approve", "approve", "revoke", "approve"]);
-    assert!(why(&host).contains("was revoked, up to serial 1"));
+    assert!(why(&host).contains("was revoked or renewed: up to serial 1"));
     std::thread::sleep(std::time::Duration::from_millis(1100));
     let told = host.does(&["audit", "--endpoint", "tcp/8080", "--at", "1s"]);
     assert!(told.stdout.contains("No approval covered it"), "{told:?}");

@@ -2,13 +2,11 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::fields::Fields;
-use crate::Countersignature;
+use crate::{Countersignature, HIGHEST_SERIAL};
 
 const KEYS: [&str; 3] = ["by", "at", "signature"];
 /// Nobody needs more to approve something.
 const MOST: usize = 8;
-/// Nobody approves anything that often; there must be room for the next.
-const HIGHEST: u64 = 1_000_000_000;
 /// In base64; those of SSH are a few hundred bytes, with RSA a thousand.
 const LONGEST: usize = 16_384;
 
@@ -16,9 +14,9 @@ impl Fields<'_, '_, '_> {
     /// From 1 on.
     pub(super) fn serial(&mut self) -> Option<u64> {
         let (number, span) = self.number("serial")?;
-        let serial = u64::try_from(number).ok().filter(|serial| (1..=HIGHEST).contains(serial));
+        let serial = u64::try_from(number).ok().filter(|serial| (1..=HIGHEST_SERIAL).contains(serial));
         if serial.is_none() {
-            self.complain(span, &format!("`serial` counts from 1, up to {HIGHEST}"));
+            self.complain(span, &format!("`serial` counts from 1, up to {HIGHEST_SERIAL}"));
         }
         serial
     }
