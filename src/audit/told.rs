@@ -86,13 +86,15 @@ fn replaced(record: &Record) -> Vec<String> {
     let all = new.and_then(|new| new.get("replaced")?.as_array()).into_iter().flatten();
     let told = |one: &Value| {
         let text = |field: &str| one.get(field).and_then(Value::as_str).map(shown).unwrap_or_default();
-        let number = |of: &Value, field: &str| of.get(field).and_then(Value::as_u64).unwrap_or_default();
-        let what = match one.get("head") {
-            Some(head) => {
-                let hash = head.get("hash").and_then(Value::as_str).map(shown).unwrap_or_default();
-                format!("of {} records, head {}:{hash},", number(one, "records"), number(head, "record"))
-            }
+        let head = |field: &str| one.get("head").and_then(|head| head.get(field));
+        let records = match one.get("records").and_then(Value::as_u64) {
+            Some(records) => format!("of {records} records"),
             None => format!("that was broken ({})", text("broken")),
+        };
+        let hash = head("hash").and_then(Value::as_str).map(shown).unwrap_or_default();
+        let what = match head("record").and_then(Value::as_u64) {
+            Some(record) => format!("{records}, head {record}:{hash},"),
+            None => records,
         };
         format!(
             "record {} put a ledger {what} aside: its acts are in {} of that host's state folder, which `portledger audit \

@@ -3,37 +3,39 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use ledger::{HostKeys, Position, Reader, Told, segments};
+use ledger::{Position, Reader, Told, segments};
 use serde_json::{Value, json};
 
 use super::files::REPLACED;
 use crate::acts::LEDGER;
-use crate::audit::{Log, Place, Soundness};
+use crate::audit::{Place, Soundness};
 use crate::paths::trusted_owner;
 
 /// Ledgers that were put aside, as the record tells them that is to follow; also those of an earlier run that was killed.
 pub(super) fn unrecorded(state: &Path) -> anyhow::Result<Vec<Value>> {
     let known = recorded(state)?;
-    let keys = Place::of_state(state)?.ledger().keys;
     let mut all = Vec::new();
     for folder in folders(state)? {
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let is_ledger =
             folder.join(format!("{LEDGER}.jsonl")).exists() || !segments(&folder, LEDGER)?.is_empty();
         if is_ledger && !known.contains(&name) {
-            all.push(told(&folder, &name, keys.clone())?);
+            all.push(told(&folder, &name)?);
         }
     }
     Ok(all)
 }
 
-fn told(folder: &Path, name: &str, keys: HostKeys) -> anyhow::Result<Value> {
-    let log = Log { folder: folder.to_owned(), name: LEDGER, keys };
-    Ok(match log.verify()? {
+/// By its own keys, which went with it. The head is told of a broken one, too: it may be whole where the keys are not.
+fn told(folder: &Path, name: &str) -> anyhow::Result<Value> {
+    let head = ledger::head(folder, LEDGER).ok().flatten();
+    Ok(match Place::of_state(folder)?.ledger().verify()? {
         Soundness::Sound(verified) => {
             json!({"folder": name, "records": verified.records, "head": verified.head})
         }
-        Soundness::Broken(why) => json!({"folder": name, "broken": why.to_string()}),
+        Soundness::Broken(why) => {
+            json!({"folder": name, "records": null, "head": head, "broken": why.to_string()})
+        }
     })
 }
 
