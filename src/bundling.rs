@@ -34,7 +34,7 @@ impl Parcel {
         let mut parcel = Parcel { key, logs: Vec::new(), sources: Vec::new(), broken: false };
         let place = Place::of_state(state)?;
         // Before the ledger, which a writer may be at.
-        let mut kept = Some(Kept::of(&place)?);
+        let mut kept = Some(Kept::head_of(&place));
         parcel.add(&state.join(acts::HEAD), &format!("{STATE}/{}", acts::HEAD))?;
         for log in place.logs() {
             parcel.add_log(&log, kept.take_if(|_| log.name == acts::LEDGER))?;

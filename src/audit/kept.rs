@@ -17,14 +17,18 @@ const WHAT_TO_DO: &str = "Leave the folder as it is, and hold it against what le
 
 impl Kept {
     pub(crate) fn of(place: &Place) -> anyhow::Result<Self> {
-        let head = kept_head_of_anybody(place.folder());
         // The key of a bundle is made for it.
         if place.manifest.is_some() {
-            return Ok(Kept { head, has_key: false });
+            return Ok(Kept::head_of(place));
         }
         let key = place.folder().join(LEDGER_KEY);
         let has_key = key.try_exists().with_context(|| key.display().to_string())?;
-        Ok(Kept { head, has_key })
+        Ok(Kept { has_key, ..Kept::head_of(place) })
+    }
+
+    /// Where a key may have been made for a bundle, before the first act.
+    pub(crate) fn head_of(place: &Place) -> Self {
+        Kept { head: kept_head_of_anybody(place.folder()), has_key: false }
     }
 
     /// What the ledger does not have, a sentence. A broken one tells by itself. Fails where the head cannot be read.
