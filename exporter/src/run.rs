@@ -122,7 +122,7 @@ async fn serve(options: Options) -> Result<(), Error> {
     let (inbox, work) = mpsc::channel(INBOX);
     let mut judge_gone = start(judge, work)?;
     let frames_ended = frames::forward(options.frames, inbox.clone()).map_err(Error::Frames)?;
-    manager::tell_ready(&format!("serving on {}", served.join(", ")));
+    manager::tell_ready(format!("serving on {}", served.join(", "))).await;
     let ended = tokio::select! {
         () = http::serve(listeners, router) => Err(Error::Fault("accepting connections")),
         ended = frames_ended => match ended {
@@ -134,7 +134,7 @@ async fn serve(options: Options) -> Result<(), Error> {
         () = manager::keep_alive() => Err(Error::Fault("telling the service manager")),
         () = signals.reload_until_told_to_end(inbox.clone()) => Ok(()),
     };
-    manager::tell_end();
+    manager::tell_end().await;
     if tokio::time::timeout(LAST_WORDS, finish(inbox, judge_gone)).await.is_err() {
         warn!("what came in during the last moments may not be written down: the disk is slow");
     }

@@ -150,5 +150,8 @@ fn unfold(signature: &str) -> Option<SshSig> {
     armor.push_str(END);
     armor.push('\n');
     let parsed = SshSig::from_pem(&armor).ok()?;
-    (fold_away(&parsed.to_pem(LineEnding::LF).ok()?) == signature).then_some(parsed)
+    // ssh-keygen takes a version 0 as well.
+    let is_one_form =
+        parsed.version() == SshSig::VERSION && fold_away(&parsed.to_pem(LineEnding::LF).ok()?) == signature;
+    is_one_form.then_some(parsed)
 }

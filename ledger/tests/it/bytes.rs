@@ -52,6 +52,25 @@ fn no_byte_is_changed_unseen() {
     });
 }
 
+/// Nothing but its own signature vouches for the last record.
+#[test]
+fn no_bit_of_the_last_line_is_changed_unseen() {
+    let folder = tempfile::tempdir().unwrap();
+    append(&mut writer(folder.path(), KEEPING), &[1]);
+    let path = &files(folder.path())[0];
+    let good = fs::read(path).unwrap();
+    // Without its newline it is one that was never finished.
+    for place in 0..good.len() - 1 {
+        for bit in 0..8 {
+            let mut bad = good.clone();
+            bad[place] ^= 1 << bit;
+            fs::write(path, &bad).unwrap();
+            let found = check(folder.path());
+            assert!(matches!(found, Err(Unverified::Broken(_))), "byte {place}, bit {bit}: {found:?}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
