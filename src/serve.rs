@@ -25,6 +25,7 @@ pub(crate) fn run(shared: &Shared, options: ServeOptions) -> anyhow::Result<Outc
     exporter::drop_to(&identity)?;
     exporter::run(exporter::Options {
         listen: options.listen,
+        web_config: options.web_config,
         telemetry_path: options.telemetry_path,
         listener_info: options.listener_info,
         state: paths.state.clone(),

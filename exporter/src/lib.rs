@@ -33,6 +33,7 @@ mod scribe;
 mod silence;
 mod snapshot;
 mod state;
+mod web_config;
 
 pub use accounts::{AccountBook, user_id, user_name};
 pub use document::{
@@ -49,3 +50,4 @@ pub use past_events::{PastEvents, past_events};
 pub use rules::{BaselineSet, Load, LoadOutcome};
 pub use run::{Error, Options, run};
 pub use state::{StateError, StateLock, lock_state, prepare_state};
+pub use web_config::WebConfigError;

@@ -7,6 +7,7 @@ mod families;
 mod family;
 mod listeners;
 mod process;
+mod web_config;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use tokio::sync::watch;
 use self::family::{Sample, number, timestamp, total, truth};
 use crate::outbox::Status;
 use crate::snapshot::{RulesStatus, Snapshot};
+use crate::web_config::InForce;
 
 pub(crate) use prometheus::TEXT_FORMAT;
 
@@ -48,6 +50,14 @@ impl Metrics {
     /// Adds how the export of logs goes.
     pub(crate) fn with_exports(self, statuses: Arc<[Arc<Status>]>) -> Result<Self, prometheus::Error> {
         self.registry.register(Box::new(export::ExportMetrics::new(statuses)?))?;
+        Ok(self)
+    }
+
+    /// Adds how the web configuration fares, where there is one.
+    pub(crate) fn with_web_config(self, config: Option<&Arc<InForce>>) -> Result<Self, prometheus::Error> {
+        if let Some(config) = config {
+            self.registry.register(Box::new(web_config::WebConfigMetrics::new(config.clone())?))?;
+        }
         Ok(self)
     }
 

@@ -28,6 +28,7 @@ use self::sender::Sender;
 
 pub use receiver::{Receiver, ReceiverError, TlsFiles};
 pub(crate) use status::Status;
+pub(crate) use tls::BUNDLES;
 
 /// What is exported to whom.
 #[derive(Clone, Debug, Default)]

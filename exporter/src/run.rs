@@ -1,13 +1,14 @@
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
-use crate::http::{self, Board};
+use crate::http::{self, Board, Security};
 use crate::judge::{Judge, Work};
 use crate::metrics::Metrics;
 use crate::outbox::{Exports, Outbox};
@@ -16,6 +17,7 @@ use crate::rules::{Load, Rules};
 use crate::silence::Silence;
 use crate::snapshot::Snapshot;
 use crate::state::StateError;
+use crate::web_config::{InForce, WebConfigError};
 use crate::{daemon, frames, manager};
 
 /// How many frames wait for the judge before no more are read, as far as there is room for their bytes.
@@ -33,6 +35,8 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 pub struct Options {
     /// Where HTTP is served; at least one.
     pub listen: Vec<SocketAddr>,
+    /// How HTTP is secured: a file as the exporter toolkit defines it. It is read by the user that this runs as.
+    pub web_config: Option<PathBuf>,
     /// The path of the metrics, `/metrics` by custom.
     pub telemetry_path: String,
     /// Tell a series for each service that listens.
@@ -57,6 +61,8 @@ pub enum Error {
     NoAddress,
     #[error("{address} cannot be listened on: {error}{}", hint(error))]
     Listen { address: SocketAddr, error: std::io::Error },
+    #[error("the web configuration cannot be used: {0}")]
+    WebConfig(#[from] WebConfigError),
     #[error("metrics cannot be served at `{0}`: name a path of its own that begins with `/`")]
     TelemetryPath(String),
     #[error(transparent)]
@@ -105,26 +111,30 @@ async fn serve(options: Options) -> Result<(), Error> {
         return Err(Error::NoAddress);
     }
     let mut signals = Signals::catch().map_err(Error::Runtime)?;
+    let web_config = options.web_config.as_deref().map(InForce::read).transpose()?.map(Arc::new);
     let listeners = http::bind(&options.listen).await?;
     let rules = Rules::read(options.load, options.state.clone(), SystemTime::now()).map_err(Error::Config)?;
     let (judge, snapshots) = Judge::new(rules, options.state.clone()).map_err(Error::Runtime)?;
     let outbox = Outbox::start(options.exports, &options.state);
     let outbox = outbox.map_err(|error| Error::Export(error.to_string()))?;
     let metrics = Metrics::new(snapshots.clone(), options.listener_info, SystemTime::now)?
-        .with_exports(outbox.statuses())?;
+        .with_exports(outbox.statuses())?
+        .with_web_config(web_config.as_ref())?;
+    let security = Arc::new(Security::new(web_config));
     let telemetry_path = options.telemetry_path;
     let told = snapshots.clone();
     let router = http::router(Board { snapshots, metrics, telemetry_path })?;
     daemon::announce(&options.state)?;
+    let scheme = if security.has_tls() { "https" } else { "http" };
     let served = listeners.iter().filter_map(|listener| listener.local_addr().ok());
-    let served: Vec<String> = served.map(|address| format!("http://{address}/")).collect();
+    let served: Vec<String> = served.map(|address| format!("{scheme}://{address}/")).collect();
     served.iter().for_each(|address| info!("serving on {address}"));
     let (inbox, work) = mpsc::channel(INBOX);
     let mut judge_gone = start(judge, work)?;
     let frames_ended = frames::forward(options.frames, inbox.clone()).map_err(Error::Frames)?;
     manager::tell_ready(format!("serving on {}", served.join(", "))).await;
     let ended = tokio::select! {
-        () = http::serve(listeners, router) => Err(Error::Fault("accepting connections")),
+        () = http::serve(listeners, router, security) => Err(Error::Fault("accepting connections")),
         ended = frames_ended => match ended {
             Ok(Err(error)) => Err(Error::Frames(error)),
             Ok(Ok(())) | Err(_) => Err(Error::SensorGone),

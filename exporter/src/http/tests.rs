@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -12,8 +13,8 @@ use crate::snapshot::Snapshot;
 use crate::{Error, judge};
 
 /// A server that lives as long as the tests do.
-struct Served {
-    address: SocketAddr,
+pub(super) struct Served {
+    pub(super) address: SocketAddr,
 }
 
 fn board(snapshot: Snapshot) -> Board {
@@ -23,26 +24,35 @@ fn board(snapshot: Snapshot) -> Board {
 }
 
 fn served(snapshot: Snapshot) -> Served {
+    start(snapshot, Security::new(None))
+}
+
+/// A server that is secured so.
+pub(super) fn served_by(security: Security) -> Served {
+    start(fixture(), security)
+}
+
+fn start(snapshot: Snapshot, security: Security) -> Served {
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let listeners = bind(&[SocketAddr::from((Ipv4Addr::LOCALHOST, 0))]).await.unwrap();
             tell.send(listeners[0].local_addr().unwrap()).unwrap();
-            serve(listeners, router(board(snapshot)).unwrap()).await;
+            serve(listeners, router(board(snapshot)).unwrap(), Arc::new(security)).await;
         });
     });
     Served { address: told.recv().unwrap() }
 }
 
 impl Served {
-    fn connect(&self) -> TcpStream {
+    pub(super) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream
     }
 
-    fn send(&self, request: &str) -> String {
+    pub(super) fn send(&self, request: &str) -> String {
         let mut stream = self.connect();
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
@@ -50,7 +60,7 @@ impl Served {
         answer
     }
 
-    fn ask(&self, method: &str, path: &str) -> (u16, String, String) {
+    pub(super) fn ask(&self, method: &str, path: &str) -> (u16, String, String) {
         let answer = self.send(&format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();

@@ -11,7 +11,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use super::receiver::{Peer, TlsFiles};
 
 /// Where distributions keep those whom the system believes.
-const BUNDLES: [&str; 5] = [
+pub(crate) const BUNDLES: [&str; 5] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",

@@ -92,6 +92,7 @@ fn serve(state: PathBuf, baseline: fn() -> Option<BaselineSet>) {
     let frames: OwnedFd = rustix::io::dup(std::io::stdin()).unwrap();
     let ended = exporter::run(Options {
         listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))],
+        web_config: None,
         telemetry_path: "/metrics".to_owned(),
         listener_info: false,
         state,

@@ -1,0 +1,142 @@
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Request, Response, StatusCode, header};
+use base64ct::{Base64, Encoding};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
+
+use super::who::Who;
+use crate::web_config::{Bucket, InForce, Login, Passwords, Subject, WebConfig};
+
+/// How long a client may take to shake hands.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What stands between accepting a connection and answering its requests: the web configuration.
+pub(crate) struct Security {
+    /// `None` serves plain HTTP to everybody.
+    config: Option<Arc<InForce>>,
+    passwords: Passwords,
+    bucket: Mutex<Option<Counted>>,
+}
+
+/// The bucket of requests, and the configuration that it was made for.
+struct Counted {
+    config: Arc<WebConfig>,
+    bucket: Option<Bucket>,
+}
+
+/// A connection over which requests can come.
+pub(super) struct Shaken<S> {
+    pub(super) stream: Either<S, TlsStream<S>>,
+    /// Whom the client's certificate names, where an authority vouches for it.
+    pub(super) certificate: Option<Arc<Subject>>,
+    /// Both sides speak HTTP/2.
+    pub(super) is_http2: bool,
+}
+
+impl Security {
+    pub(crate) fn new(config: Option<Arc<InForce>>) -> Self {
+        Security { config, passwords: Passwords::new(), bucket: Mutex::new(None) }
+    }
+
+    /// Whether connections are encrypted.
+    pub(crate) fn has_tls(&self) -> bool {
+        self.config.as_ref().is_some_and(|config| config.last().tls.is_some())
+    }
+
+    /// Shakes hands where there is TLS, by the configuration as it stands now.
+    pub(super) async fn handshake<S>(&self, stream: S) -> io::Result<Shaken<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let config = self.config.as_ref().map(|config| config.current());
+        let Some(tls) = config.as_ref().and_then(|config| config.tls.as_ref()) else {
+            return Ok(Shaken { stream: Either::Left(stream), certificate: None, is_http2: false });
+        };
+        let shaking = TlsAcceptor::from(tls.config.clone()).accept(stream);
+        let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, shaking).await??;
+        let session = stream.get_ref().1;
+        let shown = session.peer_certificates().and_then(|chain| chain.first()).filter(|_| tls.vouches);
+        let certificate = shown.and_then(|shown| Subject::of(shown)).map(Arc::new);
+        let is_http2 = session.alpn_protocol() == Some(b"h2");
+        Ok(Shaken { stream: Either::Right(stream), certificate, is_http2 })
+    }
+
+    /// Says who asks, or answers those who may not: too often, or without a password.
+    pub(super) async fn admit<B>(
+        &self,
+        request: &Request<B>,
+        certificate: Option<&Arc<Subject>>,
+    ) -> Result<Who, Response<Body>> {
+        let certificate = certificate.cloned();
+        let Some(config) = self.config.as_ref().map(|config| config.current()) else {
+            return Ok(Who { user: None, certificate });
+        };
+        if !self.is_in_time(&config, Instant::now()) {
+            return Err(refusal(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests\n"));
+        }
+        if config.users.is_empty() {
+            return Ok(Who { user: None, certificate });
+        }
+        let Some((user, password)) = credentials(request) else { return Err(unauthorized()) };
+        match self.passwords.verify(&config.users, &user, &password).await {
+            Login::Right => Ok(Who { user: Some(user), certificate }),
+            Login::Wrong => Err(unauthorized()),
+            Login::Busy => Err(refusal(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable\n")),
+        }
+    }
+
+    /// Adds what the configuration wants every answer to have; it goes before what we set ourselves.
+    pub(super) fn adorn(&self, response: &mut Response<Body>) {
+        let Some(config) = &self.config else { return };
+        let config = config.last();
+        for (name, value) in &config.headers {
+            response.headers_mut().insert(name.clone(), value.clone());
+        }
+    }
+
+    fn is_in_time(&self, config: &Arc<WebConfig>, now: Instant) -> bool {
+        let mut counted = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *counted {
+            Some(known) if known.config.counts_as(config) => {}
+            other => *other = Some(Counted { config: config.clone(), bucket: config.bucket(now) }),
+        }
+        let bucket = counted.as_mut().and_then(|counted| counted.bucket.as_mut());
+        bucket.is_none_or(|bucket| bucket.lets_pass(now))
+    }
+}
+
+/// Name and password of HTTP's basic authentication (RFC 7617).
+fn credentials<B>(request: &Request<B>) -> Option<(String, Vec<u8>)> {
+    let header = request.headers().get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, encoded) = header.split_at_checked("Basic ".len())?;
+    if !scheme.eq_ignore_ascii_case(b"Basic ") {
+        return None;
+    }
+    let decoded = Base64::decode_vec(std::str::from_utf8(encoded).ok()?).ok()?;
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    let (user, password) = decoded.split_at(colon);
+    Some((String::from_utf8(user.to_vec()).ok()?, password[1..].to_vec()))
+}
+
+fn unauthorized() -> Response<Body> {
+    let mut response = refusal(StatusCode::UNAUTHORIZED, "Unauthorized\n");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic"));
+    response
+}
+
+fn refusal(status: StatusCode, body: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, text);
+    response
+}
+
+#[cfg(test)]
+mod tests;
