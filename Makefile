@@ -4,7 +4,8 @@ SHELL := /bin/bash
 .PHONY: test lint bench vm peers format clippy object bpf rules unit
 
 # What the tests run against, and the program by which each is known to be there.
-PEERS := ss:iproute2 promtool:prometheus prometheus-alertmanager:prometheus-alertmanager nginx:nginx-light \
+PEERS := ss:iproute2 promtool:prometheus prometheus-alertmanager:prometheus-alertmanager \
+	prometheus-node-exporter:prometheus-node-exporter nginx:nginx-light curl:curl \
 	redis-server:redis-server sshd:openssh-server podman:podman runc:runc busybox:busybox-static \
 	python3:python3 setpriv:util-linux bpftool:bpftool ssh-keygen:openssh-client openssl:openssl \
 	rsyslogd:rsyslog journalctl:systemd strace:strace

@@ -35,6 +35,8 @@ mod review;
 #[cfg(test)]
 mod scale;
 #[cfg(test)]
+mod securing;
+#[cfg(test)]
 mod serving;
 #[cfg(test)]
 mod show;
