@@ -24,6 +24,7 @@ const WELL_AFTER: Duration = Duration::from_secs(60);
 /// are root: the end of the socket tells.
 pub(crate) fn run(shared: &Shared) -> anyhow::Result<Outcome> {
     log_to_stderr();
+    sensor::confine_keeper()?;
     let mut delay = FIRST_DELAY;
     let mut restarts = Restarts::default();
     while somebody_reads_for(Duration::ZERO)? {

@@ -9,6 +9,7 @@ use crate::outcome::Outcome;
 
 /// Loads BPF programs and hands them over on the standard output: a process of its own, for loading takes much memory.
 pub(crate) fn run(options: &LoaderOptions) -> anyhow::Result<Outcome> {
+    sensor::confine_loader()?;
     let wanted = if options.events { Wanted::Events } else { Wanted::Iterators };
     sensor::load(wanted, &std::io::stdout())
         .context("the standard output must be a socket, as the sensor makes one")?;

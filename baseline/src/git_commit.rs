@@ -10,15 +10,26 @@ const DEEPEST: usize = 32;
 /// The commit that the checkout around this file stands at (gitrepository-layout(5)); `None` where there is none, where
 /// it has no commit yet, or where it is not for us to read. Whether the file differs from it is not looked at.
 pub fn git_commit(file: &Path) -> Option<String> {
-    let folder = std::path::absolute(file).ok()?;
-    let found = folder.ancestors().skip(1).take(DEEPEST).map(|folder| folder.join(".git"));
-    let mut found = found.filter(|git| git.exists());
-    let git = git_folder(&found.next()?)?;
+    let git = git_folder(&git_around(file)?)?;
     let head = read(&git.join("HEAD"))?;
     match head.strip_prefix("ref: ") {
         Some(name) => resolve(&git, name.trim()),
         None => commit(head.trim()),
     }
+}
+
+/// What [`git_commit`] reads to tell it: files and folders of git, of the whole repository.
+pub fn git_places(file: &Path) -> Vec<PathBuf> {
+    let Some(around) = git_around(file) else { return Vec::new() };
+    let git = git_folder(&around);
+    let common = git.as_ref().and_then(|git| Some(git.join(read(&git.join("commondir"))?.trim_end())));
+    [Some(around), git, common].into_iter().flatten().collect()
+}
+
+fn git_around(file: &Path) -> Option<PathBuf> {
+    let folder = std::path::absolute(file).ok()?;
+    let mut found = folder.ancestors().skip(1).take(DEEPEST).map(|folder| folder.join(".git"));
+    found.find(|git| git.exists())
 }
 
 /// In a worktree or a submodule `.git` is a file that says where.

@@ -63,7 +63,7 @@ pub use drift::{DriftId, DriftKind, Finding, Severity, Subject};
 pub use explain::{Explained, Explanation, Regard, Regarded, Sought, explain, is_meant};
 pub use fleet::HostInventory;
 pub use format::{FormatError, format};
-pub use git_commit::git_commit;
+pub use git_commit::{git_commit, git_places};
 pub use last_good::{LastGoodError, keep_last_good, load_last_good};
 pub use learn::{learn, learn_from};
 pub use lint::{Lint, LintCode, lint};

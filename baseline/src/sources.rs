@@ -137,6 +137,11 @@ impl Sources {
         self.files.first().map(PathBuf::as_path)
     }
 
+    /// Where the files of the set are, or will be: files, and a folder of them.
+    pub fn places(&self) -> impl Iterator<Item = PathBuf> {
+        self.files.iter().chain(&self.directory).cloned()
+    }
+
     /// The file that approvals are added to where nobody says another: in a folder that configuration management may
     /// write, one of this host's own.
     pub fn local_file(&self) -> Option<PathBuf> {

@@ -4,6 +4,7 @@
 mod accounts;
 mod approvals;
 mod assessed;
+mod confined;
 mod crier;
 pub mod daemon;
 mod dismissals;
@@ -36,6 +37,7 @@ mod state;
 mod web_config;
 
 pub use accounts::{AccountBook, user_id, user_name};
+pub use confined::{Needs, confine};
 pub use document::{
     Listed, MAX_INVENTORY, NoInventory, diff_document, drift_document, gaps_document, listeners_document,
     missing_document, read_listeners, standing_document, witnessed_document,

@@ -18,7 +18,7 @@ mod source;
 mod status;
 mod tls;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -37,6 +37,25 @@ pub struct Exports {
     pub host: String,
     /// Whose names differ.
     pub receivers: Vec<Receiver>,
+}
+
+impl Exports {
+    /// The TCP ports of those who receive.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = u16> {
+        self.receivers.iter().filter_map(|receiver| match &receiver.to {
+            Destination::Tcp(peer) | Destination::Tls(peer, _) => Some(peer.port),
+            Destination::Unix(_) | Destination::Journal(_) => None,
+        })
+    }
+
+    /// The files that connections are made with.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let of_tls = |receiver: &Receiver| match &receiver.to {
+            Destination::Tls(_, files) => [files.ca.clone(), files.certificate.clone(), files.key.clone()],
+            Destination::Tcp(_) | Destination::Unix(_) | Destination::Journal(_) => [None, None, None],
+        };
+        self.receivers.iter().flat_map(of_tls).flatten().collect()
+    }
 }
 
 /// The threads that export; they end when it is dropped. What was sent in the last seconds before is sent again.

@@ -4,19 +4,27 @@
 
 mod process {
     pub(super) mod child;
+    pub(super) mod confined;
     pub(super) mod events;
     pub(super) mod identity;
     pub(super) mod serving;
     pub(super) mod signals;
 }
 
-use process::{child, events, identity, serving, signals};
+use process::{child, confined, events, identity, serving, signals};
 
-const CASES: [(&str, fn()); 12] = [
+const CASES: [(&str, fn()); 16] = [
     ("drops_for_good", identity::drops_for_good),
     ("stays_as_it_is_without_root", identity::stays_as_it_is_without_root),
     ("refuses_to_drop_with_two_threads", identity::refuses_to_drop_with_two_threads),
     ("takes_a_folder_that_root_prepared", identity::takes_a_folder_that_root_prepared),
+    ("cannot_do_what_it_need_not", confined::cannot_do_what_it_need_not),
+    (
+        "ends_when_it_tries_what_only_an_intruder_does",
+        confined::ends_when_it_tries_what_only_an_intruder_does,
+    ),
+    ("can_do_what_it_does_for_a_living", confined::can_do_what_it_does_for_a_living),
+    ("leaves_no_memory_behind", confined::leaves_no_memory_behind),
     ("serves_what_the_sensor_tells", serving::serves_what_the_sensor_tells),
     ("says_that_the_port_is_taken", serving::says_that_the_port_is_taken),
     ("tells_what_lived_a_moment", events::tells_what_lived_a_moment),

@@ -7,6 +7,7 @@ mod addresses;
 mod assemble;
 mod bpf;
 mod collector;
+mod confined;
 mod events;
 mod happening;
 mod holders;
@@ -33,6 +34,7 @@ mod watcher;
 mod workload;
 
 pub use bpf::{Bpf, LoadError, Loader, Wanted, load};
+pub use confined::{confine_keeper, confine_loader};
 pub use events::source::{EventReport, HookState, UNTOLD, event_report};
 pub use pass::{Options, Sensor, kernel_protocols};
 pub use privileges::{Privilege, privileges};

@@ -43,6 +43,12 @@ const USED: [(CapabilitySet, &str, &str); 6] = [
     (CapabilitySet::PERFMON, "CAP_PERFMON", "the same"),
 ];
 
+/// What a look and its events use, and of that what only loading does where the kernel is no older than 5.19.
+pub(crate) fn used() -> (CapabilitySet, CapabilitySet) {
+    let all = USED.into_iter().fold(CapabilitySet::empty(), |all, (capability, ..)| all | capability);
+    (all, CapabilitySet::BPF | CapabilitySet::PERFMON)
+}
+
 /// What the sensor uses, held or not.
 pub fn privileges() -> io::Result<Vec<Privilege>> {
     let effective = capabilities(None)?.effective;

@@ -2,6 +2,7 @@ use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant, SystemTime};
 
+use confine::ConfineError;
 use inventory::frame::Closing;
 use inventory::{Discrepancies, Event, SocketId};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -10,6 +11,7 @@ use rustix::io::Errno;
 use crate::Sensor;
 use crate::addresses::AddressChanges;
 use crate::bpf::{EventRecord, Loader};
+use crate::confined;
 use crate::events::clock::Clock;
 use crate::events::followed::Followed;
 use crate::events::heard::Heard;
@@ -53,6 +55,8 @@ pub enum RunError {
     Send(#[from] Errno),
     #[error("{0}: the sensor is blind to it until it is started again")]
     Blind(String),
+    #[error("the sensor cannot be confined: {0}")]
+    Confine(#[from] ConfineError),
 }
 
 impl From<Detached> for RunError {
@@ -64,7 +68,10 @@ impl From<Detached> for RunError {
 /// Tells what listens to `output`, a packet socket, until nobody reads there: at once, where the kernel tells us, and
 /// at each look what differs. A reader that hangs delays nothing but what it reads, and is told everything when it takes
 /// frames again.
+///
+/// This process gives up for good what it does not need: it can be called once, and by nothing that goes on afterwards.
 pub fn run(mut sensor: Sensor, timing: Timing, output: &impl AsFd) -> Result<(), RunError> {
+    confined::before_loading()?;
     let source = match timing.events {
         Some(loader) => {
             let (source, files) = Source::find(loader);
@@ -73,6 +80,7 @@ pub fn run(mut sensor: Sensor, timing: Timing, output: &impl AsFd) -> Result<(),
         }
         None => Source::none(),
     };
+    confined::after_loading(&source, sensor.files.as_ref())?;
     let mut run = Run::new(sensor, source, timing, output.as_fd());
     run.begin()?;
     while run.step()? == Told::Whole {}

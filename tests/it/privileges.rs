@@ -72,6 +72,34 @@ fn serve_gives_its_privileges_away() {
     assert_eq!(status(serve.sensor(), "Uid").split_whitespace().next(), Some("0"));
 }
 
+/// Each of the processes is in its box, all of its threads, while it works.
+#[test]
+fn what_serve_starts_is_confined() {
+    use crate::world::status;
+    let Some(host) = Host::new() else { return };
+    let serve = host.serve();
+    let of_core = |pid: u32| {
+        let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let line = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).unwrap();
+        line.split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    // CAP_DAC_READ_SEARCH, CAP_NET_ADMIN, CAP_SYS_PTRACE and CAP_SYS_ADMIN.
+    let of_sensor = 1 << 2 | 1 << 12 | 1 << 19 | 1 << 21;
+    for (process, capabilities) in
+        [(serve.running.outer, 0_u64), (serve.keeper(), 0), (serve.sensor(), of_sensor)]
+    {
+        for task in std::fs::read_dir(format!("/proc/{process}/task")).unwrap() {
+            let task: u32 = task.unwrap().file_name().to_str().unwrap().parse().unwrap();
+            assert_eq!(status(task, "Seccomp"), "2", "{process}");
+            assert_eq!(status(task, "NoNewPrivs"), "1", "{process}");
+            let effective = u64::from_str_radix(&status(task, "CapEff"), 16).unwrap();
+            assert_eq!(effective & !capabilities, 0, "{process}: {effective:x}");
+        }
+        assert_eq!(of_core(process), ["0", "0"], "{process}");
+    }
+    assert_eq!(status(serve.sensor(), "CapBnd"), "0000000000000000");
+}
+
 /// Without root all of it runs as the one user.
 #[test]
 fn an_ordinary_user_can_serve_too() {

@@ -39,13 +39,44 @@ pub(crate) fn play(role: &str) {
         "serve_approved" => serve(state, || Some(super::events::approved())),
         "drop_and_serve" => {
             let _lock = exporter::lock_state(&state).unwrap();
-            let identity = Identity::find(&state).unwrap();
-            exporter::prepare_state(&state, &identity).unwrap();
-            exporter::drop_to(&identity).unwrap();
+            let identity = drop_root(&state);
+            let port = std::env::var("EXPORTER_TEST_PORT").unwrap().parse().unwrap();
+            confine(&state, port, &identity);
             serve(state, || None);
+        }
+        "dropped" => {
+            drop_root(&state);
+            attempt(&state);
+        }
+        "confined" => {
+            confine(&state, 0, &drop_root(&state));
+            attempt(&state);
+        }
+        "confined_report" => {
+            confine(&state, 0, &drop_root(&state));
+            print!("{}", std::fs::read_to_string("/proc/self/status").unwrap());
+            print!("{}", std::fs::read_to_string("/proc/self/limits").unwrap());
+            let dumpable = rustix::process::dumpable_behavior().unwrap();
+            println!("Dumpable:\t{}", dumpable == rustix::process::DumpableBehavior::Dumpable);
         }
         other => panic!("no part called {other}"),
     }
+}
+
+fn drop_root(state: &std::path::Path) -> Identity {
+    let identity = Identity::find(state).unwrap();
+    exporter::prepare_state(state, &identity).unwrap();
+    exporter::drop_to(&identity).unwrap();
+    identity
+}
+
+fn confine(state: &std::path::Path, port: u16, identity: &Identity) {
+    let needs = exporter::Needs { writes: vec![state.to_owned()], listens: vec![port], ..Default::default() };
+    exporter::confine(needs, &exporter::Exports::default(), identity).unwrap();
+}
+
+fn attempt(state: &std::path::Path) {
+    super::confined::play(&std::env::var("EXPORTER_TEST_ATTEMPT").unwrap(), state);
 }
 
 fn drop_and_report(state: &std::path::Path) {

@@ -16,6 +16,11 @@ pub(crate) fn choose_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
+/// A port that nobody is given who asks for any.
+pub(crate) fn choose_high_port() -> u16 {
+    (61_000..65_000).find(|port| std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()).unwrap()
+}
+
 pub(crate) fn ask(port: u16, path: &str) -> String {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();

@@ -81,6 +81,11 @@ impl Files {
         files.map(|files| Files::new(tasks, files.link, Some(files.program)))
     }
 
+    /// Whether the kernel lets us read them with what we may now.
+    pub(crate) fn probe(&self) -> Result<(), Errno> {
+        bpf::iterate(self.files.as_fd()).map(drop)
+    }
+
     /// Every descriptor of interest of every process that our pid namespace shows.
     pub(crate) fn all(&self) -> io::Result<Vec<FileRecord>> {
         let read_tables = |tasks: &OwnedFd| read(bpf::iterate(tasks.as_fd())?);
