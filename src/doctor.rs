@@ -1,3 +1,5 @@
+mod boxes;
+
 use std::io::Write;
 
 use anyhow::Context;
@@ -5,6 +7,7 @@ use inventory::{EventSource, Protocol, Scope};
 use sensor::{Bpf, Disagreement, EventReport, Hashing, Privilege, Sensor, UNTOLD};
 use serde_json::{Value, json};
 
+use self::boxes::Boxes;
 use crate::arguments::{DoctorOptions, ReportFormat, Shared};
 use crate::config::Config;
 use crate::gaps::gap_line;
@@ -22,12 +25,14 @@ struct Examination {
     events: EventReport,
     /// Why there is no second opinion, or what it says.
     second_opinion: Result<Vec<Disagreement>, String>,
+    boxes: Boxes,
 }
 
 /// Tells what this host lets us see, and how to see the rest.
 pub(crate) fn run(shared: &Shared, options: &DoctorOptions) -> anyhow::Result<Outcome> {
-    let config = Config::load(&Paths::of(shared)?)?;
-    let examination = examine(&config)?;
+    let paths = Paths::of(shared)?;
+    let config = Config::load(&paths)?;
+    let examination = examine(&config, &paths)?;
     match options.format {
         ReportFormat::Table => tell(&examination)?,
         ReportFormat::Json => say::out(format_args!("{:#}", document(&examination)))?,
@@ -39,7 +44,7 @@ pub(crate) fn run(shared: &Shared, options: &DoctorOptions) -> anyhow::Result<Ou
     })
 }
 
-fn examine(config: &Config) -> anyhow::Result<Examination> {
+fn examine(config: &Config, paths: &Paths) -> anyhow::Result<Examination> {
     let _progress = Progress::of("looking at sockets and their holders, twice");
     let mut sensor = Sensor::new(crate::sensor::options(
         config,
@@ -61,6 +66,7 @@ fn examine(config: &Config) -> anyhow::Result<Examination> {
         inventory,
         events,
         second_opinion,
+        boxes: Boxes::look(&paths.state),
     })
 }
 
@@ -97,6 +103,7 @@ fn tell(examination: &Examination) -> anyhow::Result<()> {
     }
     writeln!(out, "  packet, vsock and Unix sockets are not looked for by this release")?;
     tell_events(&mut out, &examination.events)?;
+    examination.boxes.tell(&mut out)?;
     writeln!(out, "\nSecond opinion (the crate netstat2, this network namespace only)")?;
     match &examination.second_opinion {
         Err(reason) => writeln!(out, "  none: {reason}")?,
@@ -190,6 +197,7 @@ fn document(examination: &Examination) -> Value {
         "events": {"source": examination.events.source.as_str(), "hooks": hooks},
         "gaps": gaps,
         "second_opinion": second_opinion,
+        "confinement": examination.boxes.document(),
     })
 }
 

@@ -72,7 +72,7 @@ pub fn reload_running(folder: &Path) -> Result<Option<u32>, ReloadError> {
 }
 
 /// Who serves from this folder; `None` where that cannot be told.
-pub(crate) fn announced(folder: &Path) -> Option<u32> {
+pub fn announced(folder: &Path) -> Option<u32> {
     let (pid, started) = parse(&state::read(folder, FILE, MAX_FILE).ok()??)?;
     let pid = pid.as_raw_nonzero().get();
     let stat = procfs::process::Process::new(pid).and_then(|process| process.stat()).ok()?;

@@ -98,6 +98,17 @@ fn what_serve_starts_is_confined() {
         assert_eq!(of_core(process), ["0", "0"], "{process}");
     }
     assert_eq!(status(serve.sensor(), "CapBnd"), "0000000000000000");
+    let told = host.run(&["doctor", "--format", "json"]);
+    let document: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
+    let processes = document["confinement"]["processes"].as_array().unwrap();
+    let verbs: Vec<&str> = processes.iter().map(|one| one["process"].as_str().unwrap()).collect();
+    assert_eq!(verbs, ["serve", "keeper", "sensor"], "{document:#}");
+    for process in processes {
+        assert_eq!(process["seccomp"], true, "{process}");
+        assert_eq!(process["no_new_privs"], true, "{process}");
+        assert_eq!(process["core_limit"], "0", "{process}");
+    }
+    assert_eq!(processes[0]["capabilities"].as_array().unwrap().len(), 0, "{document:#}");
 }
 
 /// Without root all of it runs as the one user.
