@@ -2,6 +2,7 @@ mod approving;
 mod baseline;
 mod looking;
 mod records;
+mod sensing;
 mod serving;
 
 use std::path::PathBuf;

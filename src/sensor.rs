@@ -1,8 +1,8 @@
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::Context;
 use rustix::process::Signal;
-use sensor::{Bpf, Hashing, RunError, Sensor, Timing};
+use sensor::{Bpf, Hashing, Output, Readers, RunError, Sensor, Timing};
 
 use crate::arguments::{SensorOptions, Shared};
 use crate::config::Config;
@@ -11,13 +11,17 @@ use crate::log::log_to_stderr;
 use crate::outcome::Outcome;
 use crate::paths::Paths;
 
-/// Looks at an interval and tells what it sees in frames on the standard output, until nobody reads there.
+/// Looks at an interval and tells what it sees in frames: on the standard output, until nobody reads there, or to one reader
+/// after the other who comes to the socket that the service manager passed.
 pub(crate) fn run(shared: &Shared, SensorOptions { again }: &SensorOptions) -> anyhow::Result<Outcome> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
-        .context("cannot ask the kernel to end this process with its parent")?;
+    // Before anything is opened.
+    let readers = Readers::passed()?;
     log_to_stderr();
     let config = Config::load(&Paths::of(shared)?)?;
-    let output = std::io::stdout().as_fd().try_clone_to_owned().context("cannot use the standard output")?;
+    let output = match readers {
+        Some(readers) => Output::Readers(readers),
+        None => Output::Reader(output_of_child()?),
+    };
     let sensor =
         Sensor::new(options(&config, Hashing::On, 1, Bpf::Never)).context("cannot look at this host")?;
     let timing = Timing {
@@ -26,8 +30,15 @@ pub(crate) fn run(shared: &Shared, SensorOptions { again }: &SensorOptions) -> a
         events: Some(loader),
         again: *again,
     };
-    ::sensor::run(sensor, timing, &output).map_err(explained)?;
+    ::sensor::run(sensor, timing, output).map_err(explained)?;
     Ok(Outcome::Clean)
+}
+
+/// Of a process that must not outlive its keeper.
+fn output_of_child() -> anyhow::Result<OwnedFd> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
+        .context("cannot ask the kernel to end this process with its parent")?;
+    std::io::stdout().as_fd().try_clone_to_owned().context("cannot use the standard output")
 }
 
 fn explained(error: RunError) -> anyhow::Error {

@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use baseline::git_places;
-use exporter::{Identity, LoadOutcome, Needs, Origin};
+use exporter::{Frames, Identity, LoadOutcome, Needs, Origin};
 
 use crate::arguments::{ServeOptions, Shared};
 use crate::config::Config;
@@ -12,7 +12,7 @@ use crate::outcome::Outcome;
 use crate::paths::Paths;
 use crate::trust::{revoked_path, signers_path};
 
-/// Starts the sensor's keeper while we still may, gives all privileges away, and becomes the exporter.
+/// Starts the sensor's keeper while we still may, unless a sensor runs as a service of its own; gives all privileges away, and becomes the exporter.
 pub(crate) fn run(shared: &Shared, options: ServeOptions) -> anyhow::Result<Outcome> {
     log_to_stderr();
     let paths = Paths::of(shared)?;
@@ -24,8 +24,11 @@ pub(crate) fn run(shared: &Shared, options: ServeOptions) -> anyhow::Result<Outc
     let _lock = exporter::lock_state(&paths.state)?;
     let identity = Identity::find(&paths.state)?;
     exporter::prepare_state(&paths.state, &identity)?;
-    // The end of the socket tells of its end.
-    let (frames, _keeper) = keeper::start(keeper::myself("keeper", shared))?;
+    let frames = match options.sensor.socket.clone() {
+        Some(socket) => Frames::At(socket),
+        // The end of the socket tells of its end.
+        None => Frames::Of(keeper::start(keeper::myself("keeper", shared))?.0),
+    };
     exporter::drop_to(&identity)?;
     exporter::confine(needs(&paths, &config, &options, &identity), &exports, &identity)?;
     exporter::run(exporter::Options {
@@ -53,7 +56,7 @@ fn needs(paths: &Paths, config: &Config, options: &ServeOptions, identity: &Iden
         reads,
         writes: vec![paths.state.clone()],
         listens: options.listen.iter().map(SocketAddr::port).collect(),
-        seen_by_user: identity.origin() == Origin::Started,
+        seen_by_user: identity.origin() == Origin::Started && options.sensor.socket.is_none(),
     }
 }
 

@@ -1,12 +1,15 @@
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use inventory::frame::MAX_FRAME;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use rustix::net::RecvFlags;
+use rustix::net::{AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
 
 /// How many bytes of packets wait to be judged before no more are read. A sensor that must wait loses events, so there is
 /// room for a storm of some ten thousand.
@@ -62,6 +65,90 @@ impl Room {
     }
 }
 
+/// Where the sensor tells what it sees.
+#[derive(Debug)]
+pub enum Frames {
+    /// The end of a `SOCK_SEQPACKET` socket of which a keeper holds the other: when that is closed, no more comes ever.
+    Of(OwnedFd),
+    /// The name of a socket on which a sensor tells one reader after the other. It is connected to again when it ends.
+    At(PathBuf),
+}
+
+/// A sensor ended, and another is read from: so many times by now. What happened in between nobody saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Resumed(pub u32);
+
+/// The pause before the first attempt to connect again, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// As [`forward`], from wherever the sensor tells.
+pub(crate) fn forward_from<T: From<Packet> + From<Resumed> + Send + 'static>(
+    frames: Frames,
+    inbox: mpsc::Sender<T>,
+) -> io::Result<oneshot::Receiver<io::Result<()>>> {
+    let path = match frames {
+        Frames::Of(socket) => return forward(socket, inbox),
+        Frames::At(path) => path,
+    };
+    let (end, ended) = oneshot::channel();
+    std::thread::Builder::new().name("frames".to_owned()).spawn(move || {
+        keep_reading(&path, &inbox);
+        end.send(Ok(())).unwrap_or_default();
+    })?;
+    Ok(ended)
+}
+
+/// Until nobody takes what is read.
+fn keep_reading<T: From<Packet> + From<Resumed>>(path: &Path, inbox: &mpsc::Sender<T>) {
+    let (mut times, mut pause, mut told) = (0_u32, FIRST_PAUSE, String::new());
+    let mut was_heard = false;
+    while !inbox.is_closed() {
+        match connect_to(path) {
+            Ok(socket) => {
+                let mut hears = false;
+                // Only what tells something is a sensor; one that turns us away ends the connection at once.
+                let resumed = was_heard.then(|| times.saturating_add(1));
+                let read = read_with(&socket, inbox, |inbox| {
+                    if let Some(again) = resumed.filter(|_| !hears) {
+                        times = again;
+                        inbox.blocking_send(Resumed(again).into()).unwrap_or_default();
+                    }
+                    hears = true;
+                });
+                (was_heard, pause) = if hears { (true, FIRST_PAUSE) } else { (was_heard, pause) };
+                let reason = match read {
+                    Ok(()) if hears => "it ended".to_owned(),
+                    Ok(()) => "it turns us away: the socket belongs to another user and group".to_owned(),
+                    Err(error) => error.to_string(),
+                };
+                warn_once(&mut told, path, reason, hears);
+            }
+            Err(errno) => warn_once(&mut told, path, errno.to_string(), false),
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// A sensor that stays away is told of once.
+fn warn_once(told: &mut String, path: &Path, reason: String, was_there: bool) {
+    if was_there || *told != reason {
+        warn!("no sensor is read from at {}: {reason}; it is tried again", path.display());
+        *told = reason;
+    }
+}
+
+fn connect_to(path: &Path) -> Result<OwnedFd, Errno> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    // The one direction is all that there is; a sensor that has closed the other already is as well.
+    match rustix::net::shutdown(&socket, rustix::net::Shutdown::Write) {
+        Ok(()) | Err(Errno::NOTCONN) => Ok(socket),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// Starts a thread that hands on every packet of a sensor's socket. The receiver resolves when the other end is closed, or
 /// with what went wrong.
 ///
@@ -81,6 +168,15 @@ pub fn forward<T: From<Packet> + Send + 'static>(
 }
 
 fn read<T: From<Packet>>(frames: &OwnedFd, inbox: &mpsc::Sender<T>) -> io::Result<()> {
+    read_with(frames, inbox, |_| ())
+}
+
+/// Does `before` each packet is handed on.
+fn read_with<T: From<Packet>>(
+    frames: &OwnedFd,
+    inbox: &mpsc::Sender<T>,
+    mut before: impl FnMut(&mpsc::Sender<T>),
+) -> io::Result<()> {
     // One byte more than a frame may have, so that a longer packet is seen to be longer.
     let mut buffer = vec![0; MAX_FRAME + 1];
     let room = Arc::new(Room::default());
@@ -92,6 +188,7 @@ fn read<T: From<Packet>>(frames: &OwnedFd, inbox: &mpsc::Sender<T>) -> io::Resul
             Err(Errno::INTR) => continue,
             Err(error) => return Err(error.into()),
         };
+        before(inbox);
         if inbox.blocking_send(packet.into()).is_err() {
             return Ok(());
         }

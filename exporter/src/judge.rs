@@ -13,7 +13,7 @@ use crate::assessed::Assessed;
 use crate::crier::Crier;
 use crate::dismissals::Dismissals;
 use crate::event_log::Entry;
-use crate::frames::Packet;
+use crate::frames::{Packet, Resumed};
 use crate::log_heads::LogHeads;
 use crate::matched::MatchedKeeper;
 use crate::muffler::Muffler;
@@ -26,6 +26,8 @@ use crate::snapshot::{Documents, JudgedPass, SensorStatus, Snapshot};
 pub(crate) enum Work {
     /// Take a packet of the sensor.
     Frame(Packet),
+    /// Know that another sensor tells what follows.
+    Resume(Resumed),
     /// Read configuration and baseline again.
     Reload,
     /// Look whether time alone has changed something.
@@ -37,6 +39,12 @@ pub(crate) enum Work {
 impl From<Packet> for Work {
     fn from(packet: Packet) -> Self {
         Work::Frame(packet)
+    }
+}
+
+impl From<Resumed> for Work {
+    fn from(resumed: Resumed) -> Self {
+        Work::Resume(resumed)
     }
 }
 
@@ -123,6 +131,10 @@ impl Judge {
             while let Some(work) = next {
                 match work {
                     Work::Frame(packet) => self.take(&packet, SystemTime::now()),
+                    Work::Resume(Resumed(times)) => {
+                        self.sensor.restarts = self.sensor.restarts.max(times);
+                        self.assembler.resume();
+                    }
                     Work::Reload => self.reload(SystemTime::now()),
                     Work::Tick => self.tick(SystemTime::now()),
                     Work::End => return self.end(SystemTime::now()),

@@ -43,7 +43,7 @@ pub use document::{
     missing_document, read_listeners, standing_document, witnessed_document,
 };
 pub use follower::{Follower, News, OutOfStep, Witnessed};
-pub use frames::{Packet, forward};
+pub use frames::{Frames, Packet, forward};
 pub use identity::{Identity, IdentityError, Origin, drop_to};
 pub use matched::{Matched, MatchedError, matched};
 pub use open_drifts::{OpenDriftsError, open_drifts};

@@ -1,5 +1,4 @@
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -8,6 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
+use crate::frames::Frames;
 use crate::http::{self, Board, Security};
 use crate::judge::{Judge, Work};
 use crate::metrics::Metrics;
@@ -43,8 +43,8 @@ pub struct Options {
     pub listener_info: bool,
     /// The state folder, prepared with [`crate::prepare_state`].
     pub state: PathBuf,
-    /// The sensor's end: a `SOCK_SEQPACKET` socket, one frame a packet.
-    pub frames: OwnedFd,
+    /// Where the sensor's frames come from, one a packet.
+    pub frames: Frames,
     /// Reads configuration and baseline.
     pub load: Load,
     /// To whom the logs of the state folder go.
@@ -131,7 +131,7 @@ async fn serve(options: Options) -> Result<(), Error> {
     served.iter().for_each(|address| info!("serving on {address}"));
     let (inbox, work) = mpsc::channel(INBOX);
     let mut judge_gone = start(judge, work)?;
-    let frames_ended = frames::forward(options.frames, inbox.clone()).map_err(Error::Frames)?;
+    let frames_ended = frames::forward_from(options.frames, inbox.clone()).map_err(Error::Frames)?;
     manager::tell_ready(format!("serving on {}", served.join(", "))).await;
     let ended = tokio::select! {
         () = http::serve(listeners, router, security) => Err(Error::Fault("accepting connections")),

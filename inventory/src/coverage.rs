@@ -45,6 +45,21 @@ pub struct Gap {
     pub reason: RawText,
 }
 
+impl Gap {
+    /// Of the first look of a sensor that followed another.
+    pub fn of_restart() -> Self {
+        let reason = "the sensor was started again: what opened and closed before this look, since the one before ended, is \
+                      not known";
+        Gap {
+            collector: "events".to_owned(),
+            scope: Scope::Events,
+            protocol: None,
+            netns: None,
+            reason: RawText::from(reason),
+        }
+    }
+}
+
 /// How much of what there was to look at was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Share {

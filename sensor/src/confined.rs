@@ -3,6 +3,8 @@
 //! All of it bounds mistakes, and what a parser that was led astray could do by calls of its own. It does not bound whoever
 //! has taken the sensor over: who may trace every process and enter every namespace is as good as root.
 
+use std::os::fd::{AsRawFd, BorrowedFd};
+
 use confine::{Argument, Bound, Calls, ConfineError};
 use rustix::thread::CapabilitySet;
 use tracing::warn;
@@ -52,7 +54,11 @@ pub(crate) fn before_loading() -> Result<(), ConfineError> {
 }
 
 /// Once all is loaded: nothing can be loaded any more. Where a program is lost the sensor ends, and another is started.
-pub(crate) fn after_loading(source: &Source, files: Option<&Files>) -> Result<(), ConfineError> {
+pub(crate) fn after_loading(
+    source: &Source,
+    files: Option<&Files>,
+    listening: Option<BorrowedFd<'_>>,
+) -> Result<(), ConfineError> {
     let (all, only_loading) = used();
     let looking = all & !only_loading;
     told(confine::keep_capabilities(looking | TO_GIVE_UP, all | TO_GIVE_UP, all | TO_GIVE_UP));
@@ -61,7 +67,10 @@ pub(crate) fn after_loading(source: &Source, files: Option<&Files>) -> Result<()
     let kept = if works { looking } else { looking | CapabilitySet::BPF };
     let raised = confine::raise_capabilities(kept | TO_GIVE_UP);
     told(raised.and_then(|()| confine::keep_capabilities(kept, kept, CapabilitySet::empty())));
-    calls().enforce()
+    match listening.map(|socket| u32::try_from(socket.as_raw_fd())) {
+        Some(Ok(number)) => calls().and_one_of(libc::SYS_accept4, 0, &[number]).enforce(),
+        Some(Err(_)) | None => calls().enforce(),
+    }
 }
 
 fn told(done: Result<(), ConfineError>) {

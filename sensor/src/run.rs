@@ -1,10 +1,10 @@
 use std::collections::HashSet;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
 
 use confine::ConfineError;
 use inventory::frame::Closing;
-use inventory::{Discrepancies, Event, SocketId};
+use inventory::{Discrepancies, Event, Gap, SocketId};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -16,6 +16,7 @@ use crate::events::clock::Clock;
 use crate::events::followed::Followed;
 use crate::events::heard::Heard;
 use crate::events::source::{Detached, Source, Taken, Teller, events_gap};
+use crate::readers::Readers;
 use crate::sys::give_memory_back;
 use crate::telling::{Telling, Told};
 use crate::watcher::{Announced, Reconciled, Watcher};
@@ -65,12 +66,21 @@ impl From<Detached> for RunError {
     }
 }
 
-/// Tells what listens to `output`, a packet socket, until nobody reads there: at once, where the kernel tells us, and
+/// To whom a sensor tells what it sees.
+#[derive(Debug)]
+pub enum Output {
+    /// A packet socket with the one reader at its other end. The sensor ends with it.
+    Reader(OwnedFd),
+    /// One reader after the other.
+    Readers(Readers),
+}
+
+/// Tells what listens to `output`, until nobody can read there any more: at once, where the kernel tells us, and
 /// at each look what differs. A reader that hangs delays nothing but what it reads, and is told everything when it takes
 /// frames again.
 ///
 /// This process gives up for good what it does not need: it can be called once, and by nothing that goes on afterwards.
-pub fn run(mut sensor: Sensor, timing: Timing, output: &impl AsFd) -> Result<(), RunError> {
+pub fn run(mut sensor: Sensor, timing: Timing, output: Output) -> Result<(), RunError> {
     confined::before_loading()?;
     let source = match timing.events {
         Some(loader) => {
@@ -80,10 +90,14 @@ pub fn run(mut sensor: Sensor, timing: Timing, output: &impl AsFd) -> Result<(),
         }
         None => Source::none(),
     };
-    confined::after_loading(&source, sensor.files.as_ref())?;
-    let mut run = Run::new(sensor, source, timing, output.as_fd());
+    let listening = match &output {
+        Output::Reader(_) => None,
+        Output::Readers(readers) => Some(readers.as_fd()),
+    };
+    confined::after_loading(&source, sensor.files.as_ref(), listening)?;
+    let mut run = Run::new(sensor, source, timing, output);
     run.begin()?;
-    while run.step()? == Told::Whole {}
+    while run.step()? == Told::Whole || run.readers.is_some() {}
     Ok(())
 }
 
@@ -98,16 +112,19 @@ struct Looked {
 #[derive(Clone, Copy, Debug)]
 struct Woken {
     nobody_reads: bool,
+    by_reader: bool,
     by_addresses: bool,
     by_events: bool,
 }
 
-struct Run<'a> {
+struct Run {
     watcher: Watcher,
     source: Source,
     heard: Heard,
     addresses: Option<AddressChanges>,
-    telling: Telling<BorrowedFd<'a>>,
+    telling: Telling,
+    /// Where the next reader comes from, if any comes.
+    readers: Option<Readers>,
     timing: Timing,
     looked: Looked,
     /// When to look before it is time.
@@ -122,21 +139,26 @@ struct Run<'a> {
     lost_since_look: u64,
 }
 
-impl<'a> Run<'a> {
+impl Run {
     /// Looks for the first time.
-    fn new(mut sensor: Sensor, source: Source, timing: Timing, output: BorrowedFd<'a>) -> Self {
+    fn new(mut sensor: Sensor, source: Source, timing: Timing, output: Output) -> Self {
         let began = Instant::now();
         let now = sensor.pass();
         let addresses = AddressChanges::open()
             .map_err(|errno| tracing::warn!("changes of addresses are polled for: {errno}"))
             .ok();
         let ended = Instant::now();
+        let (reader, readers) = match output {
+            Output::Reader(reader) => (Some(reader), None),
+            Output::Readers(readers) => (None, Some(readers)),
+        };
         Run {
             watcher: Watcher::new(sensor, now),
             source,
             heard: Heard::default(),
             addresses,
-            telling: Telling::new(output),
+            telling: Telling::new(reader),
+            readers,
             timing,
             looked: Looked { ended, took: ended - began },
             look_at: None,
@@ -162,7 +184,11 @@ impl<'a> Run<'a> {
     fn step(&mut self) -> Result<Told, RunError> {
         let woken = self.wait()?;
         if woken.nobody_reads {
+            self.telling = Telling::new(None);
             return Ok(Told::NobodyReads);
+        }
+        if woken.by_reader {
+            self.take_reader()?;
         }
         if woken.by_events && self.taken.elapsed() < SHORTLY {
             std::thread::sleep(TOGETHER);
@@ -190,8 +216,21 @@ impl<'a> Run<'a> {
         if told != Told::NobodyReads && self.told.elapsed() >= HEARTBEAT {
             told = self.tell(&[])?;
         }
+        if told == Told::NobodyReads {
+            self.telling = Telling::new(None);
+        }
         // A reader that is behind is told everything at the next look.
         Ok(if told == Told::NobodyReads { told } else { Told::Whole })
+    }
+
+    /// The next one is told all that is known, without a look.
+    fn take_reader(&mut self) -> Result<(), RunError> {
+        let Some(reader) = self.readers.as_ref().and_then(Readers::next) else { return Ok(()) };
+        self.telling = Telling::new(Some(reader));
+        (self.told, self.told_whole) = (Instant::now(), Instant::now());
+        let closing = Closing { took: self.looked.took, lost: self.lost, ..Closing::default() };
+        self.telling.look(None, &self.watcher.now, closing)?;
+        Ok(())
     }
 
     fn tell(&mut self, events: &[Event]) -> Result<Told, RunError> {
@@ -289,9 +328,7 @@ impl<'a> Run<'a> {
         }
         if began_again {
             coverage.shares.events.seen = 0;
-            coverage.gaps.push(events_gap(
-                "the sensor was started again: what opened and closed before this look, since the one before ended, is not known",
-            ));
+            coverage.gaps.push(Gap::of_restart());
         }
         if lost > 0 {
             coverage.shares.events.seen = 0;
@@ -339,7 +376,14 @@ impl<'a> Run<'a> {
         let left = deadline.saturating_duration_since(Instant::now());
         // A part of a millisecond would be waited for in turns of none.
         let left = left + Duration::from_micros(100);
-        let mut polled = vec![PollFd::new(self.telling.output(), PollFlags::empty())];
+        let reader = self.telling.reader();
+        let next =
+            self.readers.as_ref().map(|readers| PollFd::from_borrowed_fd(readers.as_fd(), PollFlags::IN));
+        let reader = reader.map(|reader| PollFd::from_borrowed_fd(reader, PollFlags::empty()));
+        let has_reader = reader.is_some();
+        // One at a time: others wait until that one is gone.
+        let mut polled: Vec<PollFd<'_>> = reader.or(next).into_iter().collect();
+        let first_address = polled.len();
         let addresses = self.addresses.iter().map(AddressChanges::fd);
         polled.extend(addresses.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let first_source = polled.len();
@@ -351,8 +395,9 @@ impl<'a> Run<'a> {
         }
         let ready = |place: usize| polled.get(place).is_some_and(|fd| fd.revents().contains(PollFlags::IN));
         Ok(Woken {
-            nobody_reads: polled[0].revents().intersects(PollFlags::HUP | PollFlags::ERR),
-            by_addresses: first_source > 1 && ready(1),
+            nobody_reads: has_reader && polled[0].revents().intersects(PollFlags::HUP | PollFlags::ERR),
+            by_reader: !has_reader && ready(0),
+            by_addresses: first_source > first_address && ready(first_address),
             by_events: (first_source..polled.len()).any(ready),
         })
     }

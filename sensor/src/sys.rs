@@ -90,6 +90,20 @@ pub(crate) fn share_descriptors(one: u32, other: u32) -> Result<bool, Errno> {
     }
 }
 
+/// The descriptor of this number, which whoever executed us left open for us.
+///
+/// # Errors
+/// `EBADF` where it is not open.
+pub(crate) fn inherited(number: libc::c_int) -> io::Result<OwnedFd> {
+    // SAFETY: this asks for flags of a number and touches no memory; a number that is not open is told.
+    if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is open, and its one caller takes it once, before this process has opened anything, by the number that
+    // the service manager says is for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
 /// Gives memory that was freed back to the kernel: what a look takes is kept by nobody until the next, minutes later.
 #[cfg(target_env = "gnu")]
 pub(crate) fn give_memory_back() {

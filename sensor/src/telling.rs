@@ -1,6 +1,6 @@
 //! What is seen, told in frames to whoever reads them.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use inventory::frame::{
@@ -16,11 +16,11 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long one that takes a little now and then does.
 const MOST_PATIENCE: Duration = Duration::from_secs(30);
 
-/// The sensor's end of a packet socket. A reader that hangs delays nothing but what it reads: what it does not take is
-/// left out, and when it takes frames again it is told everything.
+/// The sensor's end of a packet socket, where somebody reads. A reader that hangs delays nothing but what it reads: what it
+/// does not take is left out, and when it takes frames again it is told everything.
 #[derive(Debug)]
-pub(crate) struct Telling<F> {
-    output: F,
+pub(crate) struct Telling {
+    reader: Option<OwnedFd>,
     /// The reader has all that was told.
     in_step: bool,
 }
@@ -34,15 +34,15 @@ pub(crate) enum Told {
     NobodyReads,
 }
 
-impl<F: AsFd> Telling<F> {
-    /// To a reader who knows nothing yet.
-    pub(crate) fn new(output: F) -> Self {
-        Telling { output, in_step: false }
+impl Telling {
+    /// To a reader who knows nothing yet, or to nobody until one comes.
+    pub(crate) fn new(reader: Option<OwnedFd>) -> Self {
+        Telling { reader, in_step: false }
     }
 
     /// The socket, which is readable only when its other end is closed.
-    pub(crate) fn output(&self) -> &F {
-        &self.output
+    pub(crate) fn reader(&self) -> Option<BorrowedFd<'_>> {
+        self.reader.as_ref().map(AsFd::as_fd)
     }
 
     /// A look: what differs from `before`, or everything.
@@ -52,6 +52,9 @@ impl<F: AsFd> Telling<F> {
         now: &Inventory,
         closing: Closing,
     ) -> Result<Told, Errno> {
+        if self.reader.is_none() {
+            return Ok(Told::Whole);
+        }
         let told = match before.filter(|_| self.in_step) {
             Some(before) => {
                 let changes = Changes::between(&before.listeners, &now.listeners);
@@ -70,6 +73,10 @@ impl<F: AsFd> Telling<F> {
         now: &Inventory,
         closing: Closing,
     ) -> Result<Told, Errno> {
+        // Who comes later is told what is there then; nothing is lost to nobody.
+        if self.reader.is_none() {
+            return Ok(Told::Whole);
+        }
         if !self.in_step {
             return Ok(Told::Torn);
         }
@@ -99,9 +106,10 @@ impl<F: AsFd> Telling<F> {
     }
 
     fn send_packet(&self, packet: &[u8], end: Instant) -> Result<Told, Errno> {
+        let Some(reader) = &self.reader else { return Ok(Told::NobodyReads) };
         let deadline = end.min(Instant::now() + PATIENCE);
         loop {
-            match send(&self.output, packet, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            match send(reader, packet, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
                 Ok(_) => return Ok(Told::Whole),
                 Err(Errno::PIPE | Errno::CONNRESET) => return Ok(Told::NobodyReads),
                 Err(Errno::INTR) => {}
@@ -110,20 +118,20 @@ impl<F: AsFd> Telling<F> {
                     if left.is_zero() {
                         return Ok(Told::Torn);
                     }
-                    self.wait_for_room(left)?;
+                    wait_for_room(reader, left)?;
                 }
                 Err(error) => return Err(error),
             }
         }
     }
+}
 
-    fn wait_for_room(&self, at_most: Duration) -> Result<(), Errno> {
-        let mut polled = [PollFd::new(&self.output, PollFlags::OUT)];
-        let at_most = Timespec::try_from(at_most).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
-        match poll(&mut polled, Some(&at_most)) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(error) => Err(error),
-        }
+fn wait_for_room(reader: &OwnedFd, at_most: Duration) -> Result<(), Errno> {
+    let mut polled = [PollFd::new(reader, PollFlags::OUT)];
+    let at_most = Timespec::try_from(at_most).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
+    match poll(&mut polled, Some(&at_most)) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

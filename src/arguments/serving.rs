@@ -3,6 +3,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::sensing::SensorAt;
+
 #[derive(Args, Debug)]
 pub(crate) struct ServeOptions {
     /// Address to serve on; may be given several times
@@ -15,6 +17,8 @@ pub(crate) struct ServeOptions {
     /// Path of the metrics
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
     pub(crate) telemetry_path: String,
+    #[command(flatten)]
+    pub(crate) sensor: SensorAt,
     /// Also export a series for each listener
     #[arg(long = "metrics.listener-info")]
     pub(crate) listener_info: bool,

@@ -11,6 +11,8 @@ mod audit;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod border;
+#[cfg(test)]
 mod deceived;
 #[cfg(test)]
 mod events;

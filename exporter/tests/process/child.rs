@@ -127,7 +127,7 @@ fn serve(state: PathBuf, baseline: fn() -> Option<BaselineSet>) {
         telemetry_path: "/metrics".to_owned(),
         listener_info: false,
         state,
-        frames,
+        frames: exporter::Frames::Of(frames),
         load,
         exports: exporter::Exports::default(),
     });

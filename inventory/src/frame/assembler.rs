@@ -1,6 +1,9 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
+
+use postcard::ser_flavors::Size;
+use serde::Serialize;
 
 use super::{Closing, Message, Tells};
 use crate::{
@@ -12,6 +15,11 @@ const MAX_LISTENERS: usize = 262_144;
 const MAX_EVENTS: usize = 2 * MAX_LISTENERS;
 const MAX_HOLDERS: usize = 262_144;
 const MAX_GAPS: usize = 4_096;
+/// Of one pass: so many bytes of messages, and words for holders that listeners name. What it is in memory is a few times
+/// as much.
+const MAX_WEIGHT: usize = 64 << 20;
+/// Of all that listens, likewise.
+const MAX_KEPT: usize = 2 * MAX_WEIGHT;
 
 /// Messages that do not make a pass. The reader must wait for a whole pass after any of these.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +64,10 @@ pub struct Assembler {
     /// False after a break: what was there is kept to compare with, changes to it are refused.
     in_step: bool,
     open: Option<Open>,
+    /// What was told since a look told everything, in bytes: at least what is kept.
+    grown: usize,
+    /// The next look is the first of another sensor.
+    resumed: bool,
 }
 
 /// What is known at the end of a pass.
@@ -74,6 +86,7 @@ struct Open {
     holders: Vec<Arc<Holder>>,
     events: Vec<Event>,
     gaps: Vec<Gap>,
+    weight: usize,
 }
 
 impl Assembler {
@@ -86,6 +99,14 @@ impl Assembler {
             self.in_step = false;
         }
         taken
+    }
+
+    /// The sensor ended, and another tells what follows: what happened in between nobody saw, which the first look of the
+    /// other one then says. What is open of the one before is forgotten.
+    pub fn resume(&mut self) {
+        self.open = None;
+        self.in_step = false;
+        self.resumed = true;
     }
 
     /// What the last pass that was whole arrived at; `None` until there was one. A copy of everything: ask for it when
@@ -129,6 +150,7 @@ impl Assembler {
         closing: Closing,
     ) -> Result<Pass, BrokenPass> {
         let first = self.now.is_none();
+        self.make_room(&open)?;
         let Open { host, taken_at, tells, events, gaps, .. } = open;
         let before = self.now.as_mut().map(|now| std::mem::take(&mut now.listeners)).unwrap_or_default();
         let arrived = match tells {
@@ -149,13 +171,63 @@ impl Assembler {
             Some(known) if tells == Tells::Events => known.gaps.clone(),
             _ => gaps,
         };
-        let coverage = Coverage { gaps, shares, events: source };
+        let mut coverage = Coverage { gaps, shares, events: source };
+        if std::mem::take(&mut self.resumed) {
+            coverage.shares.events.seen = 0;
+            coverage.gaps.push(Gap::of_restart());
+            coverage.gaps.sort();
+        }
         let covers_otherwise = known.as_ref() != Some(&coverage);
         self.now = Some(Now { host, taken_at, listeners, coverage });
         self.in_step = true;
         let happened = if first { Vec::new() } else { happened };
         Ok(Pass { tells, taken_at, first, happened, covers_otherwise, closing })
     }
+}
+
+impl Assembler {
+    fn make_room(&mut self, open: &Open) -> Result<(), BrokenPass> {
+        if open.tells == Tells::Everything {
+            self.grown = 0;
+        }
+        if self.grown + open.weight > MAX_KEPT {
+            // Most of it may have closed since.
+            self.grown = self.now.as_ref().map_or(0, |now| weight_of_all(&now.listeners));
+        }
+        if self.grown + open.weight > MAX_KEPT {
+            return Err(BrokenPass::TooMany(MAX_KEPT, "bytes"));
+        }
+        self.grown += open.weight;
+        Ok(())
+    }
+}
+
+/// A holder that many listeners share counts once.
+fn weight_of_all(listeners: &Listeners) -> usize {
+    let mut seen = HashSet::new();
+    let mut weight = 0;
+    for listener in listeners.values() {
+        let crate::Holders::Known(holders) = &listener.holders else {
+            weight += weight_of(&**listener);
+            continue;
+        };
+        let alone = Listener::clone(listener).with_holders::<Arc<Holder>>(crate::Holders::Known(Vec::new()));
+        weight += weight_of(&alone) + holders.len() * WORD;
+        weight += holders
+            .iter()
+            .filter(|one| seen.insert(Arc::as_ptr(one)))
+            .map(|one| weight_of(&**one))
+            .sum::<usize>();
+    }
+    weight
+}
+
+const WORD: usize = size_of::<usize>();
+
+/// In bytes of a frame.
+fn weight_of(part: &impl Serialize) -> usize {
+    // What cannot be encoded never came in a frame.
+    postcard::serialize_with_flavor(part, Size::default()).unwrap_or(MAX_WEIGHT)
 }
 
 /// What a pass arrives at and how, or all as it was and what is wrong.
@@ -237,10 +309,21 @@ fn replace(before: Listeners, events: Vec<Event>, told: u32, at: SystemTime) -> 
 impl Open {
     fn new(host: RawText, taken_at: SystemTime, tells: Tells) -> Self {
         let (holders, events, gaps) = Default::default();
-        Open { host, taken_at, tells, holders, events, gaps }
+        Open { host, taken_at, tells, holders, events, gaps, weight: 0 }
     }
 
     fn add(&mut self, message: Message) -> Result<(), BrokenPass> {
+        let named = match &message {
+            Message::Opened(listener) | Message::Changed(listener) => match &listener.holders {
+                crate::Holders::Known(holders) => holders.len(),
+                crate::Holders::Unattributed(_) => 0,
+            },
+            _ => 0,
+        };
+        self.weight += weight_of(&message) + named * WORD;
+        if self.weight > MAX_WEIGHT {
+            return Err(BrokenPass::TooMany(MAX_WEIGHT, "bytes"));
+        }
         match message {
             Message::Holder(holder) => push(&mut self.holders, Arc::new(holder), MAX_HOLDERS, "holders"),
             Message::Opened(listener) => {

@@ -338,4 +338,80 @@ proptest! {
             assert!(Assembler::default().take(message).is_err() || outside_a_pass);
         }
     }
+    /// From a sensor that lies: whole messages in any order, cut and changed anywhere.
+    #[test]
+    fn no_lies_break_what_comes_after(
+        order in proptest::collection::vec(0_usize..12, 0..24),
+        flips in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..4),
+    ) {
+        let whole = inventory(vec![listener(1, &[holder(1)]), listener(2, &[holder(1), holder(2)])]);
+        let honest: Vec<Message> = messages_of_inventory(&whole, CLOSING)
+            .chain(messages_of_events(&[Event::Closed(listener(1, &[]).id, whole.taken_at)], &whole, CLOSING))
+            .collect();
+        let mut assembler = Assembler::default();
+        for place in order {
+            let mut frame = encode(&honest[place % honest.len()]).unwrap();
+            for (at, with) in &flips {
+                let at = at.index(frame.len());
+                frame[at] ^= with;
+            }
+            for message in decode(&frame).into_iter().flatten().map_while(Result::ok) {
+                drop(assembler.take(message));
+            }
+        }
+        deliver(&mut assembler, messages_of_inventory(&whole, CLOSING)).unwrap();
+        proptest::prop_assert_eq!(assembler.inventory().unwrap(), whole);
+    }
+}
+
+/// Each is small, and each names as many holders as a frame has room for.
+#[test]
+fn a_sensor_that_lies_fills_no_memory() {
+    let honest = inventory(vec![listener(1, &[holder(1)])]);
+    let mut assembler = Assembler::default();
+    deliver(&mut assembler, messages_of_inventory(&honest, CLOSING)).unwrap();
+    let mut messages = messages_of_inventory(&honest, CLOSING);
+    for _ in 0..2 {
+        assembler.take(messages.next().unwrap()).unwrap();
+    }
+    let many = |id| {
+        let one = listener(id, &[]);
+        one.with_holders(crate::Holders::Known(vec![0_u32; 100_000]))
+    };
+    let refused = (2..).find_map(|id| assembler.take(Message::Opened(many(id))).err());
+    assert_eq!(refused, Some(BrokenPass::TooMany(64 << 20, "bytes")));
+    assert_eq!(assembler.inventory().unwrap(), honest, "what was known stays");
+    // Pass by pass, each within its bound.
+    deliver(&mut assembler, messages_of_inventory(&honest, CLOSING)).unwrap();
+    let large = |id| {
+        let large = Holder {
+            name: RawText::new(vec![b'x'; 100_000]),
+            ..Holder::clone(&holder(u32::try_from(id).unwrap()))
+        };
+        listener(id, &[Arc::new(large)])
+    };
+    let mut now = honest.clone();
+    let refused = (2..4_000).find_map(|id| {
+        let opened = Event::Opened(large(id));
+        now.listeners.push(large(id));
+        deliver(&mut assembler, messages_of_events(&[opened], &now, CLOSING)).err()
+    });
+    assert_eq!(refused, Some(BrokenPass::TooMany(128 << 20, "bytes")));
+}
+
+/// The first look of the next sensor says what nobody saw, and the one after does not.
+#[test]
+fn another_sensor_is_told_apart() {
+    let seen = inventory(vec![listener(1, &[holder(1)])]);
+    let mut assembler = Assembler::default();
+    deliver(&mut assembler, messages_of_inventory(&seen, CLOSING)).unwrap();
+    assembler.resume();
+    let events = messages_of_events(&[], &seen, CLOSING);
+    assert_eq!(deliver(&mut assembler, events), Err(BrokenPass::NoBase), "it has not said what it builds on");
+    let pass = deliver(&mut assembler, messages_of_inventory(&seen, CLOSING)).unwrap().unwrap();
+    assert!(pass.happened.is_empty() && pass.covers_otherwise);
+    let coverage = assembler.inventory().unwrap().coverage;
+    assert!(coverage.gaps.contains(&crate::Gap::of_restart()) && coverage.shares.events.seen == 0);
+    deliver(&mut assembler, messages_of_inventory(&seen, CLOSING)).unwrap();
+    assert_eq!(assembler.inventory().unwrap(), seen);
 }

@@ -84,7 +84,7 @@ fn plays_its_part() {
     match role {
         "sensor" => {
             before_loading().unwrap();
-            after_loading(&Source::none(), None).unwrap();
+            after_loading(&Source::none(), None, None).unwrap();
         }
         "loader" => confine_loader().unwrap(),
         _ => {}

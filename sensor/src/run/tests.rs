@@ -1,8 +1,10 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use inventory::frame::Tells;
+use inventory::frame::{MAX_FRAME, Message, Tells, decode};
 use inventory::{EventSource, Happening, Inventory, Listener, Scope, Share};
+
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketType, recv, send};
 
 use super::*;
 use crate::events::source::Source;
@@ -13,7 +15,7 @@ const NEVER: Duration = Duration::from_secs(3_600);
 const AT_ONCE: Timing = Timing { interval: NEVER, reconcile: NEVER, events: None, again: false };
 
 /// Steps until this is so, a bounded number of times.
-fn step_until(run: &mut Run<'_>, mut enough: impl FnMut(&Run<'_>) -> bool) {
+fn step_until(run: &mut Run, mut enough: impl FnMut(&Run) -> bool) {
     let end = Instant::now() + Duration::from_secs(20);
     while !enough(run) && Instant::now() < end {
         assert_eq!(run.step().unwrap(), Told::Whole);
@@ -48,7 +50,7 @@ fn what_opens_and_closes_is_told_without_a_look() {
     let Some((source, sensor)) = with_bpf("what_opens_and_closes_is_told_without_a_look") else { return };
     let mut puppet = Puppet::new();
     let (reader, output) = Reader::new();
-    let mut run = Run::new(sensor, source, AT_ONCE, output.as_fd());
+    let mut run = Run::new(sensor, source, AT_ONCE, Output::Reader(output));
     run.begin().unwrap();
     let begun = reader.until(|_, _| true).pop().unwrap();
     assert_eq!(begun.0.tells, Tells::Everything);
@@ -85,7 +87,7 @@ fn what_is_lost_is_counted_told_as_a_gap_and_looked_for() {
     };
     let mut puppet = Puppet::new();
     let (reader, output) = Reader::new();
-    let mut run = Run::new(sensor, source, AT_ONCE, output.as_fd());
+    let mut run = Run::new(sensor, source, AT_ONCE, Output::Reader(output));
     run.begin().unwrap();
     puppet.does(
         "
@@ -118,7 +120,7 @@ fn an_iterator_that_fails_is_a_gap_and_what_opens_is_found_by_looks() {
     let mut puppet = Puppet::new();
     sensor.files = None;
     let (reader, output) = Reader::new();
-    let mut run = Run::new(sensor, source, AT_ONCE, output.as_fd());
+    let mut run = Run::new(sensor, source, AT_ONCE, Output::Reader(output));
     run.begin().unwrap();
     let (_, begun) = reader.until(|_, _| true).pop().unwrap();
     let is_told = |gap: &inventory::Gap| gap.reason.escaped().contains("by looks alone");
@@ -128,7 +130,7 @@ fn an_iterator_that_fails_is_a_gap_and_what_opens_is_found_by_looks() {
     // It is looked for everywhere, but not again before a hundred times as long as a look takes.
     step_until(&mut run, |run| run.look_at.is_some());
     run.look().unwrap();
-    let held = |run: &Run<'_>| {
+    let held = |run: &Run| {
         let listener = run.watcher.now.listeners.iter().find(|one| is_on(one, puppet.netns, 8080));
         listener.map(|listener| listener.holders.known().len())
     };
@@ -140,7 +142,7 @@ fn a_program_that_was_taken_off_ends_it() {
     let _alone = alone();
     let Some((source, sensor)) = with_bpf("a_program_that_was_taken_off_ends_it") else { return };
     let (_reader, output) = Reader::new();
-    let mut run = Run::new(sensor, source, AT_ONCE, output.as_fd());
+    let mut run = Run::new(sensor, source, AT_ONCE, Output::Reader(output));
     run.begin().unwrap();
     let Teller::Bpf(attached) = &run.source.teller else { panic!() };
     detach(attached.of_cgroup().next().unwrap().1);
@@ -157,13 +159,13 @@ fn what_is_gone_is_followed_no_more() {
     let mut puppet = Puppet::new();
     let kept = puppet.does("u = udp(port=5353); say(cookie(u))")[0];
     let (_reader, output) = Reader::new();
-    let mut run = Run::new(sensor, source, AT_ONCE, output.as_fd());
+    let mut run = Run::new(sensor, source, AT_ONCE, Output::Reader(output));
     run.begin().unwrap();
     let (no_socket, no_process) = (u64::MAX, u32::MAX);
     let Teller::Bpf(attached) = &run.source.teller else { panic!() };
     put_key(attached.waiting.as_fd(), &no_socket.to_ne_bytes()).unwrap();
     put_key(attached.holders.as_fd(), &no_process.to_ne_bytes()).unwrap();
-    let followed = |run: &Run<'_>| {
+    let followed = |run: &Run| {
         let followed = run.followed().unwrap();
         let of_puppet = followed.has_process(puppet.pid());
         (
@@ -183,7 +185,7 @@ fn what_is_gone_is_followed_no_more() {
 #[test]
 fn nobody_who_reads_ends_it() {
     let (reader, output) = Reader::new();
-    let mut run = Run::new(sensor(), Source::none(), AT_ONCE, output.as_fd());
+    let mut run = Run::new(sensor(), Source::none(), AT_ONCE, Output::Reader(output));
     run.begin().unwrap();
     reader.until(|_, _| true);
     drop(reader);
@@ -212,7 +214,7 @@ fn without_btf_a_short_listener_is_told_by_perf() {
     let mut puppet = Puppet::new();
     let (reader, output) = Reader::new();
     let timing = Timing { interval: Duration::from_secs(1), ..AT_ONCE };
-    let mut run = Run::new(sensor(), source, timing, output.as_fd());
+    let mut run = Run::new(sensor(), source, timing, Output::Reader(output));
     run.begin().unwrap();
     let (_, begun) = reader.until(|_, _| true).pop().unwrap();
     assert_eq!(begun.coverage.shares.events, Share { seen: 0, of: 4 });
@@ -259,4 +261,93 @@ test \"$UNSHARED\" || UNSHARED=1 exec unshare --mount sh -c '
     exec \"$@\" 3>&1 >/dev/null' sh \"$@\"",
         wanted,
     )
+}
+
+/// As the service manager makes it.
+fn socket_for_readers(folder: &std::path::Path) -> (std::path::PathBuf, Readers) {
+    let path = folder.join("sensor.sock");
+    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
+    rustix::net::bind(&socket, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+    rustix::net::listen(&socket, 8).unwrap();
+    (path, Readers::of(socket).unwrap())
+}
+
+fn connected(path: &std::path::Path) -> std::os::fd::OwnedFd {
+    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
+    socket
+}
+
+/// The messages that wait there.
+fn heard(socket: &std::os::fd::OwnedFd) -> Vec<Message> {
+    let mut frame = vec![0; MAX_FRAME];
+    let mut messages = Vec::new();
+    while let Ok((length, _)) = recv(socket, &mut frame[..], RecvFlags::DONTWAIT) {
+        if length == 0 {
+            break;
+        }
+        messages.extend(decode(&frame[..length]).unwrap().map(Result::unwrap));
+    }
+    messages
+}
+
+#[test]
+fn each_reader_is_told_everything_and_none_is_heard() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let (path, readers) = socket_for_readers(folder.path());
+    let mut run = Run::new(sensor(), Source::none(), AT_ONCE, Output::Readers(readers));
+    run.begin().unwrap();
+    assert_eq!(run.tell(&[]).unwrap(), Told::Whole, "nobody is there to be told");
+    for _ in 0..2 {
+        let (first, waits) = (connected(&path), connected(&path));
+        assert_eq!(run.step().unwrap(), Told::Whole);
+        let told = heard(&first);
+        let whole = |message: &Message| matches!(message, Message::Begin { tells: Tells::Everything, .. });
+        assert!(whole(&told[0]) && matches!(told.last(), Some(Message::End { .. })), "{told:?}");
+        assert_eq!(send(&first, b"a word", SendFlags::NOSIGNAL), Err(Errno::PIPE), "it is not even kept");
+        assert_eq!(heard(&waits), [], "one at a time");
+        drop(first);
+        assert_eq!(run.step().unwrap(), Told::NobodyReads);
+        assert_eq!(run.step().unwrap(), Told::Whole);
+        assert!(whole(&heard(&waits)[0]), "and the next when that one is gone");
+        drop(waits);
+        assert_eq!(run.step().unwrap(), Told::NobodyReads);
+    }
+}
+
+/// It takes nothing, so the socket is full; what is seen is seen all the same.
+#[test]
+fn a_reader_that_takes_nothing_stops_nothing() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let (path, readers) = socket_for_readers(folder.path());
+    let mut run = Run::new(sensor(), Source::none(), AT_ONCE, Output::Readers(readers));
+    run.begin().unwrap();
+    let reader = connected(&path);
+    assert_eq!(run.step().unwrap(), Told::Whole);
+    let full = Instant::now() + Duration::from_secs(20);
+    while run.telling.look(None, &run.watcher.now, Closing::default()).unwrap() == Told::Whole {
+        assert!(Instant::now() < full, "it is never full");
+    }
+    let mut puppet = Puppet::new();
+    puppet.does("t = tcp(port=8080)");
+    run.look().unwrap();
+    assert!(run.watcher.now.listeners.iter().any(|one| is_on(one, puppet.netns, 8080)));
+    puppet.does("t.close()");
+    run.look().unwrap();
+    assert!(!run.watcher.now.listeners.iter().any(|one| is_on(one, puppet.netns, 8080)));
+    drop(reader);
+}
+
+#[test]
+fn only_whom_the_socket_belongs_to_may_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, mut readers) = socket_for_readers(folder.path());
+    (readers.owner, readers.group) = (7, 8);
+    let may = |readers: &Readers, uid, gid| readers.may_read(uid, gid);
+    assert!(may(&readers, 0, 99) && may(&readers, 7, 99) && may(&readers, 99, 8));
+    assert!(!may(&readers, 99, 99) && !may(&readers, 8, 7));
+    (readers.owner, readers.group) = (0, 0);
+    assert!(!may(&readers, 99, 0), "root's group is no exporter's");
 }
