@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use baseline::git_places;
-use exporter::{Frames, Identity, LoadOutcome, Needs, Origin};
+use exporter::{Frames, Identity, LoadOutcome, Needs, Origin, web_config_files};
 
 use crate::arguments::{ServeOptions, Shared};
 use crate::config::Config;
@@ -52,6 +52,7 @@ fn needs(paths: &Paths, config: &Config, options: &ServeOptions, identity: &Iden
     let texts = paths.sources.read().ok().flatten().unwrap_or_default();
     reads.extend(texts.first().map(|text| git_places(&text.path)).unwrap_or_default());
     reads.extend(texts.into_iter().map(|text| text.path));
+    reads.extend(options.web_config.iter().flat_map(|file| web_config_files(file)));
     Needs {
         reads,
         writes: vec![paths.state.clone()],

@@ -52,4 +52,4 @@ pub use past_events::{PastEvents, past_events};
 pub use rules::{BaselineSet, Load, LoadOutcome};
 pub use run::{Error, Options, run};
 pub use state::{StateError, StateLock, lock_state, prepare_state};
-pub use web_config::WebConfigError;
+pub use web_config::{WebConfigError, web_config_files};

@@ -57,6 +57,11 @@ pub enum WebConfigError {
     LessSecure { path: PathBuf, what: &'static str },
 }
 
+/// The file and those that it names, as far as it can be read.
+pub fn web_config_files(path: &Path) -> Vec<PathBuf> {
+    load::load(path).0.into_iter().map(load::Watched::into_path).collect()
+}
+
 impl WebConfigError {
     fn unreadable(path: &Path, named: Option<(&'static str, PathBuf)>, error: io::Error) -> Self {
         let path = path.to_owned();

@@ -297,7 +297,10 @@ fn what_is_gone_is_dismissed_until_it_comes_back() {
     assert_eq!(refused.code, 2, "{refused:?}");
     nc.ends();
     eventually("it is gone", || serve.drifts().find(8080).filter(|row| *row.get("state") == "gone"));
-    host.does(&["dismiss", &id, "--reason", "a test of the firewall"]);
+    // What is shown is written down within a second.
+    eventually("it is written down", || {
+        (host.run(&["dismiss", &id, "--reason", "a test of the firewall"]).code == 0).then_some(())
+    });
     eventually("it is closed", || serve.drifts().find(8080).is_none().then_some(()));
     eventually("it is logged", || {
         let events = std::fs::read_to_string(host.path("state/events.jsonl")).ok()?;

@@ -11,9 +11,9 @@ use crate::world::{Host, Running, Serve, Told, eventually, finish, installed};
 /// `secret`, as libcrypt hashes it.
 const ALICE: &str = "alice: $2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
 const WEB: &str = "tls_server_config:
-  cert_file: server.pem
-  key_file: server.key
-  client_ca_file: ca.pem
+  cert_file: ../tls/server.pem
+  key_file: ../tls/server.key
+  client_ca_file: ../tls/ca.pem
   client_auth_type: RequireAndVerifyClientCert
   client_allowed_sans: [prometheus.example.net]
 ";
@@ -21,7 +21,8 @@ const WEB: &str = "tls_server_config:
 /// Makes an authority, and below it `server`, `client`, `stranger` with another name, and `renewed` for the same server.
 fn certificates(host: &Host) {
     host.sh(&format!(
-        "cd {}
+        "mkdir -p {0} {1}
+         cd {0}
          key() {{ openssl ecparam -name prime256v1 -genkey -noout | openssl pkcs8 -topk8 -nocrypt -out $1.key; }}
          key ca
          openssl req -x509 -key ca.key -subj /CN=ca -days 3650 -out ca.pem
@@ -34,14 +35,16 @@ fn certificates(host: &Host) {
                  -out $name.pem 2>/dev/null
          done
          chmod 644 *.key",
-        host.path("etc").display()
+        host.path("tls").display(),
+        host.path("web").display()
     ));
 }
 
 /// `serve` with the file; it is ready when it says where it serves, since not everybody is answered.
 fn secured<'a>(host: &'a Host, yaml: &str) -> (Running, &'a Host) {
-    host.write("etc/web.yml", yaml);
-    let file = host.path("etc/web.yml");
+    host.sh(&format!("mkdir -p {}", host.path("web").display()));
+    host.write("web/web.yml", yaml);
+    let file = host.path("web/web.yml");
     let log = fs::File::create(host.path("log/serve")).unwrap();
     let mut command = host.portledger(&["serve", "--web.config.file", file.to_str().unwrap()]);
     command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
@@ -53,7 +56,7 @@ fn secured<'a>(host: &'a Host, yaml: &str) -> (Running, &'a Host) {
 
 fn curl(host: &Host, client: &str, path: &str) -> Told {
     let mut curl = host.command("curl");
-    let etc = |name: &str| host.path("etc").join(name).display().to_string();
+    let tls = |name: &str| host.path("tls").join(name).display().to_string();
     curl.args([
         "-sS",
         "--noproxy",
@@ -64,9 +67,9 @@ fn curl(host: &Host, client: &str, path: &str) -> Told {
         "-u",
         "alice:secret",
         "--cacert",
-        &etc("ca.pem"),
+        &tls("ca.pem"),
     ]);
-    curl.args(["--cert", &etc(&format!("{client}.pem")), "--key", &etc(&format!("{client}.key"))]);
+    curl.args(["--cert", &tls(&format!("{client}.pem")), "--key", &tls(&format!("{client}.key"))]);
     curl.arg(format!("https://localhost:{}{path}", Serve::PORT));
     finish(curl)
 }
@@ -78,7 +81,7 @@ fn metric(host: &Host, name: &str) -> Option<f64> {
 }
 
 fn prometheus(host: &Host) -> Running {
-    let etc = host.path("etc").display().to_string();
+    let (etc, tls) = (host.path("etc").display().to_string(), host.path("tls").display().to_string());
     host.write(
         "etc/prometheus.yml",
         format!(
@@ -87,7 +90,7 @@ fn prometheus(host: &Host) -> Running {
              - job_name: portledger\n  \
                scheme: https\n  \
                basic_auth: {{username: alice, password: secret}}\n  \
-               tls_config: {{ca_file: {etc}/ca.pem, cert_file: {etc}/client.pem, key_file: {etc}/client.key, server_name: localhost}}\n  \
+               tls_config: {{ca_file: {tls}/ca.pem, cert_file: {tls}/client.pem, key_file: {tls}/client.key, server_name: localhost}}\n  \
                static_configs: [{{targets: ['127.0.0.1:{}']}}]\n",
             Serve::PORT
         ),
@@ -133,7 +136,7 @@ fn a_certificate_is_replaced_and_a_broken_file_survived_while_running() {
         host.sh(&format!(
             "cd {}; openssl s_client -connect 127.0.0.1:{} -cert client.pem -key client.key </dev/null 2>/dev/null |
              openssl x509 -noout -subject",
-            host.path("etc").display(),
+            host.path("tls").display(),
             Serve::PORT
         ))
     };
@@ -143,16 +146,16 @@ fn a_certificate_is_replaced_and_a_broken_file_survived_while_running() {
 
     host.sh(&format!(
         "cd {}; cp renewed.key server.key; cp renewed.pem server.pem",
-        host.path("etc").display()
+        host.path("tls").display()
     ));
     assert!(shown().contains("renewed"), "{}", shown());
 
-    host.write("etc/web.yml", "tls_server_config: [");
+    host.write("web/web.yml", "tls_server_config: [");
     assert_eq!(metric(&host, "portledger_web_config_last_reload_successful"), Some(0.0));
     assert_eq!(metric(&host, "portledger_web_config_last_reload_successful"), Some(0.0));
     let log = fs::read_to_string(host.path("log/serve")).unwrap();
     assert_eq!(log.matches("stays in force as it was read before").count(), 1, "it is said once: {log}");
-    host.write("etc/web.yml", &web);
+    host.write("web/web.yml", &web);
     assert_eq!(metric(&host, "portledger_web_config_last_reload_successful"), Some(1.0));
 }
 
@@ -175,6 +178,7 @@ fn node_exporter_takes_and_refuses_the_same_files() {
     }
     let Some(host) = Host::new() else { return };
     certificates(&host);
+    host.sh(&format!("cp {}/* {}", host.path("tls").display(), host.path("web").display()));
     let pair = "tls_server_config: {cert_file: server.pem, key_file: server.key";
     for (yaml, starts) in [
         (String::new(), true),
@@ -189,8 +193,8 @@ fn node_exporter_takes_and_refuses_the_same_files() {
         ("http_server_config: {headers: {Content-Type: x}}".to_owned(), false),
         ("invented: 1".to_owned(), false),
     ] {
-        host.write("etc/web.yml", &yaml);
-        let file = host.path("etc/web.yml").display().to_string();
+        host.write("web/web.yml", &yaml);
+        let file = host.path("web/web.yml").display().to_string();
         let theirs = ["--web.listen-address=127.0.0.1:9100", "--web.config.file", &file];
         let ours = ["serve", "--web.config.file", &file];
         let mut exporter = host.command("prometheus-node-exporter");

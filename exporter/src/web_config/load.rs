@@ -49,6 +49,10 @@ impl Watched {
         Watched { path: path.to_owned(), seen }
     }
 
+    pub(super) fn into_path(self) -> PathBuf {
+        self.path
+    }
+
     /// Whether it may be another than the one that was read.
     pub(super) fn may_have_changed(&self) -> bool {
         match (&self.seen, stamp(&self.path)) {
