@@ -40,9 +40,15 @@ pub(crate) struct Config {
     pub(crate) local_approvals: Option<Duration>,
     pub(crate) reach: Reach,
     pub(crate) sensor: Sensor,
+    web: WebTable,
     /// To whom the logs go.
     export: Vec<Export>,
 }
+
+mod web;
+
+pub(crate) use web::Web;
+use web::WebTable;
 
 /// One receiver of logs.
 #[derive(Clone, Debug, Deserialize)]
@@ -141,6 +147,7 @@ impl Config {
             bail!("{}: sensor.namespaces must be at least 1", path.display());
         }
         config.receivers().with_context(|| path.display().to_string())?;
+        config.web().with_context(|| path.display().to_string())?;
         Ok(config)
     }
 
@@ -158,6 +165,11 @@ impl Config {
             receivers.push(receiver);
         }
         Ok(receivers)
+    }
+
+    /// Who may ask by HTTP, and what for.
+    pub(crate) fn web(&self) -> anyhow::Result<Web> {
+        self.web.read()
     }
 }
 
@@ -215,6 +227,8 @@ fn mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Mode>, D::E
 
 #[cfg(test)]
 mod tests {
+    use exporter::Right;
+
     use super::*;
 
     #[test]
@@ -230,6 +244,13 @@ mod tests {
             interval = "500ms"
             namespaces = 7
             redact = ["--pin"]
+            [web]
+            allow = ["10.1.0.0/16", "2001:db8::/32"]
+            read_only = false
+            [[web.role]]
+            users = ["prom"]
+            certificates = ["prom.example.org"]
+            may = ["metrics", "health"]
             [[export]]
             name = "siem"
             to = "syslog+tls://logs.example.org:6514"
@@ -246,6 +267,9 @@ mod tests {
         assert_eq!(config.missing_after, Some(Duration::from_secs(600)));
         assert_eq!(config.reach.public, ["10.1.0.0/16".parse().unwrap()]);
         assert_eq!(config.sensor.interval, Duration::from_millis(500));
+        let web = config.web().unwrap();
+        assert_eq!((web.allow.len(), web.read_only), (2, false));
+        assert_eq!(web.roles[0].may, [Right::Metrics, Right::Health].into());
         let receivers = config.receivers().unwrap();
         assert_eq!(receivers.iter().map(Receiver::name).collect::<Vec<_>>(), ["siem", "here"]);
         assert_eq!((config.sensor.namespaces, config.sensor.redact), (7, vec!["--pin".to_owned()]));
@@ -259,6 +283,13 @@ mod tests {
             ("\n[sensor]\ninterval = '5 minutes'", "line 3"),
             ("[sensor]\ninterval = '1ms'", "between 100ms and 1h"),
             ("[sensor]\nnamespaces = 0", "at least 1"),
+            ("[web]\nallow = ['10.1.0.0/99']", "line 2"),
+            ("[web]\nallow = ['::ffff:10.1.0.0/112']", "write it as one of IPv4"),
+            ("[web]\nallow = []", "nobody could ask"),
+            ("[web]\napi_socket = 'api.sock'", "neither an absolute path nor"),
+            ("[web]\nports = 1", "unknown field `ports`"),
+            ("[[web.role]]\nusers = ['a']\nmay = ['all']", "`all` is none of metrics, drift"),
+            ("[[web.role]]\nmay = ['drift']", "neither `users` nor `certificates`"),
             ("[reach]\npublic = ['10.1.0.0/99']", "line 2"),
             ("[[export]]\nname = 'a'", "missing field `to`"),
             ("[[export]]\nname = 'a'\nto = 'journald'\nport = 1", "unknown field `port`"),

@@ -51,6 +51,7 @@ pub(crate) fn run(shared: &Shared, options: &ListOptions) -> anyhow::Result<Outc
                 host: &judgement.policy.host,
                 lost: None,
                 filtered: !options.filter.is_empty(),
+                command_lines: true,
             });
             let mut output = std::io::stdout().lock();
             serde_json::to_writer_pretty(&mut output, &document)?;

@@ -1,7 +1,6 @@
-use std::net::SocketAddr;
-
+use anyhow::bail;
 use baseline::git_places;
-use exporter::{Frames, Identity, LoadOutcome, Needs, Origin, web_config_files};
+use exporter::{ApiSocket, Frames, Identity, Inherited, LoadOutcome, Needs, Origin, web_config_files};
 
 use crate::arguments::{ServeOptions, Shared};
 use crate::config::Config;
@@ -14,10 +13,14 @@ use crate::trust::{revoked_path, signers_path};
 
 /// Starts the sensor's keeper while we still may, unless a sensor runs as a service of its own; gives all privileges away, and becomes the exporter.
 pub(crate) fn run(shared: &Shared, options: ServeOptions) -> anyhow::Result<Outcome> {
+    // First of all: what is started below must not have them.
+    let inherited = exporter::take_inherited()?;
     log_to_stderr();
     let paths = Paths::of(shared)?;
     // A mistake is told before anything is started.
     let config = Config::load(&paths)?;
+    let inherited = wanted(inherited, options.systemd_socket)?;
+    let web = config.web()?;
     let exports =
         exporter::Exports { host: judge::host(&config).name.escaped(), receivers: config.receivers()? };
     // Held until the process ends.
@@ -29,12 +32,30 @@ pub(crate) fn run(shared: &Shared, options: ServeOptions) -> anyhow::Result<Outc
         // The end of the socket tells of its end.
         None => Frames::Of(keeper::start(keeper::myself("keeper", shared))?.0),
     };
-    exporter::drop_to(&identity)?;
-    exporter::confine(needs(&paths, &config, &options, &identity), &exports, &identity)?;
-    exporter::run(exporter::Options {
-        listen: options.listen,
-        web_config: options.web_config,
+    let listen = options.listen();
+    if web.api_socket == ApiSocket::Usual && identity.origin() != Origin::Started && !listen.is_empty() {
+        // Without it there is no socket for users of this host, and all else.
+        if let Err(error) = exporter::prepare_runtime_folder(&identity) {
+            tracing::warn!("/run/portledger cannot be made: {error}");
+        }
+    }
+    let web = exporter::Web {
+        listen,
+        inherited,
+        config: options.web_config,
         telemetry_path: options.telemetry_path,
+        allow: web.allow,
+        read_only: web.read_only,
+        roles: web.roles,
+        api_socket: web.api_socket,
+        textfile: options.textfile,
+    };
+    let seen_by_user = identity.origin() == Origin::Started && options.sensor.socket.is_none();
+    exporter::drop_to(&identity)?;
+    let needs = Needs { seen_by_user, ..needs(&paths, &config, &web) };
+    exporter::confine(needs, &exports, &identity)?;
+    exporter::run(exporter::Options {
+        web,
         listener_info: options.listener_info,
         state: paths.state.clone(),
         frames,
@@ -45,20 +66,17 @@ pub(crate) fn run(shared: &Shared, options: ServeOptions) -> anyhow::Result<Outc
 }
 
 /// All that configuration and baseline lead to now. What they lead to later is read where it stands in the same folders.
-fn needs(paths: &Paths, config: &Config, options: &ServeOptions, identity: &Identity) -> Needs {
+fn needs(paths: &Paths, config: &Config, web: &exporter::Web) -> Needs {
     let mut reads = vec![paths.config.clone(), signers_path(paths, config), revoked_path(paths, config)];
     reads.extend(paths.sources.places());
     // What is wrong with them is told when they are judged by.
     let texts = paths.sources.read().ok().flatten().unwrap_or_default();
     reads.extend(texts.first().map(|text| git_places(&text.path)).unwrap_or_default());
     reads.extend(texts.into_iter().map(|text| text.path));
-    reads.extend(options.web_config.iter().flat_map(|file| web_config_files(file)));
-    Needs {
-        reads,
-        writes: vec![paths.state.clone()],
-        listens: options.listen.iter().map(SocketAddr::port).collect(),
-        seen_by_user: identity.origin() == Origin::Started && options.sensor.socket.is_none(),
-    }
+    reads.extend(web.config.iter().flat_map(|file| web_config_files(file)));
+    let mut writes = vec![paths.state.clone()];
+    writes.extend(web.writes());
+    Needs { reads, writes, listens: web.ports(), seen_by_user: false }
 }
 
 /// What to do where a file is refused that others may read: it was not there, or not named, at the start.
@@ -71,4 +89,19 @@ fn explained(outcome: LoadOutcome) -> LoadOutcome {
         false => told,
     };
     LoadOutcome { policy: outcome.policy.map_err(explain), baseline: outcome.baseline.map_err(explain) }
+}
+
+/// Sockets that nobody asked for are closed.
+fn wanted(inherited: Vec<Inherited>, wanted: bool) -> anyhow::Result<Vec<Inherited>> {
+    match (wanted, inherited.is_empty()) {
+        (true, true) => bail!(
+            "--web.systemd-socket: systemd gave no socket: start the service by its socket unit, or leave the flag out"
+        ),
+        (true, false) => Ok(inherited),
+        (false, true) => Ok(Vec::new()),
+        (false, false) => {
+            tracing::warn!("the sockets that systemd opened are not used: say --web.systemd-socket");
+            Ok(Vec::new())
+        }
+    }
 }

@@ -63,6 +63,20 @@ pub(crate) enum Entry {
         revision: Option<String>,
         git: Option<String>,
     },
+    Visit(Visit),
+}
+
+/// Somebody who asked over HTTP.
+pub(crate) struct Visit {
+    pub(crate) at: SystemTime,
+    /// `admitted` or `refused`.
+    pub(crate) event: &'static str,
+    pub(crate) peer: String,
+    pub(crate) user: Option<String>,
+    pub(crate) why: Option<&'static str>,
+    pub(crate) times: u64,
+    /// Refusals of others that there was no room to tell.
+    pub(crate) untold: u64,
 }
 
 impl Entry {

@@ -30,6 +30,8 @@ pub(crate) enum Work {
     Resume(Resumed),
     /// Read configuration and baseline again.
     Reload,
+    /// Write these into the log of events.
+    Log(Vec<Entry>),
     /// Look whether time alone has changed something.
     Tick,
     /// Write down what is not written yet, and end.
@@ -136,6 +138,7 @@ impl Judge {
                         self.assembler.resume();
                     }
                     Work::Reload => self.reload(SystemTime::now()),
+                    Work::Log(entries) => self.scribe.log(entries),
                     Work::Tick => self.tick(SystemTime::now()),
                     Work::End => return self.end(SystemTime::now()),
                 }

@@ -10,6 +10,7 @@ pub mod daemon;
 mod dismissals;
 mod document;
 mod event_log;
+mod exposure;
 #[cfg(test)]
 mod fixtures;
 mod follower;
@@ -30,10 +31,12 @@ mod powers;
 mod priority;
 mod rules;
 mod run;
+mod runtime_folder;
 mod scribe;
 mod silence;
 mod snapshot;
 mod state;
+mod textfile;
 mod web_config;
 
 pub use accounts::{AccountBook, user_id, user_name};
@@ -44,12 +47,14 @@ pub use document::{
 };
 pub use follower::{Follower, News, OutOfStep, Witnessed};
 pub use frames::{Frames, Packet, forward};
+pub use http::{Inherited, InheritedError, ListenAddress, Right, Role, take_inherited};
 pub use identity::{Identity, IdentityError, Origin, drop_to};
 pub use matched::{Matched, MatchedError, matched};
 pub use open_drifts::{OpenDriftsError, open_drifts};
 pub use outbox::{Exports, Receiver, ReceiverError, TlsFiles};
 pub use past_events::{PastEvents, past_events};
 pub use rules::{BaselineSet, Load, LoadOutcome};
-pub use run::{Error, Options, run};
+pub use run::{ApiSocket, Error, Options, Web, run};
+pub use runtime_folder::prepare_runtime_folder;
 pub use state::{StateError, StateLock, lock_state, prepare_state};
 pub use web_config::{WebConfigError, web_config_files};

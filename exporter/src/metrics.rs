@@ -3,13 +3,17 @@
 mod approvals;
 mod drift;
 mod export;
+mod exposure;
 mod families;
 mod family;
+mod http;
 mod listeners;
 mod process;
+mod textfile;
 mod web_config;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
@@ -23,8 +27,10 @@ use prometheus::{Registry, TextEncoder};
 use tokio::sync::watch;
 
 use self::family::{Sample, number, timestamp, total, truth};
+use crate::http::{HttpCounts, Seats, Security};
 use crate::outbox::Status;
 use crate::snapshot::{RulesStatus, Snapshot};
+use crate::textfile::TextFileStatus;
 use crate::web_config::InForce;
 
 pub(crate) use prometheus::TEXT_FORMAT;
@@ -59,6 +65,42 @@ impl Metrics {
             self.registry.register(Box::new(web_config::WebConfigMetrics::new(config.clone())?))?;
         }
         Ok(self)
+    }
+
+    /// Adds how it goes with those who ask.
+    pub(crate) fn with_http(
+        self,
+        counts: Arc<HttpCounts>,
+        seats: Arc<Seats>,
+    ) -> Result<Self, prometheus::Error> {
+        self.registry.register(Box::new(http::HttpMetrics::new(counts, seats)?))?;
+        Ok(self)
+    }
+
+    /// Adds how far the addresses reach that are `served`; nobody is kept from reading there but by `security`.
+    pub(crate) fn with_listeners(
+        self,
+        served: Vec<SocketAddr>,
+        security: Arc<Security>,
+        snapshots: watch::Receiver<Snapshot>,
+    ) -> Result<Self, prometheus::Error> {
+        if !served.is_empty() {
+            self.registry.register(Box::new(exposure::ExposureMetrics::new(served, security, snapshots)?))?;
+        }
+        Ok(self)
+    }
+
+    /// Adds how writing the file of metrics goes.
+    pub(crate) fn with_text_file(self, status: Arc<TextFileStatus>) -> Result<Self, prometheus::Error> {
+        self.registry.register(Box::new(textfile::TextFileMetrics::new(status)?))?;
+        Ok(self)
+    }
+
+    /// The text of a scrape without what every exporter tells of itself.
+    pub(crate) fn render_own(&self) -> Result<String, prometheus::Error> {
+        let mut families = self.registry.gather();
+        families.retain(|family| family.name().starts_with("portledger_"));
+        TextEncoder::new().encode_to_string(&families)
     }
 
     /// The text of a scrape, in the format of [`TEXT_FORMAT`].

@@ -1,22 +1,26 @@
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use ipnet::IpNet;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
+use crate::exposure::Exposure;
 use crate::frames::Frames;
-use crate::http::{self, Board, Security};
+use crate::http::{self, Board, Door, House, HttpCounts, Inherited, ListenAddress, Role, Seats, Security};
 use crate::judge::{Judge, Work};
 use crate::metrics::Metrics;
 use crate::outbox::{Exports, Outbox};
 use crate::priority::give_way;
 use crate::rules::{Load, Rules};
+use crate::runtime_folder::default_api_socket;
 use crate::silence::Silence;
 use crate::snapshot::Snapshot;
 use crate::state::StateError;
+use crate::textfile::{TextFile, TextFileStatus};
 use crate::web_config::{InForce, WebConfigError};
 use crate::{daemon, frames, manager};
 
@@ -33,12 +37,8 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// What the exporter is started with.
 pub struct Options {
-    /// Where HTTP is served; at least one.
-    pub listen: Vec<SocketAddr>,
-    /// How HTTP is secured: a file as the exporter toolkit defines it. It is read by the user that this runs as.
-    pub web_config: Option<PathBuf>,
-    /// The path of the metrics, `/metrics` by custom.
-    pub telemetry_path: String,
+    /// Where and to whom HTTP is served.
+    pub web: Web,
     /// Tell a series for each service that listens.
     pub listener_info: bool,
     /// The state folder, prepared with [`crate::prepare_state`].
@@ -51,18 +51,86 @@ pub struct Options {
     pub exports: Exports,
 }
 
+/// Where and to whom HTTP is served.
+pub struct Web {
+    /// Where; at least one address or one inherited socket, unless metrics are written into a file.
+    pub listen: Vec<ListenAddress>,
+    /// Sockets that systemd opened.
+    pub inherited: Vec<Inherited>,
+    /// How it is secured: a file as the exporter toolkit defines it. It is read by the user that this runs as.
+    pub config: Option<PathBuf>,
+    /// The path of the metrics, `/metrics` by custom.
+    pub telemetry_path: String,
+    /// Networks that peers may be in; any where there is none. An IPv4 address is looked for among IPv4 networks alone.
+    pub allow: Vec<IpNet>,
+    /// Refuse whatever could change something.
+    pub read_only: bool,
+    /// What may be read by whom; everything by everybody where there is none.
+    pub roles: Vec<Role>,
+    /// Where users of this host ask.
+    pub api_socket: ApiSocket,
+    /// The folder that metrics are written into for node_exporter.
+    pub textfile: Option<PathBuf>,
+}
+
+impl Web {
+    /// Folders in which sockets are made, or the file of metrics.
+    pub fn writes(&self) -> Vec<PathBuf> {
+        let parent = |path: &Path| path.parent().map(Path::to_owned);
+        let sockets = self.listen.iter().filter_map(|address| match address {
+            ListenAddress::Unix(path) => parent(path),
+            ListenAddress::Tcp(_) => None,
+        });
+        let api = match &self.api_socket {
+            ApiSocket::Off => None,
+            ApiSocket::Usual => default_api_socket().and_then(|path| parent(&path)),
+            ApiSocket::At(path) => parent(path),
+        };
+        sockets.chain(api).chain(self.textfile.clone()).collect()
+    }
+
+    /// TCP ports that are listened on; 0 is one that the kernel chooses.
+    pub fn ports(&self) -> Vec<u16> {
+        let port = |address: &ListenAddress| match address {
+            ListenAddress::Tcp(address) => Some(address.port()),
+            ListenAddress::Unix(_) => None,
+        };
+        self.listen.iter().filter_map(port).collect()
+    }
+}
+
+/// Where users of this host ask: root and the exporter's user are told all, others all but command lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ApiSocket {
+    /// `/run/portledger/api.sock`, where that folder is the exporter's.
+    #[default]
+    Usual,
+    /// Nowhere.
+    Off,
+    /// Here.
+    At(PathBuf),
+}
+
 /// Why the exporter ends otherwise than by SIGTERM or SIGINT.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum Error {
     #[error("the configuration cannot be used:\n{0}")]
     Config(String),
-    #[error("no address to serve HTTP on: name one with --web.listen-address")]
+    #[error(
+        "nothing to serve HTTP on: name an address with --web.listen-address, or a folder with --textfile"
+    )]
     NoAddress,
-    #[error("{address} cannot be listened on: {error}{}", hint(error))]
-    Listen { address: SocketAddr, error: std::io::Error },
+    #[error("{address} cannot be listened on: {error}{}", hint(address, error))]
+    Listen { address: ListenAddress, error: std::io::Error },
     #[error("the web configuration cannot be used: {0}")]
     WebConfig(#[from] WebConfigError),
+    #[error(
+        "{0} is no folder that metrics could be written into: create it, or name another with --textfile"
+    )]
+    NoTextFile(PathBuf),
+    #[error("a socket of systemd cannot be used: {0}")]
+    Inherited(std::io::Error),
     #[error("metrics cannot be served at `{0}`: name a path of its own that begins with `/`")]
     TelemetryPath(String),
     #[error(transparent)]
@@ -81,16 +149,22 @@ pub enum Error {
     Fault(&'static str),
 }
 
-fn hint(error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
+fn hint(address: &ListenAddress, error: &std::io::Error) -> &'static str {
+    match (error.kind(), address) {
+        (std::io::ErrorKind::AddrInUse, ListenAddress::Unix(_)) => {
+            "; another program serves there: end it, or choose another path with --web.listen-address"
+        }
+        (std::io::ErrorKind::PermissionDenied, ListenAddress::Unix(_)) => {
+            "; the folder must be writable for the user that `serve` runs as: RuntimeDirectory= of a unit makes one"
+        }
+        (std::io::ErrorKind::AddrInUse, _) => {
             "; another program holds the port (`portledger list` or `ss -ltnp` names it): end it, or choose another \
              with --web.listen-address"
         }
-        std::io::ErrorKind::AddrNotAvailable => {
+        (std::io::ErrorKind::AddrNotAvailable, _) => {
             "; no interface has this address: choose another with --web.listen-address"
         }
-        std::io::ErrorKind::PermissionDenied => {
+        (std::io::ErrorKind::PermissionDenied, _) => {
             "; ports below 1024 are root's: choose another with --web.listen-address"
         }
         _ => "",
@@ -107,34 +181,56 @@ pub fn run(options: Options) -> Result<(), Error> {
 }
 
 async fn serve(options: Options) -> Result<(), Error> {
-    if options.listen.is_empty() {
+    let mut signals = Signals::catch().map_err(Error::Runtime)?;
+    let web = options.web;
+    if let Some(folder) = web.textfile.as_ref().filter(|folder| !folder.is_dir()) {
+        return Err(Error::NoTextFile(folder.clone()));
+    }
+    let web_config = web.config.as_deref().map(InForce::read).transpose()?.map(Arc::new);
+    let mut doors = open(&web.listen, web.inherited).await?;
+    if doors.is_empty() && web.textfile.is_none() && !matches!(web.api_socket, ApiSocket::At(_)) {
         return Err(Error::NoAddress);
     }
-    let mut signals = Signals::catch().map_err(Error::Runtime)?;
-    let web_config = options.web_config.as_deref().map(InForce::read).transpose()?.map(Arc::new);
-    let listeners = http::bind(&options.listen).await?;
+    let speaks = !doors.is_empty();
+    doors.extend(open_api(web.api_socket, speaks)?);
     let rules = Rules::read(options.load, options.state.clone(), SystemTime::now()).map_err(Error::Config)?;
     let (judge, snapshots) = Judge::new(rules, options.state.clone()).map_err(Error::Runtime)?;
     let outbox = Outbox::start(options.exports, &options.state);
     let outbox = outbox.map_err(|error| Error::Export(error.to_string()))?;
+    let (seats, counts) = (Seats::new(), Arc::new(HttpCounts::default()));
+    let served: Vec<SocketAddr> = doors.iter().filter_map(Door::address).collect();
     let metrics = Metrics::new(snapshots.clone(), options.listener_info, SystemTime::now)?
         .with_exports(outbox.statuses())?
+        .with_http(counts.clone(), seats.clone())?
         .with_web_config(web_config.as_ref())?;
     let security = Arc::new(Security::new(web_config));
-    let telemetry_path = options.telemetry_path;
-    let told = snapshots.clone();
+    let metrics = metrics.with_listeners(served.clone(), security.clone(), snapshots.clone())?;
+    warn_of(&served, &security);
+    let status = Arc::new(TextFileStatus::default());
+    let metrics = if web.textfile.is_some() { metrics.with_text_file(status.clone())? } else { metrics };
+    let metrics = Arc::new(metrics);
+    let file = web.textfile.map(|folder| TextFile::new(folder, metrics.clone(), status));
+    let telemetry_path = web.telemetry_path.clone();
+    let (told, written) = (snapshots.clone(), snapshots.clone());
     let router = http::router(Board { snapshots, metrics, telemetry_path })?;
     daemon::announce(&options.state)?;
-    let scheme = if security.has_tls() { "https" } else { "http" };
-    let served = listeners.iter().filter_map(|listener| listener.local_addr().ok());
-    let served: Vec<String> = served.map(|address| format!("{scheme}://{address}/")).collect();
+    let has_tls = security.has_tls();
+    let served: Vec<String> = doors.iter().map(|door| door.named(has_tls)).collect();
     served.iter().for_each(|address| info!("serving on {address}"));
     let (inbox, work) = mpsc::channel(INBOX);
+    let rules = http::Rules {
+        allow: web.allow,
+        read_only: web.read_only,
+        roles: web.roles,
+        telemetry_path: web.telemetry_path,
+    };
+    let house = House::new(router, rules, security, (seats, counts), inbox.clone());
     let mut judge_gone = start(judge, work)?;
     let frames_ended = frames::forward_from(options.frames, inbox.clone()).map_err(Error::Frames)?;
     manager::tell_ready(format!("serving on {}", served.join(", "))).await;
     let ended = tokio::select! {
-        () = http::serve(listeners, router, security) => Err(Error::Fault("accepting connections")),
+        () = keep(file, written) => Err(Error::Fault("writing the file of metrics")),
+        () = house.serve(doors) => Err(Error::Fault("accepting connections")),
         ended = frames_ended => match ended {
             Ok(Err(error)) => Err(Error::Frames(error)),
             Ok(Ok(())) | Err(_) => Err(Error::SensorGone),
@@ -149,6 +245,52 @@ async fn serve(options: Options) -> Result<(), Error> {
         warn!("what came in during the last moments may not be written down: the disk is slow");
     }
     ended
+}
+
+/// What systemd opened comes in place of addresses.
+async fn open(listen: &[ListenAddress], inherited: Vec<Inherited>) -> Result<Vec<Door>, Error> {
+    let doors = http::adopt(inherited).map_err(Error::Inherited)?;
+    if doors.is_empty() { http::bind(listen).await } else { Ok(doors) }
+}
+
+/// The usual place is a convenience: without it `serve` is what it is. Who asked for no port is given no socket either.
+fn open_api(socket: ApiSocket, speaks: bool) -> Result<Option<Door>, Error> {
+    match socket {
+        ApiSocket::Off => Ok(None),
+        ApiSocket::At(path) => {
+            let opened = Door::local_api(&path);
+            opened.map(Some).map_err(|error| Error::Listen { address: ListenAddress::Unix(path), error })
+        }
+        ApiSocket::Usual => {
+            let Some(path) = default_api_socket().filter(|_| speaks) else { return Ok(None) };
+            let opened = Door::local_api(&path);
+            let opened = opened.inspect_err(|error| {
+                warn!("users of this host cannot ask at {}: {error}", path.display());
+            });
+            Ok(opened.ok())
+        }
+    }
+}
+
+/// Whoever reaches it reads what an attacker would like to read first.
+fn warn_of(served: &[SocketAddr], security: &Security) {
+    if security.is_closed() {
+        return;
+    }
+    for endpoint in served.iter().filter(|endpoint| Exposure::of(**endpoint, 0, None).beyond_loopback) {
+        warn!(
+            "{endpoint} is open to other hosts without TLS and authentication: serve on loopback, or put something \
+             before it that authenticates"
+        );
+    }
+}
+
+/// Writes the file of metrics, where one is wanted.
+async fn keep(file: Option<TextFile>, snapshots: watch::Receiver<Snapshot>) {
+    match file {
+        Some(file) => file.keep(snapshots).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits until the judge has written down what it knows.

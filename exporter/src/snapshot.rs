@@ -86,6 +86,7 @@ pub(crate) struct JudgedPass {
 #[derive(Clone, Default)]
 pub(crate) struct Documents {
     listeners: OnceLock<Result<Arc<[u8]>, String>>,
+    without_command_lines: OnceLock<Result<Arc<[u8]>, String>>,
     drift: OnceLock<Result<Arc<[u8]>, String>>,
 }
 
@@ -113,18 +114,25 @@ impl JudgedPass {
 
     /// The body of `/api/v1/listeners`.
     pub(crate) fn listeners_json(&self) -> Result<Arc<[u8]>, String> {
-        let document = || {
-            json(&listeners_document(Listed {
-                inventory: &self.inventory,
-                assessment: &self.assessment,
-                register: Some(&self.register),
-                accounts: &self.accounts,
-                host: &self.host,
-                lost: Some(self.lost),
-                filtered: false,
-            }))
-        };
-        self.documents.listeners.get_or_init(document).clone()
+        self.documents.listeners.get_or_init(|| self.listeners(true)).clone()
+    }
+
+    /// Likewise, for those who may not know the command lines.
+    pub(crate) fn listeners_json_without_command_lines(&self) -> Result<Arc<[u8]>, String> {
+        self.documents.without_command_lines.get_or_init(|| self.listeners(false)).clone()
+    }
+
+    fn listeners(&self, command_lines: bool) -> Result<Arc<[u8]>, String> {
+        json(&listeners_document(Listed {
+            inventory: &self.inventory,
+            assessment: &self.assessment,
+            register: Some(&self.register),
+            accounts: &self.accounts,
+            host: &self.host,
+            lost: Some(self.lost),
+            filtered: false,
+            command_lines,
+        }))
     }
 
     /// The body of `/api/v1/drift`.

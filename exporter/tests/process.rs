@@ -13,7 +13,7 @@ mod process {
 
 use process::{child, confined, events, identity, serving, signals};
 
-const CASES: [(&str, fn()); 16] = [
+const CASES: [(&str, fn()); 17] = [
     ("drops_for_good", identity::drops_for_good),
     ("stays_as_it_is_without_root", identity::stays_as_it_is_without_root),
     ("refuses_to_drop_with_two_threads", identity::refuses_to_drop_with_two_threads),
@@ -26,6 +26,7 @@ const CASES: [(&str, fn()); 16] = [
     ("can_do_what_it_does_for_a_living", confined::can_do_what_it_does_for_a_living),
     ("leaves_no_memory_behind", confined::leaves_no_memory_behind),
     ("serves_what_the_sensor_tells", serving::serves_what_the_sensor_tells),
+    ("serves_with_few_descriptors", serving::serves_with_few_descriptors),
     ("says_that_the_port_is_taken", serving::says_that_the_port_is_taken),
     ("tells_what_lived_a_moment", events::tells_what_lived_a_moment),
     ("keeps_what_was_told_a_second_before_a_kill", events::keeps_what_was_told_a_second_before_a_kill),

@@ -1,19 +1,25 @@
-use std::net::SocketAddr;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use clap::Args;
+use exporter::ListenAddress;
 
 use super::sensing::SensorAt;
 
 #[derive(Args, Debug)]
 pub(crate) struct ServeOptions {
-    /// Address to serve on; may be given several times
-    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:10433")]
-    #[arg(value_parser = listen_address)]
-    pub(crate) listen: Vec<SocketAddr>,
+    /// Address to serve on, or unix:/PATH of a socket; may be given several times [default: 127.0.0.1:10433]
+    #[arg(long = "web.listen-address", value_name = "ADDRESS")]
+    listen: Vec<ListenAddress>,
+    /// Serve on the sockets that systemd opened, in place of addresses
+    #[arg(long = "web.systemd-socket")]
+    pub(crate) systemd_socket: bool,
     /// File with TLS, users and headers, as other exporters take it
     #[arg(long = "web.config.file", value_name = "FILE")]
     pub(crate) web_config: Option<PathBuf>,
+    /// Write the metrics as DIR/portledger.prom for node_exporter; nothing listens then unless an address is named
+    #[arg(long, value_name = "DIR")]
+    pub(crate) textfile: Option<PathBuf>,
     /// Path of the metrics
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
     pub(crate) telemetry_path: String,
@@ -38,10 +44,18 @@ pub(crate) struct LoaderOptions {
     pub(crate) events: bool,
 }
 
-/// As exporters write it: `:9100` is every address.
-fn listen_address(text: &str) -> Result<SocketAddr, String> {
-    let full = if text.starts_with(':') { format!("[::]{text}") } else { text.to_owned() };
-    full.parse().map_err(|_| "not ADDRESS:PORT, as in 127.0.0.1:10433, [::1]:10433 or :10433".to_owned())
+/// Nobody else uses this port (Prometheus' wiki of default ports).
+const PORT: u16 = 10433;
+
+impl ServeOptions {
+    /// Where to listen.
+    pub(crate) fn listen(&self) -> Vec<ListenAddress> {
+        match self.listen.as_slice() {
+            [] if self.textfile.is_some() => Vec::new(),
+            [] => vec![ListenAddress::Tcp((Ipv4Addr::LOCALHOST, PORT).into())],
+            named => named.to_vec(),
+        }
+    }
 }
 
 fn telemetry_path(text: &str) -> Result<String, String> {

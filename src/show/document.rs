@@ -20,6 +20,7 @@ pub(super) fn of(found: &Found<'_>, judgement: &Judgement) -> serde_json::Result
         host: &judgement.policy.host,
         lost: None,
         filtered: true,
+        command_lines: true,
     });
     let mut document = serde_json::to_value(document)?;
     let services: Vec<Value> = found
@@ -114,6 +115,7 @@ fn of_kept(drift: &Drift, history: &History, judgement: &Judgement) -> serde_jso
         host: &policy.host,
         lost: None,
         filtered: true,
+        command_lines: true,
     });
     let mut listeners = serde_json::to_value(listeners)?["listeners"].take();
     for listener in listeners.as_array_mut().into_iter().flatten() {

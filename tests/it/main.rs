@@ -13,6 +13,8 @@ mod bad_input;
 #[cfg(test)]
 mod border;
 #[cfg(test)]
+mod bothered;
+#[cfg(test)]
 mod deceived;
 #[cfg(test)]
 mod events;

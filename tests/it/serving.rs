@@ -325,7 +325,7 @@ fn the_service_manager_is_told_how_it_goes() {
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "3000");
     // Its queue is full long before it is heard.
     let serve = Serve::run(&host, command);
-    assert_eq!(hear(), "READY=1\nSTATUS=serving on http://127.0.0.1:10433/\n");
+    assert_eq!(hear(), "READY=1\nSTATUS=serving on http://127.0.0.1:10433/, unix:/run/portledger/api.sock\n");
     assert_eq!(hear(), "WATCHDOG=1\n");
     assert_eq!(hear(), "WATCHDOG=1\n");
     serve.running.signal(Signal::TERM);

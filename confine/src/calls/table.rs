@@ -46,6 +46,8 @@ pub(super) const FILES: &[c_long] = &[
     libc::SYS_unlinkat, libc::SYS_mkdirat, libc::SYS_copy_file_range, libc::SYS_sendfile, libc::SYS_umask,
     #[cfg(target_arch = "x86_64")] libc::SYS_open,
     #[cfg(target_arch = "x86_64")] libc::SYS_rename,
+    libc::SYS_fchmodat,
+    #[cfg(target_arch = "x86_64")] libc::SYS_chmod,
     #[cfg(target_arch = "x86_64")] libc::SYS_unlink,
     #[cfg(target_arch = "x86_64")] libc::SYS_mkdir,
 ];

@@ -28,14 +28,16 @@ pub struct Listed<'a> {
     pub lost: Option<u64>,
     /// Listeners were left out.
     pub filtered: bool,
+    /// Whether whoever reads it may know with what arguments processes were started; else these are null.
+    pub command_lines: bool,
 }
 
 /// What `list --format json` and `/api/v1/listeners` give; [`super::read_listeners`] reads it back.
 ///
 /// Names are escaped as [`inventory::RawText`] does; times are RFC 3339 in UTC.
 pub fn listeners_document(listed: Listed<'_>) -> impl Serialize + '_ {
-    let Listed { inventory, assessment, register, accounts, host, lost, filtered } = listed;
-    let page = Page { accounts, register };
+    let Listed { inventory, assessment, register, accounts, host, lost, filtered, command_lines } = listed;
+    let page = Page { accounts, register, command_lines };
     let judged = assessment.service_of.iter().map(|place| assessment.services.get(*place));
     let listeners = inventory.listeners.iter().zip(judged.chain(std::iter::repeat(None)));
     Document {
@@ -126,7 +128,7 @@ struct HolderEntry<'a> {
     replaced: Option<bool>,
     sha256: Option<String>,
     name: Escaped<'a>,
-    arguments: Vec<Escaped<'a>>,
+    arguments: Option<Vec<Escaped<'a>>>,
     uid: u32,
     user: Option<&'a str>,
     workload: WholeWorkloadEntry<'a>,
@@ -173,6 +175,7 @@ struct DriftEntry<'a> {
 struct Page<'a> {
     accounts: &'a Accounts,
     register: Option<&'a Register>,
+    command_lines: bool,
 }
 
 impl<'a> Page<'a> {
@@ -228,7 +231,7 @@ impl<'a> Page<'a> {
             },
             sha256: program.and_then(|program| program.sha256.as_ref()).map(hexadecimal),
             name: Escaped(&holder.name),
-            arguments: holder.arguments.iter().map(Escaped).collect(),
+            arguments: self.command_lines.then(|| holder.arguments.iter().map(Escaped).collect()),
             uid: holder.uid,
             user: self.accounts.name(holder.uid),
             workload: WholeWorkloadEntry::of(&holder.workload),

@@ -20,6 +20,7 @@ fn are_the_documents_that_programs_know() {
         host: &pass.host,
         lost: Some(pass.lost),
         filtered: false,
+        command_lines: true,
     });
     assert_golden("listeners.json", &pretty(&listeners));
     assert_golden("drift.json", &pretty(&drift_document(&pass.inventory, &pass.assessment, &pass.register)));

@@ -66,6 +66,15 @@ enum Line<'a> {
         revision: Option<&'a str>,
         git: Option<&'a str>,
     },
+    Visit {
+        time: String,
+        event: &'static str,
+        peer: &'a str,
+        user: Option<&'a str>,
+        why: Option<&'static str>,
+        times: u64,
+        untold: u64,
+    },
 }
 
 #[derive(Serialize)]
@@ -154,6 +163,15 @@ fn line(entry: &Entry, told: usize) -> Line<'_> {
             distrust: change.distrust.as_deref(),
             revision: revision.as_deref(),
             git: git.as_deref(),
+        },
+        Entry::Visit(visit) => Line::Visit {
+            time: time(visit.at),
+            event: visit.event,
+            peer: &visit.peer,
+            user: visit.user.as_deref(),
+            why: visit.why,
+            times: visit.times,
+            untold: visit.untold,
         },
         Entry::Reload { at, status, git, changed } => Line::Reload {
             time: time(*at),

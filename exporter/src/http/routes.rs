@@ -3,7 +3,7 @@ use std::time::SystemTime;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::routing::get;
@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tracing::error;
 
 use super::landing;
+use super::roles::Right;
 use crate::Error;
 use crate::metrics::{Metrics, TEXT_FORMAT};
 use crate::silence::PATIENCE;
@@ -21,10 +22,28 @@ const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
 const TAKEN: [&str; 5] = ["/", "/-/healthy", "/-/ready", "/api/v1/listeners", "/api/v1/drift"];
 
+/// How much of the inventory an answer may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Detail {
+    Whole,
+    NoCommandLines,
+}
+
+/// What it takes to read a path; `None` for those that there are not.
+pub(super) fn right_to(path: &str, telemetry_path: &str) -> Option<Right> {
+    match path {
+        path if path == telemetry_path => Some(Right::Metrics),
+        "/api/v1/drift" => Some(Right::Drift),
+        "/" | "/api/v1/listeners" => Some(Right::Inventory),
+        "/-/healthy" | "/-/ready" => Some(Right::Health),
+        _ => None,
+    }
+}
+
 /// What answers are made of.
 pub(crate) struct Board {
     pub(crate) snapshots: watch::Receiver<Snapshot>,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) telemetry_path: String,
 }
 
@@ -80,8 +99,12 @@ fn unready(snapshot: &Snapshot, now: SystemTime) -> Option<String> {
     })
 }
 
-async fn listeners(State(board): Shared) -> Response {
-    document(&board, JudgedPass::listeners_json).await
+async fn listeners(State(board): Shared, Extension(detail): Extension<Detail>) -> Response {
+    let write = match detail {
+        Detail::Whole => JudgedPass::listeners_json,
+        Detail::NoCommandLines => JudgedPass::listeners_json_without_command_lines,
+    };
+    document(&board, write).await
 }
 
 async fn drift(State(board): Shared) -> Response {

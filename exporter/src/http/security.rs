@@ -39,6 +39,13 @@ pub(super) struct Shaken<S> {
     pub(super) is_http2: bool,
 }
 
+impl<S> Shaken<S> {
+    /// One that needs no TLS.
+    pub(super) fn bare(stream: S) -> Self {
+        Shaken { stream: Either::Left(stream), certificate: None, is_http2: false }
+    }
+}
+
 impl Security {
     pub(crate) fn new(config: Option<Arc<InForce>>) -> Self {
         Security { config, passwords: Passwords::new(), bucket: Mutex::new(None) }
@@ -49,6 +56,15 @@ impl Security {
         self.config.as_ref().is_some_and(|config| config.last().tls.is_some())
     }
 
+    /// Whether a stranger who reaches us can read nothing, neither of what is asked nor by asking.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.config.as_ref().is_some_and(|config| {
+            let config = config.last();
+            let tls = config.tls.as_ref();
+            tls.is_some_and(|tls| tls.needs_certificate || !config.users.is_empty())
+        })
+    }
+
     /// Shakes hands where there is TLS, by the configuration as it stands now.
     pub(super) async fn handshake<S>(&self, stream: S) -> io::Result<Shaken<S>>
     where
@@ -56,7 +72,7 @@ impl Security {
     {
         let config = self.config.as_ref().map(|config| config.current());
         let Some(tls) = config.as_ref().and_then(|config| config.tls.as_ref()) else {
-            return Ok(Shaken { stream: Either::Left(stream), certificate: None, is_http2: false });
+            return Ok(Shaken::bare(stream));
         };
         let shaking = TlsAcceptor::from(tls.config.clone()).accept(stream);
         let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, shaking).await??;
@@ -75,17 +91,17 @@ impl Security {
     ) -> Result<Who, Response<Body>> {
         let certificate = certificate.cloned();
         let Some(config) = self.config.as_ref().map(|config| config.current()) else {
-            return Ok(Who { user: None, certificate });
+            return Ok(Who { certificate, ..Who::anonymous() });
         };
         if !self.is_in_time(&config, Instant::now()) {
             return Err(refusal(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests\n"));
         }
         if config.users.is_empty() {
-            return Ok(Who { user: None, certificate });
+            return Ok(Who { certificate, ..Who::anonymous() });
         }
         let Some((user, password)) = credentials(request) else { return Err(unauthorized()) };
         match self.passwords.verify(&config.users, &user, &password).await {
-            Login::Right => Ok(Who { user: Some(user), certificate }),
+            Login::Right => Ok(Who { user: Some(user), certificate, ..Who::anonymous() }),
             Login::Wrong => Err(unauthorized()),
             Login::Busy => Err(refusal(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable\n")),
         }

@@ -1,135 +1,370 @@
+//! From a connection to an answer: each step that may refuse is a line of [`House::answer`] or [`House::welcome`].
+
+use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderValue, Request, Response, StatusCode, header};
+use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, mpsc};
 use tracing::{debug, warn};
 
-use super::security::Security;
-use crate::Error;
+use super::access::{AccessLog, Line};
+use super::addresses::{Door, Socket};
+use super::counts::{HttpCounts, Refusal};
+use super::logins::Logins;
+use super::roles::{Rights, Role};
+use super::routes::{Detail, right_to};
+use super::seats::{Seat, Seats, State};
+use super::security::{Security, Shaken};
+use super::stream::Watched;
+use super::who::{Peer, Who};
+use crate::event_log::Entry;
+use crate::judge::Work;
+use crate::muffler::Muffler;
+use crate::web_config::Subject;
 
-/// How long a client may take to send its request's head.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long it may take to ask and be answered.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
-/// How many are served at a time; the kernel's queue holds the rest.
-const MAX_CONNECTIONS: usize = 64;
-/// What a request's head may have.
-const MAX_HEADER: u16 = 16 << 10;
+/// What a request's head may have, in bytes and in headers.
+const MAX_HEAD: u16 = 16 << 10;
+const MAX_HEADERS: usize = 64;
 /// How many requests an HTTP/2 connection may have under way.
 const MAX_STREAMS: u32 = 8;
+/// How long nobody is accepted where there are no descriptors.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How often it is looked whether refusals are to be told together.
+const ROUND: Duration = Duration::from_secs(10);
 
-/// Opens every address, or none and says which could not be had.
-pub(crate) async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Error> {
-    let mut listeners = Vec::new();
-    for address in addresses {
-        let bound = TcpListener::bind(address).await;
-        listeners.push(bound.map_err(|error| Error::Listen { address: *address, error })?);
-    }
-    Ok(listeners)
+/// Who may come in, and what for.
+pub(crate) struct Rules {
+    /// Where peers may be; from anywhere where it is empty.
+    pub(crate) allow: Vec<IpNet>,
+    /// Nothing but GET and HEAD gets further than the door.
+    pub(crate) read_only: bool,
+    pub(crate) roles: Vec<Role>,
+    pub(crate) telemetry_path: String,
 }
 
-/// Answers until it is dropped; returns only where a task fails. All listeners share one bound on connections.
-pub(crate) async fn serve(listeners: Vec<TcpListener>, router: Router, security: Arc<Security>) {
-    let seats = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut loops = tokio::task::JoinSet::new();
-    for listener in listeners {
-        loops.spawn(accept(listener, router.clone(), security.clone(), seats.clone()));
-    }
-    loops.join_next().await;
+/// All that connections share.
+pub(crate) struct House {
+    router: Router,
+    rules: Rules,
+    seats: Arc<Seats>,
+    counts: Arc<HttpCounts>,
+    access: Arc<AccessLog>,
+    logins: Logins,
+    judge: mpsc::Sender<Work>,
+    security: Arc<Security>,
+    uid: u32,
 }
 
-async fn accept(listener: TcpListener, router: Router, security: Arc<Security>, seats: Arc<Semaphore>) {
-    while let Ok(seat) = seats.clone().acquire_owned().await {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                wait_after(&error).await;
-                continue;
+impl House {
+    /// What there is to log goes to the judge.
+    pub(crate) fn new(
+        router: Router,
+        rules: Rules,
+        security: Arc<Security>,
+        (seats, counts): (Arc<Seats>, Arc<HttpCounts>),
+        judge: mpsc::Sender<Work>,
+    ) -> Self {
+        House {
+            router,
+            rules,
+            seats,
+            counts,
+            access: AccessLog::new(),
+            logins: Logins::new(Instant::now()),
+            judge,
+            security,
+            uid: rustix::process::geteuid().as_raw(),
+        }
+    }
+
+    /// Answers until it is dropped; returns only where a task fails.
+    pub(crate) async fn serve(self, doors: Vec<Door>) {
+        let house = Arc::new(self);
+        let mut loops = tokio::task::JoinSet::new();
+        for door in doors {
+            loops.spawn(house.clone().keep(door));
+        }
+        loops.spawn(async move {
+            loop {
+                tokio::time::sleep(ROUND).await;
+                house.log(house.logins.due(Instant::now(), SystemTime::now()));
             }
-        };
-        let (router, security) = (router.clone(), security.clone());
+        });
+        loops.join_next().await;
+    }
+
+    async fn keep(self: Arc<Self>, door: Door) {
+        let is_api = door.is_local_api;
+        let mut refused = Muffler::default();
+        loop {
+            let accepted = match &door.socket {
+                Socket::Tcp(listener) => listener.accept().await.map(|(stream, from)| {
+                    self.clone().welcome(stream, Visitor { peer: Peer::at(from.ip()), uid: None, is_api });
+                }),
+                Socket::Unix { listener, .. } => listener.accept().await.and_then(|(stream, _)| {
+                    let uid = stream.peer_cred()?.uid();
+                    self.clone().welcome(stream, Visitor { peer: Peer::User(uid), uid: Some(uid), is_api });
+                    Ok(())
+                }),
+            };
+            if let Err(error) = accepted {
+                self.wait_after(&error, &mut refused).await;
+            }
+        }
+    }
+
+    /// A client that was gone before it was accepted is nothing; no descriptors left is a reason to send somebody away.
+    async fn wait_after(&self, error: &io::Error, refused: &mut Muffler) {
+        use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+        if !matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
+            self.counts.refuse(Refusal::Descriptors);
+            self.seats.free_one(Instant::now());
+            refused.say(|| format!("a connection cannot be accepted: {error}"));
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Gives a connection a seat, before anything is read of it.
+    fn welcome<S>(self: Arc<Self>, stream: S, visitor: Visitor)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        self.counts.connect();
+        if !self.allows(visitor.peer) {
+            return self.refuse(visitor.peer, Refusal::Network);
+        }
+        let (seat, cost) = self.seats.take(visitor.peer, Instant::now());
+        if let Some((peer, refusal)) = cost {
+            self.counts.refuse(refusal);
+            self.access.cut(peer, refusal);
+        }
+        let Some(seat) = seat else { return };
         tokio::spawn(async move {
-            match tokio::time::timeout(CONNECTION_TIMEOUT, answer(stream, router, security)).await {
-                Ok(Ok(())) => {}
-                // Clients hang up when they please.
-                Ok(Err(error)) => debug!("a connection ended early: {error}"),
-                Err(_) => debug!("a connection took longer than {CONNECTION_TIMEOUT:?}"),
+            let stream = Watched::new(stream, seat.state().clone());
+            let ended = tokio::select! {
+                ended = self.clone().converse(stream, visitor, seat.state().clone()) => ended.err().and_then(|error| why(&error)),
+                refusal = seat.end() => Some(refusal),
+            };
+            if let Some(refusal) = ended {
+                self.cut(visitor.peer, refusal, &seat);
             }
-            drop(seat);
         });
     }
-}
 
-/// A client that was gone before it was accepted is nothing; no descriptors left is a reason to wait for some.
-async fn wait_after(error: &io::Error) {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    if !matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
-        warn!("no connection can be accepted, the next try is in a second: {error}");
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-}
-
-/// One request, one answer: on loopback a new connection costs less than an idle one that must be watched.
-async fn answer<S>(stream: S, router: Router, security: Arc<Security>) -> Result<(), Cut>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let shaken = security.handshake(stream).await?;
-    let router = TowerToHyperService::new(router);
-    let asked = Arc::new(Notify::new());
-    let first = asked.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
-        first.notify_one();
-        let (router, security, certificate) = (router.clone(), security.clone(), shaken.certificate.clone());
-        async move {
-            let mut response = match security.admit(&request, certificate.as_ref()).await {
-                Ok(_) if !request.body().is_end_stream() => refuse_body(),
-                Ok(_) => router.call(request).await?,
-                Err(refusal) => refusal,
-            };
-            protect(&mut response);
-            security.adorn(&mut response);
-            Ok::<_, std::convert::Infallible>(response)
+    fn allows(&self, peer: Peer) -> bool {
+        match peer {
+            Peer::Address(address) => {
+                self.rules.allow.is_empty()
+                    || self.rules.allow.iter().any(|network| network.contains(&address))
+            }
+            Peer::User(_) => true,
         }
-    });
-    let stream = TokioIo::new(shaken.stream);
-    if shaken.is_http2 {
-        return Ok(answer_http2(stream, service, &asked).await?);
     }
-    let mut server = http1::Builder::new();
-    server
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .keep_alive(false)
-        .max_buf_size(MAX_HEADER.into());
-    Ok(server.serve_connection(stream, service).await?)
+
+    fn refuse(&self, peer: Peer, refusal: Refusal) {
+        self.counts.refuse(refusal);
+        self.access.cut(peer, refusal);
+        self.tell_refused(peer, None, refusal);
+    }
+
+    fn cut(&self, peer: Peer, refusal: Refusal, seat: &Seat) {
+        if !seat.was_sent_away() {
+            self.counts.refuse(refusal);
+            self.access.cut(peer, refusal);
+        }
+    }
+
+    /// One request, one answer: on loopback a new connection costs less than an idle one that must be watched. Users of
+    /// this host are told apart by the kernel, and need no TLS.
+    async fn converse<S>(self: Arc<Self>, stream: S, visitor: Visitor, state: Arc<State>) -> Result<(), Cut>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let shaken = match visitor.is_api {
+            true => Shaken::bare(stream),
+            false => self.security.handshake(stream).await?,
+        };
+        let asked = Arc::new(Notify::new());
+        let (first, certificate) = (asked.clone(), shaken.certificate);
+        let service = service_fn(move |request: Request<Incoming>| {
+            first.notify_one();
+            let caller = Caller { visitor, certificate: certificate.clone(), state: state.clone() };
+            self.clone().respond(request, caller)
+        });
+        let stream = TokioIo::new(shaken.stream);
+        if shaken.is_http2 {
+            return Ok(converse_http2(stream, service, &asked).await?);
+        }
+        let mut server = http1::Builder::new();
+        server
+            .timer(TokioTimer::new())
+            // The seat watches the time.
+            .header_read_timeout(None)
+            .keep_alive(false)
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(MAX_HEAD.into());
+        Ok(server.serve_connection(stream, service).await?)
+    }
+
+    async fn respond(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        caller: Caller,
+    ) -> Result<Response<Body>, Infallible> {
+        let mut line = Line::of(&request, caller.visitor.peer);
+        caller.state.works();
+        let (mut response, refusal) = match self.answer(request, &caller, &mut line).await {
+            Ok(response) => (response, None),
+            Err(refused) => {
+                self.counts.refuse(refused.why);
+                (refused.response, Some(refused.why))
+            }
+        };
+        make_plain(&mut response);
+        protect(&mut response);
+        self.security.adorn(&mut response);
+        caller.state.answers();
+        Ok(line.follow(response, refusal, &self.access))
+    }
+
+    async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        caller: &Caller,
+        line: &mut Line,
+    ) -> Result<Response<Body>, Refused> {
+        let visitor = caller.visitor;
+        if self.rules.read_only && ![Method::GET, Method::HEAD].contains(request.method()) {
+            return Err(Refused::by(StatusCode::METHOD_NOT_ALLOWED, Refusal::Method));
+        }
+        if !request.body().is_end_stream() {
+            return Err(Refused::by(StatusCode::PAYLOAD_TOO_LARGE, Refusal::Body));
+        }
+        let who = if visitor.is_api {
+            Who { uid: visitor.uid, ..Who::anonymous() }
+        } else {
+            self.who(&request, caller).await?
+        };
+        line.is_by(&who);
+        let rights = match visitor.uid.filter(|_| visitor.is_api) {
+            Some(uid) => Rights::on_this_host(uid, self.uid),
+            None => Rights::of(&who, &self.rules.roles),
+        };
+        let right = right_to(request.uri().path(), &self.rules.telemetry_path);
+        if right.is_some_and(|right| !rights.include(right)) {
+            self.tell_refused(visitor.peer, who.name().as_deref(), Refusal::Role);
+            return Err(Refused::by(StatusCode::FORBIDDEN, Refusal::Role));
+        }
+        let detail = if rights.command_lines { Detail::Whole } else { Detail::NoCommandLines };
+        request.extensions_mut().insert(detail);
+        let answered = TowerToHyperService::new(self.router.clone()).call(request).await;
+        Ok(answered.unwrap_or_else(|never| match never {}))
+    }
+
+    /// Whoever shows a password waits for their turn, if they have shown wrong ones.
+    async fn who(
+        &self,
+        request: &Request<Incoming>,
+        Caller { visitor, certificate, state }: &Caller,
+    ) -> Result<Who, Refused> {
+        let peer = visitor.peer;
+        let tries = request.headers().contains_key(header::AUTHORIZATION);
+        if tries {
+            let Some(wait) = self.logins.turn(peer, Instant::now()) else {
+                self.tell_refused(peer, None, Refusal::Hasty);
+                return Err(Refused::by(StatusCode::TOO_MANY_REQUESTS, Refusal::Hasty));
+            };
+            if !wait.is_zero() {
+                state.waits();
+                tokio::time::sleep(wait).await;
+                state.works();
+            }
+        }
+        match self.security.admit(request, certificate.as_ref()).await {
+            Ok(who) => {
+                let entry = self.logins.admitted(peer, &who, Instant::now(), SystemTime::now());
+                self.log(entry);
+                Ok(Who { uid: visitor.uid, ..who })
+            }
+            Err(response) => {
+                let why = match response.status() {
+                    StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Refusal::Hasty,
+                    _ => Refusal::Login,
+                };
+                if tries && why == Refusal::Login {
+                    self.counts.fail_login();
+                    self.logins.failed(peer, Instant::now());
+                    self.tell_refused(peer, None, why);
+                }
+                Err(Refused { response, why })
+            }
+        }
+    }
+
+    fn tell_refused(&self, peer: Peer, user: Option<&str>, refusal: Refusal) {
+        let now = (Instant::now(), SystemTime::now());
+        self.log(self.logins.refused(peer, user, refusal.as_str(), now));
+    }
+
+    fn log(&self, entries: impl IntoIterator<Item = Entry>) {
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        if !entries.is_empty() && self.judge.try_send(Work::Log(entries)).is_err() {
+            warn!("who came in or was refused is not logged: the judge is busy");
+        }
+    }
+}
+
+/// Who is at the other end, before anything was read.
+#[derive(Clone, Copy)]
+struct Visitor {
+    peer: Peer,
+    uid: Option<u32>,
+    is_api: bool,
+}
+
+/// Who asks something over a connection.
+struct Caller {
+    visitor: Visitor,
+    /// Whom the client's certificate names, where an authority vouches for it.
+    certificate: Option<Arc<Subject>>,
+    state: Arc<State>,
+}
+
+/// An answer that was asked for in vain.
+struct Refused {
+    response: Response<Body>,
+    why: Refusal,
+}
+
+impl Refused {
+    fn by(status: StatusCode, why: Refusal) -> Self {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = status;
+        Refused { response, why }
+    }
 }
 
 /// As over HTTP/1: whoever has asked is told to open another connection for the next time. What was asked at once with
 /// the first is still answered.
-async fn answer_http2<S, H>(stream: TokioIo<S>, service: H, asked: &Notify) -> hyper::Result<()>
+async fn converse_http2<S, H>(stream: TokioIo<S>, service: H, asked: &Notify) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
-    H: HttpService<Incoming, ResBody = Body, Error = std::convert::Infallible>,
+    H: HttpService<Incoming, ResBody = Body, Error = Infallible>,
     H::Future: Send + 'static,
 {
     let mut server = http2::Builder::new(TokioExecutor::new());
-    server
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEADER.into());
+    server.timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEAD.into());
     let mut connection = std::pin::pin!(server.serve_connection(stream, service));
     tokio::select! {
         ended = &mut connection => return ended,
@@ -147,10 +382,27 @@ enum Cut {
     Http(#[from] hyper::Error),
 }
 
-fn refuse_body() -> Response<Body> {
-    let mut response = Response::new(Body::from("requests have no body here\n"));
-    *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
-    response
+/// What to count of a connection that ended early. Clients hang up when they please.
+fn why(cut: &Cut) -> Option<Refusal> {
+    debug!("a connection ended early: {cut}");
+    match cut {
+        Cut::Handshake(_) => Some(Refusal::Handshake),
+        Cut::Http(error) if error.is_parse_too_large() => Some(Refusal::LargeHead),
+        Cut::Http(error) if error.is_parse() => Some(Refusal::Malformed),
+        Cut::Http(_) => None,
+    }
+}
+
+/// Of a status that is the client's fault everybody is told the same.
+fn make_plain(response: &mut Response<Body>) {
+    let status = response.status();
+    if status.is_client_error() {
+        let reason = status.canonical_reason().unwrap_or("Refused");
+        *response.body_mut() = Body::from(format!("{} {reason}\n", status.as_u16()));
+        let headers = response.headers_mut();
+        headers.remove(header::CONTENT_LENGTH);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    }
 }
 
 /// What a browser must not do with names that strangers chose.

@@ -3,46 +3,59 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::*;
+use crate::judge::Work;
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
+use crate::web_config::InForce;
+use crate::web_config::fixtures::SECRET;
 use crate::{Error, judge};
 
 /// A server that lives as long as the tests do.
 pub(super) struct Served {
     pub(super) address: SocketAddr,
+    counts: Arc<HttpCounts>,
+    logged: mpsc::Receiver<Work>,
 }
 
 fn board(snapshot: Snapshot) -> Board {
     let (_, snapshots) = watch::channel(snapshot);
-    let metrics = Metrics::new(snapshots.clone(), true, std::time::SystemTime::now).unwrap();
-    Board { snapshots, metrics, telemetry_path: "/metrics".to_owned() }
+    let metrics = Metrics::new(snapshots.clone(), true, SystemTime::now).unwrap();
+    Board { snapshots, metrics: Arc::new(metrics), telemetry_path: "/metrics".to_owned() }
+}
+
+fn rules() -> Rules {
+    Rules { allow: Vec::new(), read_only: true, roles: Vec::new(), telemetry_path: "/metrics".to_owned() }
 }
 
 fn served(snapshot: Snapshot) -> Served {
-    start(snapshot, Security::new(None))
+    start(snapshot, rules(), Security::new(None))
 }
 
 /// A server that is secured so.
 pub(super) fn served_by(security: Security) -> Served {
-    start(fixture(), security)
+    start(fixture(), rules(), security)
 }
 
-fn start(snapshot: Snapshot, security: Security) -> Served {
+fn start(snapshot: Snapshot, rules: Rules, security: Security) -> Served {
     let (tell, told) = std::sync::mpsc::channel();
+    let (judge, logged) = mpsc::channel(99);
+    let counts = Arc::new(HttpCounts::default());
+    let counted = counts.clone();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let listeners = bind(&[SocketAddr::from((Ipv4Addr::LOCALHOST, 0))]).await.unwrap();
-            tell.send(listeners[0].local_addr().unwrap()).unwrap();
-            serve(listeners, router(board(snapshot)).unwrap(), Arc::new(security)).await;
+            let doors = bind(&[ListenAddress::Tcp((Ipv4Addr::LOCALHOST, 0).into())]).await.unwrap();
+            tell.send(doors[0].address().unwrap()).unwrap();
+            let router = router(board(snapshot)).unwrap();
+            House::new(router, rules, Arc::new(security), (Seats::new(), counted), judge).serve(doors).await;
         });
     });
-    Served { address: told.recv().unwrap() }
+    Served { address: told.recv().unwrap(), counts, logged }
 }
 
 impl Served {
@@ -187,7 +200,8 @@ fn refuses_a_head_without_end() {
 fn names_the_address_that_is_taken() {
     let server = served(Snapshot::default());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let error = runtime.block_on(bind(&[server.address])).unwrap_err();
+    let taken = [ListenAddress::Tcp(server.address)];
+    let error = runtime.block_on(bind(&taken)).err().unwrap();
     let message = error.to_string();
     assert!(matches!(error, Error::Listen { .. }));
     assert!(
@@ -202,4 +216,205 @@ fn wants_a_path_of_its_own_for_the_metrics() {
         let board = Board { telemetry_path: path.to_owned(), ..board(Snapshot::default()) };
         assert!(matches!(router(board), Err(Error::TelemetryPath(_))), "{path}");
     }
+}
+
+impl Served {
+    /// What ends with its connection is counted a moment after the client has read all.
+    fn refuses(&self, reason: &str, times: u64) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.refused(reason) != times {
+            assert!(Instant::now() < deadline, "{reason}: {}", self.refused(reason));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn refused(&self, reason: &str) -> u64 {
+        self.counts.refused().find(|(refusal, _)| refusal.as_str() == reason).unwrap().1
+    }
+
+    /// The next record that is to be logged, as peer, event, user and reason.
+    fn logged(&mut self) -> String {
+        let Some(Work::Log(entries)) = self.logged.blocking_recv() else { panic!("nothing is logged") };
+        let entries = entries.into_iter().map(|entry| match entry {
+            crate::event_log::Entry::Visit(visit) => {
+                format!("{} {} {:?} {:?}", visit.event, visit.peer, visit.user, visit.why)
+            }
+            _ => panic!("no visit"),
+        });
+        entries.collect::<Vec<_>>().join("\n")
+    }
+}
+
+#[test]
+fn a_peer_from_elsewhere_is_not_even_read() {
+    let allow = vec!["10.0.0.0/8".parse().unwrap()];
+    let mut server = start(fixture(), Rules { allow, ..rules() }, Security::new(None));
+    let mut stream = server.connect();
+    // It may be reset before all is written.
+    let asked = stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(asked.and_then(|()| stream.read(&mut [0])).unwrap_or_default(), 0);
+    server.refuses("network", 1);
+    assert_eq!(server.logged(), "refused 127.0.0.1 None Some(\"network\")");
+    let allow = vec!["127.0.0.0/30".parse().unwrap()];
+    assert_eq!(start(fixture(), Rules { allow, ..rules() }, Security::new(None)).ask("GET", "/").0, 200);
+}
+
+#[test]
+fn every_refusal_of_a_kind_reads_the_same() {
+    let server = served(fixture());
+    for (method, path, status, body) in [
+        ("GET", "/nothing", 404, "404 Not Found\n"),
+        ("GET", "/api/v1", 404, "404 Not Found\n"),
+        ("POST", "/metrics", 405, "405 Method Not Allowed\n"),
+        ("PUT", "/nothing", 405, "405 Method Not Allowed\n"),
+        ("BREW", "/", 405, "405 Method Not Allowed\n"),
+    ] {
+        let (got, head, told) = server.ask(method, path);
+        assert_eq!((got, told.as_str()), (status, body), "{method} {path}");
+        assert!(!head.contains("allow:"), "{head}");
+    }
+    assert_eq!(server.refused("method"), 3);
+}
+
+#[test]
+fn a_head_has_so_many_lines() {
+    let server = served(fixture());
+    let with = |count| {
+        let lines = "X: y\r\n".repeat(count);
+        server.send(&format!("GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n"))
+    };
+    assert!(with(60).starts_with("HTTP/1.1 200 "));
+    assert!(with(70).starts_with("HTTP/1.1 431 "));
+    server.refuses("large_head", 1);
+    assert!(server.send("\x16\x03\x01\x02garbage\r\n\r\n").starts_with("HTTP/1.1 400 "));
+    server.refuses("malformed", 1);
+}
+
+/// All of them wait for each other's end, and one that asks at once is answered at once.
+#[test]
+fn a_thousand_slow_heads_of_the_same_address_keep_nobody_waiting() {
+    let server = served(fixture());
+    let mut slow = Vec::new();
+    for round in 0..1000 {
+        let mut stream = server.connect();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\n").unwrap();
+        slow.push(stream);
+        // Descriptors are shared with all other tests.
+        if slow.len() > 100 {
+            slow.remove(0);
+        }
+        if round % 50 == 0 {
+            assert_eq!(server.ask("GET", "/metrics").0, 200, "{round}");
+        }
+    }
+    assert!(server.refused("peer") > 900, "{}", server.refused("peer"));
+    assert_eq!(server.refused("crowded"), 0);
+}
+
+/// It asks for more than the kernel holds, and takes nothing.
+#[test]
+fn who_does_not_read_is_cut_off() {
+    let mut snapshot = fixture();
+    let pass = snapshot.judged.as_deref().unwrap();
+    let mut inventory = inventory::Inventory::clone(&pass.inventory);
+    while inventory.listeners.len() < 20_000 {
+        inventory.listeners.extend_from_within(..);
+    }
+    let judged = crate::snapshot::JudgedPass {
+        inventory: inventory.into(),
+        documents: Default::default(),
+        ..pass.clone()
+    };
+    snapshot.judged = Some(judged.into());
+    let server = served(snapshot);
+    let mut lazy = server.connect();
+    lazy.write_all(b"GET /api/v1/listeners HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    lazy.read_exact(&mut [0; 9]).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while server.refused("stalled") == 0 {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(server.ask("GET", "/-/healthy").0, 200);
+}
+
+/// `Basic cHJvbTpzZWNyZXQ=` is `prom:secret`.
+const RIGHT: &str = "cHJvbTpzZWNyZXQ=";
+
+/// A web configuration with one user.
+fn one_user() -> (tempfile::TempDir, Security) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("web.yml");
+    std::fs::write(&file, format!("basic_auth_users: {{prom: {SECRET}}}\n")).unwrap();
+    let security = Security::new(Some(Arc::new(InForce::read(&file).unwrap())));
+    (folder, security)
+}
+
+impl Served {
+    fn log_in(&self, path: &str, credentials: &str) -> String {
+        self.send(&format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {credentials}\r\n\r\n"
+        ))
+    }
+}
+
+#[test]
+fn a_wrong_password_is_counted_told_and_slows_its_peer() {
+    let (_folder, security) = one_user();
+    let mut server = start(fixture(), rules(), security);
+    assert!(server.log_in("/", RIGHT).starts_with("HTTP/1.1 200 "));
+    assert_eq!(server.logged(), "admitted 127.0.0.1 Some(\"prom\") None");
+    // Not to know that one is needed is no attempt.
+    let (status, head, body) = server.ask("GET", "/");
+    assert_eq!((status, body.as_str()), (401, "401 Unauthorized\n"));
+    assert!(head.contains("www-authenticate: basic"), "{head}");
+    assert_eq!(server.counts.failed_logins(), 0);
+    let began = Instant::now();
+    for _ in 0..4 {
+        assert!(server.log_in("/", "d3Jvbmc6d3Jvbmc=").starts_with("HTTP/1.1 401 "));
+    }
+    assert!(began.elapsed() >= Duration::from_millis(1750), "{:?}", began.elapsed());
+    assert_eq!((server.counts.failed_logins(), server.refused("login")), (4, 5));
+    assert_eq!(server.logged(), "refused 127.0.0.1 None Some(\"login\")");
+}
+
+#[test]
+fn a_role_reads_what_it_may_and_no_more() {
+    let role = Role {
+        users: ["prom".to_owned()].into(),
+        certificates: Default::default(),
+        may: [Right::Metrics, Right::Health].into(),
+    };
+    let rules = Rules { roles: vec![role], ..rules() };
+    let (_folder, security) = one_user();
+    let mut server = start(fixture(), rules, security);
+    for (path, status) in [
+        ("/metrics", 200),
+        ("/-/healthy", 200),
+        ("/-/ready", 503),
+        ("/", 403),
+        ("/api/v1/listeners", 403),
+        ("/api/v1/drift", 403),
+        ("/nothing", 404),
+    ] {
+        let answer = server.log_in(path, RIGHT);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");
+    }
+    assert_eq!(server.refused("role"), 3);
+    assert_eq!(server.logged(), "admitted 127.0.0.1 Some(\"prom\") None");
+    assert_eq!(server.logged(), "refused 127.0.0.1 Some(\"prom\") Some(\"role\")");
+}
+
+#[test]
+fn command_lines_are_left_out_for_those_who_may_not_read_them() {
+    let snapshot = fixture();
+    let pass = snapshot.judged.as_deref().unwrap();
+    let whole = String::from_utf8(pass.listeners_json().unwrap().to_vec()).unwrap();
+    let without = pass.listeners_json_without_command_lines().unwrap();
+    let without = String::from_utf8(without.to_vec()).unwrap();
+    assert!(whole.contains(r#""arguments":["#) && whole.contains(r#""-D""#));
+    assert!(!without.contains(r#""arguments":["#) && !without.contains(r#""-D""#));
+    let json: serde_json::Value = serde_json::from_str(&without).unwrap();
+    assert!(json["listeners"][1]["holders"][0]["arguments"].is_null());
+    assert!(crate::read_listeners(without.as_bytes()).is_err(), "what was left out is not empty");
 }

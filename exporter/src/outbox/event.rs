@@ -31,7 +31,7 @@ pub(crate) enum Level {
 }
 
 /// Where in a record each field is. `*` goes through a list; of several places the first that has something counts.
-const FIELDS: [(&str, &[&str]); 24] = [
+const FIELDS: [(&str, &[&str]); 25] = [
     ("approval", &["approval"]),
     ("serial", &["serial"]),
     ("drift", &["drift"]),
@@ -48,7 +48,8 @@ const FIELDS: [(&str, &[&str]); 24] = [
     ("reach", &["reach"]),
     ("netns", &["netns/name"]),
     ("program", &["holders/*/program"]),
-    ("user", &["holders/*/user"]),
+    ("user", &["holders/*/user", "user"]),
+    ("peer", &["peer"]),
     ("why", &["why"]),
     ("reason", &["reason"]),
     ("ticket", &["ticket"]),
@@ -120,7 +121,8 @@ fn level(value: &Value, word: &str) -> Level {
         (_, Some("critical")) => Level::Critical,
         (_, Some("warning")) => Level::Warning,
         ("reload", _) if fails("baseline_successful") || fails("config_successful") => Level::Error,
-        ("reload" | "approval", _) => Level::Notice,
+        ("refused", _) => Level::Warning,
+        ("reload" | "approval" | "admitted", _) => Level::Notice,
         _ if value["act"].is_string() => Level::Notice,
         _ => Level::Info,
     }

@@ -44,7 +44,7 @@ pub(crate) struct Tls {
     /// Whether somebody vouches for whoever shows a certificate; otherwise anybody could have made it.
     pub(crate) vouches: bool,
     /// Whether nobody is admitted without such a certificate.
-    pub(super) needs_certificate: bool,
+    pub(crate) needs_certificate: bool,
     /// What of the file cannot be had here, and what is done instead.
     pub(super) remarks: Vec<String>,
 }

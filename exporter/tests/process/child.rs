@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use exporter::{BaselineSet, Identity, LoadOutcome, Options};
+use exporter::{ApiSocket, BaselineSet, Identity, ListenAddress, LoadOutcome, Options, Web};
+use rustix::process::{Resource, Rlimit};
 
 /// A folder that whoever a child becomes can pass.
 pub(crate) fn passable_folder() -> tempfile::TempDir {
@@ -37,6 +38,12 @@ pub(crate) fn play(role: &str) {
         }
         "serve" => serve(state, || None),
         "serve_approved" => serve(state, || Some(super::events::approved())),
+        "serve_with_few_descriptors" => {
+            let most = rustix::process::getrlimit(Resource::Nofile).maximum;
+            let limit = Rlimit { current: Some(24), maximum: most };
+            rustix::process::setrlimit(Resource::Nofile, limit).unwrap();
+            serve(state, || None);
+        }
         "drop_and_serve" => {
             let _lock = exporter::lock_state(&state).unwrap();
             let identity = drop_root(&state);
@@ -122,9 +129,17 @@ fn serve(state: PathBuf, baseline: fn() -> Option<BaselineSet>) {
     let port: u16 = std::env::var("EXPORTER_TEST_PORT").unwrap().parse().unwrap();
     let frames: OwnedFd = rustix::io::dup(std::io::stdin()).unwrap();
     let ended = exporter::run(Options {
-        listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))],
-        web_config: None,
-        telemetry_path: "/metrics".to_owned(),
+        web: Web {
+            listen: vec![ListenAddress::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))],
+            inherited: Vec::new(),
+            config: None,
+            telemetry_path: "/metrics".to_owned(),
+            allow: Vec::new(),
+            read_only: true,
+            roles: Vec::new(),
+            api_socket: ApiSocket::Off,
+            textfile: None,
+        },
         listener_info: false,
         state,
         frames: exporter::Frames::Of(frames),

@@ -73,3 +73,25 @@ pub(crate) fn says_that_the_port_is_taken() {
     assert_eq!(output.status.code(), Some(3));
     assert!(said.contains(&format!("127.0.0.1:{port}")) && said.contains("--web.listen-address"), "{said}");
 }
+
+/// More come than there are descriptors: those who wait go, and whoever asks is answered.
+pub(crate) fn serves_with_few_descriptors() {
+    let (state, port) = (tempfile::tempdir().unwrap(), choose_port());
+    let serving = Serving::start_as("serve_with_few_descriptors", state.path(), port);
+    let idle: Vec<_> = (0..60).map(|_| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap()).collect();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let refused = loop {
+        let metrics = ask(port, "/metrics");
+        assert!(metrics.starts_with("HTTP/1.1 200 "), "{metrics}");
+        let series = "\nportledger_http_refused_total{reason=\"descriptors\"} ";
+        let count = metrics.split(series).nth(1).and_then(|rest| rest.lines().next()).unwrap();
+        if count != "0" {
+            break count.to_owned();
+        }
+        assert!(Instant::now() < deadline, "{metrics}");
+    };
+    assert!(refused.parse::<u32>().unwrap() < 60, "{refused}");
+    drop(idle);
+    serving.send(Signal::TERM);
+    assert_eq!(serving.exit_code(), Some(0));
+}

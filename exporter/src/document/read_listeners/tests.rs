@@ -176,6 +176,7 @@ fn write(whole: &HostInventory) -> Vec<u8> {
         host,
         lost: None,
         filtered: false,
+        command_lines: true,
     };
     serde_json::to_vec(&listeners_document(listed)).unwrap()
 }

@@ -129,7 +129,7 @@ fn wants_a_password_for_every_path() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {expected}\r\n")), "{head}: {answer}");
         assert!(answer.contains("x-frame-options: deny\r\n"), "{answer}");
         let asks =
-            answer.contains("www-authenticate: Basic\r\n") && answer.ends_with("\r\n\r\nUnauthorized\n");
+            answer.contains("www-authenticate: Basic\r\n") && answer.ends_with("\r\n\r\n401 Unauthorized\n");
         assert_eq!(asks, expected.starts_with("401"), "{answer}");
     }
     let (status, ..) = served.ask("GET", "/nothing");
