@@ -219,7 +219,8 @@ fn parse_stat(bytes: &[u8]) -> Option<Stat> {
     let opened = bytes.iter().position(|byte| *byte == b'(')?;
     let closed = bytes.iter().rposition(|byte| *byte == b')')?;
     // The parser of procfs slices around both without looking.
-    let starts_well = opened >= 2 && bytes.first().is_some_and(u8::is_ascii_digit);
+    let pid = bytes[..opened].strip_suffix(b" ");
+    let starts_well = pid.is_some_and(|pid| !pid.is_empty() && pid.iter().all(u8::is_ascii_digit));
     let goes_on_well =
         matches!(bytes.get(closed + 1..), Some([b' ', state, ..]) if state.is_ascii_alphabetic());
     if !starts_well || !goes_on_well || closed < opened {
