@@ -65,7 +65,7 @@ fn lines(unit: &str) -> Vec<String> {
     for line in unit.lines().filter(|line| !line.trim_start().starts_with(['#', ';'])) {
         let (part, continued) = line.strip_suffix('\\').map_or((line, false), |part| (part, true));
         match joined.last_mut().filter(|_| goes_on) {
-            Some(last) => *last = format!("{last} {part}"),
+            Some(last) => last.extend([" ", part]),
             None => joined.push(part.to_owned()),
         }
         goes_on = continued;
