@@ -96,7 +96,8 @@ impl Follower {
         let seen = Seen { at: pass.taken_at, by_look: pass.tells != Tells::Events };
         self.seen.extend(pass.happened.iter().map(|_| seen));
         self.happened.extend(pass.happened);
-        self.lost += pass.closing.lost.saturating_sub(self.lost_before);
+        // A sensor that lies may count beyond all that there can be.
+        self.lost = self.lost.saturating_add(pass.closing.lost.saturating_sub(self.lost_before));
         self.lost_before = pass.closing.lost;
         let arrived = self.arrived.get_or_insert_default();
         arrived.first |= pass.first;

@@ -51,8 +51,9 @@ pub(crate) struct SensorStatus {
 impl SensorStatus {
     pub(crate) fn note(&mut self, pass: &Pass) {
         let Closing { took, lost, discrepancies } = pass.closing;
-        // A count that falls is that of a sensor that was started again.
-        self.lost += lost.checked_sub(self.lost_of_sensor).unwrap_or(lost);
+        // A count that falls is that of a sensor that was started again, or that lies.
+        let more = lost.checked_sub(self.lost_of_sensor).unwrap_or(lost);
+        self.lost = self.lost.saturating_add(more);
         self.lost_of_sensor = lost;
         if pass.tells != Tells::Events {
             (self.looked_at, self.took) = (Some(pass.taken_at), took);
