@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use inventory::RawText;
 use serde::Deserialize;
 
 use super::names::{Curve, Suite};
@@ -87,7 +88,8 @@ impl File {
         let file = match documents.next() {
             None => File::default(),
             Some(Ok(file)) => file.unwrap_or_default(),
-            Some(Err(error)) => return Err(error.without_snippet().to_string()),
+            // It may quote the file.
+            Some(Err(error)) => return Err(RawText::from(&*error.without_snippet().to_string()).escaped()),
         };
         Ok((file, documents.next().is_some()))
     }
