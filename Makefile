@@ -1,7 +1,7 @@
 # The recipes that people run are the ones that CI runs.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: test lint bench vm peers format clippy object bpf rules unit
+.PHONY: test lint bench vm fuzz peers format clippy object bpf rules unit
 
 # What the tests run against, and the program by which each is known to be there.
 PEERS := ss:iproute2 promtool:prometheus prometheus-alertmanager:prometheus-alertmanager \
@@ -23,6 +23,7 @@ peers:
 format:
 	cargo fmt --all --check
 	cargo fmt --manifest-path bench/Cargo.toml --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 
 clippy:
 	cargo clippy --workspace --all-targets --locked -- -D warnings
@@ -70,6 +71,19 @@ bench:
 	cargo build --release --locked --manifest-path bench/Cargo.toml
 	cargo run --release --locked --quiet --manifest-path bench/Cargo.toml --bin compare -- \
 		--portledger "$${CARGO_TARGET_DIR:-target}/release/portledger" $(BENCH)
+
+# FUZZ="sensor_netlink baseline_files" names the targets, FUZZ_SECONDS how long each of them runs; see docs/fuzzing.md.
+fuzz:
+	@if ! cargo +nightly --version >/dev/null 2>&1; then \
+		echo "SKIP fuzz: no nightly toolchain (rustup toolchain install nightly)"; \
+	elif ! command -v cargo-fuzz >/dev/null; then \
+		echo "SKIP fuzz: no cargo-fuzz (cargo install --locked cargo-fuzz)"; \
+	else for target in $${FUZZ:-$$(cargo +nightly fuzz list)}; do \
+		mkdir -p fuzz/found/$$target; \
+		nice cargo +nightly fuzz run --sanitizer none $$target $(CURDIR)/fuzz/found/$$target $(CURDIR)/fuzz/corpus/$$target -- \
+			-max_total_time=$${FUZZ_SECONDS:-60} -max_len=16384 -timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=256 \
+			-print_final_stats=1 </dev/null; \
+	done; fi
 
 # KERNELS="linux-image-amd64" names the kernels, PORTLEDGER=FILE a binary that is built already; see tests/vm/README.md.
 vm:

@@ -56,7 +56,10 @@ fn resolve(git: &Path, name: &str) -> Option<String> {
 }
 
 fn packed(git: &Path, name: &str) -> Option<String> {
-    let text = read(&git.join("packed-refs"))?;
+    packed_in(&read(&git.join("packed-refs"))?, name)
+}
+
+fn packed_in(text: &str, name: &str) -> Option<String> {
     let line = text.lines().find(|line| line.split_once(' ').is_some_and(|(_, known)| known == name))?;
     commit(line.split_once(' ')?.0)
 }
@@ -69,6 +72,18 @@ fn commit(text: &str) -> Option<String> {
 
 fn read(path: &Path) -> Option<String> {
     String::from_utf8(read_plain(path, MAX).ok()?).ok()
+}
+
+/// A file of git, of either kind that a commit is looked for in.
+#[cfg(any(test, fuzzing))]
+pub fn fuzzed(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    for found in [commit(text.trim()), packed_in(text, "refs/heads/main")].into_iter().flatten() {
+        assert!(
+            matches!(found.len(), 40 | 64) && found.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            "{found}"
+        );
+    }
 }
 
 #[cfg(test)]

@@ -68,16 +68,28 @@ pub fn load_last_good(state: &Path) -> Result<Option<Vec<SourceText>>, LastGoodE
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         read => read.map_err(|source| LastGoodError::Io { path: path.clone(), source })?,
     };
-    let kept: Kept = serde_json::from_slice(&bytes).map_err(|error| content(&path, &error.to_string()))?;
+    read(&bytes).map(Some).map_err(|why| content(&path, &why))
+}
+
+fn read(bytes: &[u8]) -> Result<Vec<SourceText>, String> {
+    let kept: Kept = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     if kept.version != VERSION {
-        return Err(content(&path, &format!("version {}, this release reads {VERSION}", kept.version)));
+        return Err(format!("version {}, this release reads {VERSION}", kept.version));
     }
     let texts = kept.files.into_iter().map(|file| {
         let bytes = RawText::from_escaped(&file.path)?.as_bytes().to_vec();
         Some(SourceText { path: OsString::from_vec(bytes).into(), text: file.text })
     });
     let texts: Option<Vec<SourceText>> = texts.collect();
-    texts.map(Some).ok_or_else(|| content(&path, "a path in it is not escaped as this release does"))
+    texts.ok_or_else(|| "a path in it is not escaped as this release does".to_owned())
+}
+
+/// A set that was kept.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzzed(bytes: &[u8]) {
+    if let Ok(texts) = read(bytes) {
+        assert!(texts.iter().map(|source| source.text.len()).sum::<usize>() <= bytes.len());
+    }
 }
 
 fn content(path: &Path, why: &str) -> LastGoodError {

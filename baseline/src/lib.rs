@@ -20,6 +20,8 @@ pub mod edit;
 mod explain;
 mod fleet;
 mod format;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 mod git_commit;
 mod group;
 mod in_parts;

@@ -134,8 +134,20 @@ fn load(
     }
     let mut bytes = Vec::new();
     file.take(MAX).read_to_end(&mut bytes).map_err(failed)?;
-    let kept: Kept =
-        serde_json::from_slice(&bytes).map_err(|source| WithdrawnError::Content { path, source })?;
+    read(&bytes).map_err(|source| WithdrawnError::Content { path, source })
+}
+
+fn read(bytes: &[u8]) -> serde_json::Result<BTreeMap<String, u64>> {
+    let kept: Kept = serde_json::from_slice(bytes)?;
     // A serial that no baseline can have was not written by us: it counts as all that there can be.
     Ok(kept.revoked.into_iter().map(|(id, serial)| (id, serial.min(HIGHEST_SERIAL))).collect())
+}
+
+/// What was revoked, as a file says it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzzed(bytes: &[u8]) {
+    let Ok(revoked) = read(bytes) else { return };
+    assert!(revoked.len() <= bytes.len() && revoked.values().all(|serial| *serial <= HIGHEST_SERIAL));
+    let kept = serde_json::to_vec(&Kept { version: VERSION, revoked: revoked.clone() });
+    assert_eq!(kept.and_then(|json| read(&json)).ok(), Some(revoked));
 }

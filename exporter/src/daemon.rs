@@ -84,3 +84,12 @@ fn parse(content: &[u8]) -> Option<(Pid, u64)> {
     let pid = i32::try_from(pid.parse::<u32>().ok()?).ok()?;
     Some((Pid::from_raw(pid)?, started.parse().ok()?))
 }
+
+/// Who serves, as the file says it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzzed(bytes: &[u8]) {
+    if let Some((pid, started)) = parse(bytes) {
+        let written = format!("{} {started}\n", pid.as_raw_nonzero());
+        assert_eq!(parse(written.as_bytes()), Some((pid, started)));
+    }
+}

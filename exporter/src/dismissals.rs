@@ -65,6 +65,14 @@ fn dismissal(body: &[u8]) -> Option<Dismissal> {
     Some(Dismissal { drift: DriftId::from(act.drift?.as_str()), gone_since: SystemTime::from(gone_since) })
 }
 
+/// A record of the ledger.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzzed(bytes: &[u8]) {
+    if let Some(dismissal) = dismissal(bytes) {
+        assert!(dismissal.drift.as_str().len() <= bytes.len());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

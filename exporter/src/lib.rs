@@ -15,6 +15,8 @@ mod exposure;
 mod fixtures;
 mod follower;
 mod frames;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 mod http;
 mod identity;
 mod judge;

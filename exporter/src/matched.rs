@@ -223,6 +223,16 @@ fn keep(folder: &Path, approvals: BTreeMap<String, Matched>) {
     }
 }
 
+/// When approvals matched, as the file says it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzzed(bytes: &[u8]) {
+    let Ok(kept) = serde_json::from_slice::<Kept>(bytes) else { return };
+    let approvals = kept.approvals.clone();
+    let written = serde_json::to_vec(&kept).unwrap_or_default();
+    let again: Option<Kept> = serde_json::from_slice(&written).ok();
+    assert_eq!(again.map(|kept| kept.approvals), Some(approvals));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

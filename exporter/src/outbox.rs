@@ -105,3 +105,26 @@ impl Drop for Outbox {
         self.ends.store(true, Ordering::Relaxed);
     }
 }
+
+/// A record of a log, as it goes to each kind of receiver: one message, or one entry, whatever stands in it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzzed(line: &[u8]) {
+    let origin = rfc5424::Origin::new("web", 7);
+    let Ok(facility) = receiver::Facility::of("authpriv") else { return };
+    for log in receiver::Log::ALL {
+        let event = event::Event::of(log, 7, "0af3", line);
+        let message = rfc5424::message(&origin, facility, &event);
+        assert!(message.chars().all(inventory::is_seen), "{message:?} is more than one line");
+        let cut = rfc5424::cut_message(&origin, facility, &event, 600);
+        assert!(cut.chars().all(inventory::is_seen));
+        let entry = journal::entry(facility, &event);
+        for field in entry.split(|byte| *byte == b'\n').filter(|field| !field.is_empty()) {
+            let name = field.split(|byte| *byte == b'=').next().unwrap_or_default();
+            assert!(
+                name.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'_'),
+                "{}",
+                field.escape_ascii()
+            );
+        }
+    }
+}

@@ -110,5 +110,33 @@ impl WebConfig {
     }
 }
 
+/// A web configuration, the hash of a password, and a client's certificate.
+#[cfg(any(test, fuzzing))]
+pub fn fuzzed(bytes: &[u8]) {
+    let harmless =
+        |text: &str| assert!(text.chars().all(|one| one == '\n' || inventory::is_seen(one)), "{text:?}");
+    if let Some(subject) = Subject::of(bytes) {
+        harmless(&subject.to_string());
+    }
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    let file = match file::File::parse(text) {
+        Ok((file, _)) => file,
+        Err(wrong) => return harmless(&wrong),
+    };
+    match Users::new(file.users()) {
+        Ok(users) => assert_eq!(users.is_empty(), file.users().next().is_none()),
+        Err(wrong) => harmless(&wrong),
+    }
+    match headers::headers(file.headers()) {
+        Ok(headers) => assert!(headers.len() <= file.headers().count()),
+        Err(wrong) => harmless(&wrong),
+    }
+    if let Some(limit) = file.rate_limit() {
+        let now = Instant::now();
+        let mut bucket = Bucket::new(limit, now);
+        assert!(bucket.lets_pass(now) || limit.burst.0 <= 0 || limit.interval.0 < 0);
+    }
+}
+
 #[cfg(test)]
 mod tests;

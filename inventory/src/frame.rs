@@ -127,6 +127,12 @@ pub fn decode(frame: &[u8]) -> Result<Messages<'_>, BrokenFrame> {
     Ok(Messages { rest: content })
 }
 
+/// The messages of what a frame holds behind its header.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn messages_in(content: &[u8]) -> Messages<'_> {
+    Messages { rest: content }
+}
+
 /// What [`decode`] gives.
 #[derive(Clone, Debug)]
 pub struct Messages<'a> {

@@ -9,6 +9,8 @@ mod coverage;
 mod endpoint;
 mod event;
 pub mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 mod happening;
 mod holder;
 mod listener;

@@ -34,6 +34,8 @@ mod error;
 mod files;
 #[cfg(test)]
 mod fixtures;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 mod head;
 mod host_key;
 mod keys;

@@ -24,3 +24,10 @@ pub(crate) use handover::{Loading, Programs};
 pub(crate) use hook::Hook;
 pub(crate) use record::{EventKind, EventRecord, ProgramSeen, SocketRecord};
 pub(crate) use ring::Ring;
+
+/// What programs in the kernel tell, by the ring and by the iterators.
+#[cfg(any(test, fuzzing))]
+pub fn fuzzed(bytes: &[u8]) {
+    record::fuzzed(bytes);
+    files::fuzzed(bytes);
+}

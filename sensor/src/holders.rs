@@ -13,6 +13,8 @@ mod walk;
 
 pub(crate) use attribution::Attribution;
 pub(crate) use memory::Memory;
+#[cfg(any(test, fuzzing))]
+pub use ring::fuzzed;
 pub(crate) use walk::{Hold, Place, Sightings};
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ mod bpf;
 mod collector;
 mod confined;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 mod happening;
 mod holders;
 mod interfaces;

@@ -22,6 +22,8 @@ use crate::protocols::Protocols;
 use find::{Found, namespace_of};
 use identity::Identities;
 pub(crate) use leads::Leads;
+#[cfg(any(test, fuzzing))]
+pub use mounts::fuzzed;
 use threads::Threads;
 use visit::Visitor;
 

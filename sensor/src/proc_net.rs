@@ -136,6 +136,28 @@ fn parse_address(field: &str) -> Option<(IpAddr, u16)> {
     Some((address, u16::from_str_radix(port, 16).ok()?))
 }
 
+/// A table of the protocol that the first byte says. A line with the address that was read is read the same.
+#[cfg(any(test, fuzzing))]
+pub fn fuzzed(bytes: &[u8]) {
+    const ROOM: usize = 16;
+    let Some((protocol, text)) = bytes.split_first() else { return };
+    let protocol = Protocol::ALL[usize::from(*protocol) % Protocol::ALL.len()];
+    let Ok(table) = read(text, protocol, ROOM) else { return };
+    assert!(table.found.len() <= ROOM && table.flaws.len() <= 2);
+    for socket in table.found {
+        let address = match socket.address {
+            IpAddr::V4(v4) => format!("{:08X}", u32::from_ne_bytes(v4.octets())),
+            IpAddr::V6(v6) => {
+                let words = v6.octets();
+                let words = words.as_chunks::<4>().0.iter();
+                words.map(|word| format!("{:08X}", u32::from_ne_bytes(*word))).collect()
+            }
+        };
+        let written = format!("{address}:{:04X}", socket.port);
+        assert_eq!(parse_address(&written), Some((socket.address, socket.port)));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, UdpSocket};

@@ -21,3 +21,10 @@ pub(crate) use root::decimal;
 
 #[cfg(test)]
 mod tests;
+
+/// A file of a process: its stat, and its command line.
+#[cfg(any(test, fuzzing))]
+pub fn fuzzed(bytes: &[u8]) {
+    dir::fuzzed(bytes);
+    arguments::fuzzed(bytes);
+}

@@ -120,6 +120,17 @@ fn unreadable(path: &Path, error: &io::Error) -> Gap {
     }
 }
 
+/// A table of protocols.
+#[cfg(any(test, fuzzing))]
+pub fn fuzzed(table: &[u8]) {
+    let known = Protocols::parse(table);
+    assert!(known.iter().all(|(_, families)| matches!(families.len(), 1 | 2)));
+    for protocol in Protocol::ALL {
+        let told = Family::BOTH.map(|family| in_use(table, protocol, family));
+        assert!(told.iter().flatten().count() <= table.split(|byte| *byte == b'\n').count());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;

@@ -218,3 +218,34 @@ impl Line {
 fn lost(errno: Errno) -> Broken {
     Broken::Line(errno.raw_os_error())
 }
+
+/// A datagram in answer to what the first byte says was asked: in its lower half a protocol, in the other a family.
+#[cfg(any(test, fuzzing))]
+pub fn fuzzed(bytes: &[u8]) {
+    const ROOM: usize = 16;
+    // A header and a `struct inet_diag_msg`.
+    const LEAST: usize = 16 + 72;
+    let Some((asked, datagram)) = bytes.split_first() else { return };
+    let protocol = Protocol::ALL[usize::from(asked & 0xf) % Protocol::ALL.len()];
+    let family = match asked >> 4 {
+        0 if protocol == Protocol::Tcp => None,
+        odd if odd % 2 == 1 => Some(Family::V6),
+        _ => Some(Family::V4),
+    };
+    let mut dump = Dump::new(Query { protocol, family, sequence: 7 }, 24_622, ROOM);
+    let end = dump.take(datagram);
+    assert!(dump.found.len() <= ROOM.min(datagram.len() / LEAST), "{} sockets", dump.found.len());
+    for socket in &dump.found {
+        assert_eq!(socket.protocol, protocol);
+        assert!(family.is_none_or(|family| (family == Family::V4) == socket.address.is_ipv4()));
+        assert!(socket.more_addresses.len() * 8 <= datagram.len(), "an address takes more than 8 bytes");
+    }
+    if family.is_none() {
+        let (v4, v6) = dump.split();
+        assert!(v4.found.iter().all(|socket| socket.address.is_ipv4()));
+        assert!(v6.found.iter().all(|socket| socket.address.is_ipv6()));
+    } else {
+        let table = table(dump, end.err(), family.unwrap_or(Family::V4));
+        assert!(table.flaws.iter().all(|flaw| flaw.reason.chars().all(inventory::is_seen)));
+    }
+}

@@ -67,3 +67,11 @@ impl Workloads {
 
 #[cfg(test)]
 mod tests;
+
+/// What says what a process belongs to: its cgroup, a unit, the state of a container runtime.
+#[cfg(any(test, fuzzing))]
+pub fn fuzzed(bytes: &[u8]) {
+    cgroup::fuzzed(bytes);
+    listen::fuzzed(bytes);
+    containers::fuzzed(bytes);
+}

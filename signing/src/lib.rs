@@ -5,6 +5,8 @@
 
 mod agent;
 mod allowed_signers;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 mod key;
 mod key_file;
 mod revoked;

@@ -177,7 +177,7 @@ impl Facility {
         "local6", "local7",
     ];
 
-    fn of(name: &str) -> Result<Self, ReceiverError> {
+    pub(super) fn of(name: &str) -> Result<Self, ReceiverError> {
         let place = Facility::NAMES.iter().position(|known| *known == name);
         let number = place.and_then(|place| u8::try_from(place).ok());
         number.map(Facility).ok_or_else(|| ReceiverError::Facility(name.to_owned()))

@@ -208,3 +208,13 @@ pub(super) fn parse(bytes: &[u8]) -> Option<FileRecord> {
     let socket = reader.socket()?;
     Some(FileRecord { kind, pid, tid: (tid != pid).then_some(tid), fd, kernel_pid, references, socket })
 }
+
+/// What an iterator hands out: read in pieces it is the same as read at once.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzzed(bytes: &[u8]) {
+    let whole = read_all(bytes);
+    let (before, behind) = bytes.split_at(bytes.len() / 3);
+    let pieces = read_all(before.chain(behind));
+    assert_eq!(whole.is_ok(), bytes.len().is_multiple_of(RECORD));
+    assert_eq!(whole.ok(), pieces.ok());
+}

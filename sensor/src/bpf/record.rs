@@ -250,6 +250,16 @@ fn path(components: &[u8], cut: bool) -> Vec<u8> {
     path
 }
 
+/// A record of an event. What it tells of texts is no longer than it is.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzzed(bytes: &[u8]) {
+    let Some(record) = EventRecord::parse(bytes) else { return };
+    let path = record.program.as_ref().map_or(0, |program| program.path.as_bytes().len());
+    assert!(record.name.as_bytes().len() <= 16 && path + record.cgroup.len() <= bytes.len());
+    assert!(record.cgroup.starts_with(b"/") || record.cgroup.starts_with(b".../"));
+    assert!(record.pid != Some(0));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

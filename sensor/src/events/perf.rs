@@ -25,6 +25,8 @@ pub(crate) use sample::{Sample, SocketKey};
 use tracefs::Format;
 
 use crate::sys;
+#[cfg(any(test, fuzzing))]
+pub use sample::fuzzed;
 
 /// To `TCP_LISTEN`, and from it to `TCP_CLOSE`. A connection that is accepted leaves the former too, for another state:
 /// it wakes nobody.

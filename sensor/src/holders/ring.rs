@@ -64,6 +64,15 @@ fn socket_of(line: &[u8]) -> Option<u64> {
     slot.iter().all(u8::is_ascii_digit).then(|| numbered(path.trim_ascii(), b"socket:["))?
 }
 
+/// The fdinfo of a descriptor.
+#[cfg(any(test, fuzzing))]
+pub fn fuzzed(bytes: &[u8]) {
+    let mut sockets = 0;
+    let shown = sockets_in(bytes, |_| sockets += 1);
+    assert!(shown.is_ok_and(|shown| shown || sockets == 0), "only what is shown has sockets");
+    assert!(sockets * b"0:socket:[0]".len() <= bytes.len());
+}
+
 #[cfg(test)]
 mod tests {
     use super::sockets_in;

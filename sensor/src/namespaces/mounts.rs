@@ -63,6 +63,29 @@ fn unescape(path: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// A mountinfo. What was found in it and is written again as the kernel writes it is found again.
+#[cfg(any(test, fuzzing))]
+pub fn fuzzed(bytes: &[u8]) {
+    use std::os::unix::ffi::OsStrExt;
+
+    let escaped = |path: &Path| -> Vec<u8> {
+        let bytes = path.as_os_str().as_bytes().iter();
+        bytes
+            .flat_map(|byte| match byte {
+                b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}").into_bytes(),
+                plain => vec![*plain],
+            })
+            .collect()
+    };
+    let found = parse(bytes);
+    let lines = found.iter().map(|bound| {
+        let root = format!("1 1 0:4 net:[{}] ", bound.inode).into_bytes();
+        [root, escaped(&bound.path), b" rw - nsfs nsfs rw\n".to_vec()].concat()
+    });
+    assert_eq!(parse(&lines.collect::<Vec<_>>().concat()), found);
+    assert!(found.iter().map(|bound| bound.path.as_os_str().len()).sum::<usize>() <= bytes.len());
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;

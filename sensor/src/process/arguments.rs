@@ -52,6 +52,25 @@ fn bounded(arguments: Vec<Vec<u8>>, mut cut: bool) -> Vec<RawText> {
     kept
 }
 
+/// A command line, as long as it is read. What is kept of it is bounded, and no password of a URL is.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzzed(bytes: &[u8]) {
+    let bytes = &bytes[..bytes.len().min(READ)];
+    let (arguments, cut) = split(bytes, bytes.len() >= READ);
+    let redaction = Redaction::with_names(["pin"]);
+    let redacted = redaction.redact(&arguments);
+    assert_eq!(redacted.len(), arguments.len());
+    let kept = bounded(redacted, cut);
+    assert!(kept.len() <= ARGUMENTS);
+    assert!(kept.iter().map(|argument| argument.as_bytes().len()).sum::<usize>() <= BYTES);
+    // In an argument of its own a secret is one whatever it holds.
+    let secret = [b"--password=", bytes].concat();
+    if !bytes.is_empty() && !bytes.iter().all(u8::is_ascii_whitespace) {
+        let hidden = redaction.redact(&[b"sh", &secret]);
+        assert_eq!(hidden.last().map(Vec::as_slice), Some(&b"--password=[redacted]"[..]));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use inventory::RawText;

@@ -229,6 +229,14 @@ fn parse_stat(bytes: &[u8]) -> Option<Stat> {
     Stat::from_read(bytes).ok()
 }
 
+/// What stands between the outer brackets is the name, whatever it holds.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzzed(bytes: &[u8]) {
+    if let Some(stat) = parse_stat(bytes) {
+        assert!(stat.comm.len() <= 3 * bytes.len(), "a byte becomes one character at most");
+    }
+}
+
 /// At most so many bytes of a file beneath an opened folder.
 pub(crate) fn read_at(dir: BorrowedFd<'_>, file: &str, bytes: u64) -> Result<Vec<u8>, Errno> {
     let opened = openat(dir, file, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?;

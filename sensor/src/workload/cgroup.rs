@@ -176,5 +176,24 @@ fn container_id(text: &str) -> Option<String> {
     (text.len() == 64 && text.bytes().all(is_lower_hex)).then(|| text.to_owned())
 }
 
+/// A /proc/PID/cgroup. What is told of it is part of it, and an id of a container is one.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzzed(bytes: &[u8]) {
+    let bounded = |text: &RawText| assert!(text.as_bytes().len() <= 2 * bytes.len());
+    match from_cgroup(bytes) {
+        WorkloadPath::Unit(unit) => bounded(&unit),
+        WorkloadPath::Session { id, .. } => bounded(&id),
+        WorkloadPath::Container(container) => {
+            assert!(container.id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{}", container.id);
+            assert!(container.pod.is_none_or(|pod| pod.len() <= bytes.len() && !pod.contains('/')));
+            if let Some(above) = container.below {
+                bounded(&above.unit);
+                assert!(above.cgroup.len() <= 2 * bytes.len());
+            }
+        }
+        WorkloadPath::None => {}
+    }
+}
+
 #[cfg(test)]
 mod tests;

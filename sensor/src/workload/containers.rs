@@ -80,8 +80,11 @@ struct DockerConfig {
 }
 
 fn docker(files: &Files, id: &str) -> Option<Names> {
-    let state = files.read(&format!("var/lib/docker/containers/{id}/config.v2.json"))?;
-    let DockerState { name, config } = serde_json::from_slice(&state).ok()?;
+    docker_names(&files.read(&format!("var/lib/docker/containers/{id}/config.v2.json"))?)
+}
+
+fn docker_names(state: &[u8]) -> Option<Names> {
+    let DockerState { name, config } = serde_json::from_slice(state).ok()?;
     let labels = config.labels.unwrap_or_default();
     if let Some(container) = pod_container(&labels, KUBELET) {
         return Some(Names::of_pod(&container, config.image.as_deref()));
@@ -122,11 +125,15 @@ fn podman(files: &Files) -> HashMap<String, Names> {
     for driver in files.names(STORE).iter().filter_map(|name| std::str::from_utf8(name).ok()) {
         for list in LISTS.iter().filter(|_| driver.ends_with("-containers")) {
             let Some(list) = files.read(&format!("{STORE}/{driver}/{list}")) else { continue };
-            let list: Vec<PodmanContainer> = serde_json::from_slice(&list).unwrap_or_default();
-            all.extend(list.into_iter().map(podman_names));
+            all.extend(podman_list(&list));
         }
     }
     all
+}
+
+fn podman_list(list: &[u8]) -> impl Iterator<Item = (String, Names)> {
+    let list: Vec<PodmanContainer> = serde_json::from_slice(list).unwrap_or_default();
+    list.into_iter().map(podman_names)
 }
 
 fn podman_names(container: PodmanContainer) -> (String, Names) {
@@ -158,7 +165,11 @@ fn containerd(files: &Files, id: &str) -> Option<Names> {
         let namespace = std::str::from_utf8(namespace).ok()?;
         files.read(&format!("{TASKS}/{namespace}/{id}/config.json"))
     };
-    let spec: RuntimeSpec = serde_json::from_slice(&namespaces.iter().find_map(read)?).ok()?;
+    containerd_names(&namespaces.iter().find_map(read)?)
+}
+
+fn containerd_names(spec: &[u8]) -> Option<Names> {
+    let spec: RuntimeSpec = serde_json::from_slice(spec).ok()?;
     let annotation = |key: &str| spec.annotations.get(key).map(String::as_str);
     let image = annotation("io.kubernetes.cri.image-name");
     if let Some(container) = pod_container(&spec.annotations, CONTAINERD) {
@@ -174,8 +185,11 @@ fn containerd(files: &Files, id: &str) -> Option<Names> {
 }
 
 fn crio(files: &Files, id: &str) -> Option<Names> {
-    let spec = files.read(&format!("run/containers/storage/overlay-containers/{id}/userdata/config.json"))?;
-    let spec: RuntimeSpec = serde_json::from_slice(&spec).ok()?;
+    crio_names(&files.read(&format!("run/containers/storage/overlay-containers/{id}/userdata/config.json"))?)
+}
+
+fn crio_names(spec: &[u8]) -> Option<Names> {
+    let spec: RuntimeSpec = serde_json::from_slice(spec).ok()?;
     let container = pod_container(&spec.annotations, KUBELET)?;
     Some(Names::of_pod(&container, spec.annotations.get("io.kubernetes.cri-o.ImageName").map(String::as_str)))
 }
@@ -221,6 +235,17 @@ impl Names {
 
 fn text(found: Option<&str>) -> Option<RawText> {
     found.filter(|text| !text.is_empty()).map(RawText::from)
+}
+
+/// A state file of each runtime. A name that is told is not empty, and no longer than what tells it.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzzed(bytes: &[u8]) {
+    let one = [docker_names(bytes), containerd_names(bytes), crio_names(bytes)].into_iter().flatten();
+    for Names { name, image, service } in one.chain(podman_list(bytes).map(|(_, names)| names)) {
+        for text in [name, image, service].into_iter().flatten() {
+            assert!(!text.is_empty() && text.as_bytes().len() <= bytes.len());
+        }
+    }
 }
 
 #[cfg(test)]

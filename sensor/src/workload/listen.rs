@@ -100,6 +100,16 @@ fn address_and_port(value: &str) -> Option<(Option<IpAddr>, u16)> {
     Some((Some(address.ip()), address.port()))
 }
 
+/// The file of a socket unit.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzzed(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let listens = listens(&text, Some("instance"));
+    assert!(listens.len() <= text.matches("Listen").count());
+    let joined: usize = lines(&text).iter().map(String::len).sum();
+    assert!(joined <= text.len() + 1, "what is joined is no longer than its parts");
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;

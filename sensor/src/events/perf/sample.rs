@@ -101,3 +101,16 @@ fn known(pid: u32) -> Option<u32> {
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk().copied()
 }
+
+/// A format up to the first zero, and behind it the body of a record in that format.
+#[cfg(any(test, fuzzing))]
+pub fn fuzzed(bytes: &[u8]) {
+    let (format, body) = bytes.split_at(bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len()));
+    let body = body.get(1..).unwrap_or_default();
+    let Ok(format) = Format::parse(&String::from_utf8_lossy(format)) else { return };
+    for kind in [PERF_RECORD_SAMPLE, PERF_RECORD_LOST] {
+        if let Some(Record::Sample(sample)) = read(kind, body, &format, 1_000) {
+            assert!(sample.boot_nanos >= 1_000 && sample.pid != Some(0) && sample.tid != Some(0));
+        }
+    }
+}
