@@ -1,8 +1,8 @@
 //! What strangers write and this crate reads, each as a function of bytes that panics where something does not hold.
 #![allow(clippy::expect_used)]
 
-use crate::RawText;
 use crate::frame::{self, Assembler, Closing, Message};
+use crate::{Holders, RawText};
 
 /// Every input by the name of its target.
 #[cfg(test)]
@@ -31,6 +31,9 @@ pub fn passes(content: &[u8]) {
     }
     let Some(inventory) = assembler.inventory() else { return };
     assert!(inventory.listeners.len() <= content.len(), "a listener takes a byte at least");
+    assert!(
+        inventory.listeners.iter().all(|one| !matches!(&one.holders, Holders::Known(all) if all.is_empty()))
+    );
     let mut other = Assembler::default();
     for message in frame::messages_of_inventory(&inventory, Closing::default()) {
         other.take(message).expect("what is known can be told");

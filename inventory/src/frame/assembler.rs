@@ -29,6 +29,8 @@ pub enum BrokenPass {
     Outside(&'static str),
     #[error("a listener names holder {0}, which was not told")]
     Holder(u32),
+    #[error("a listener has no holder, and no reason why")]
+    NoHolder,
     #[error("the pass holds more than {0} {1}")]
     TooMany(usize, &'static str),
     #[error("changes came before the inventory that they change")]
@@ -355,6 +357,9 @@ impl Open {
         });
         if let Some(index) = unknown {
             return Err(BrokenPass::Holder(index));
+        }
+        if matches!(&holders, crate::Holders::Known(known) if known.is_empty()) {
+            return Err(BrokenPass::NoHolder);
         }
         let holders = match holders {
             crate::Holders::Known(known) => crate::Holders::Known(known.into_iter().flatten().collect()),
