@@ -39,7 +39,7 @@ impl<'a> Parts<'a> {
         let rest = rest.strip_suffix(b"\"record\":")?;
         let fields = match rest {
             b"{" => rest,
-            _ => rest.strip_suffix(b",").filter(|rest| rest.len() > 1 && rest.starts_with(b"{"))?,
+            _ => rest.strip_suffix(b",").filter(|rest| is_begun(rest))?,
         };
         let (fields, unsigned) = (fields.len(), chain.len());
         Some(Parts { whole, record, previous, signature, fields, unsigned })
@@ -58,6 +58,11 @@ impl<'a> Parts<'a> {
     pub(crate) fn body(&self) -> Vec<u8> {
         closed(&self.whole[..self.fields])
     }
+}
+
+/// An object with a field at least, up to where [`append`] goes on: that leaves no blank there.
+fn is_begun(fields: &[u8]) -> bool {
+    fields.len() > 1 && fields.starts_with(b"{") && fields.trim_ascii_end() == fields
 }
 
 /// What stands before `,"signature":"…"`, and the signature.
@@ -142,6 +147,7 @@ mod tests {
             format!("{{\"record\":0,\"previous\":\"{hash}\"}}"),
             format!("{{\"record\":07,\"previous\":\"{hash}\"}}"),
             format!("{{\"record\":99999999999999999999,\"previous\":\"{hash}\"}}"),
+            format!("{{\"a\":1 ,\"record\":7,\"previous\":\"{hash}\"}}"),
             format!("{{,\"record\":7,\"previous\":\"{hash}\"}}"),
             format!("\"record\":7,\"previous\":\"{hash}\"}}"),
             format!("{{\"record\":7,\"previous\":\"{}\"}}", hash.to_string().to_uppercase()),
