@@ -120,5 +120,5 @@ mod short;
 
 #[test]
 fn what_strangers_write_is_survived() {
-    short::run(ALL, 1_500);
+    short::run(ALL, 1_000);
 }
