@@ -53,8 +53,16 @@ pub fn passes(content: &[u8]) {
     assert_eq!(assessment.service_of.len(), inventory.listeners.len());
     harmless(&written(gaps_document(&inventory.coverage)));
     let host = Host { name: RawText::from("web"), ..Host::default() };
-    let listed =
-        Listed { inventory, assessment, register: None, accounts, host: &host, lost: None, filtered: false };
+    let listed = Listed {
+        inventory,
+        assessment,
+        register: None,
+        accounts,
+        host: &host,
+        lost: None,
+        filtered: false,
+        command_lines: true,
+    };
     let document = written(listeners_document(listed));
     harmless(&document);
     let read = read_listeners(document.as_bytes()).expect("what was told can be read");
@@ -92,8 +100,16 @@ fn told(whole: &HostInventory) -> String {
     let HostInventory { host, inventory, accounts } = whole;
     let assessment = assess(inventory, &policy(host), accounts, now());
     let lost = None;
-    let listed =
-        Listed { inventory, assessment: &assessment, register: None, accounts, host, lost, filtered: false };
+    let listed = Listed {
+        inventory,
+        assessment: &assessment,
+        register: None,
+        accounts,
+        host,
+        lost,
+        filtered: false,
+        command_lines: true,
+    };
     written(listeners_document(listed))
 }
 

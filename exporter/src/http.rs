@@ -40,7 +40,7 @@ pub fn fuzzed(bytes: &[u8]) {
     static SERVER: LazyLock<Server> = LazyLock::new(|| {
         let (_, snapshots) = tokio::sync::watch::channel(crate::snapshot::Snapshot::default());
         let metrics = crate::metrics::Metrics::new(snapshots.clone(), true, std::time::SystemTime::now);
-        let metrics = metrics.expect("they have names of their own");
+        let metrics = std::sync::Arc::new(metrics.expect("they have names of their own"));
         let board = Board { snapshots, metrics, telemetry_path: "/metrics".to_owned() };
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
         (runtime, router(board).expect("the path is a good one"))
