@@ -34,6 +34,7 @@ pub fn passes(content: &[u8]) {
     assert!(
         inventory.listeners.iter().all(|one| !matches!(&one.holders, Holders::Known(all) if all.is_empty()))
     );
+    assert!(inventory.coverage.gaps.iter().all(|gap| gap.collector.chars().all(crate::is_seen)));
     let mut other = Assembler::default();
     for message in frame::messages_of_inventory(&inventory, Closing::default()) {
         other.take(message).expect("what is known can be told");

@@ -31,6 +31,8 @@ pub enum BrokenPass {
     Holder(u32),
     #[error("a listener has no holder, and no reason why")]
     NoHolder,
+    #[error("{0} holds what nobody sees")]
+    Unseen(&'static str),
     #[error("the pass holds more than {0} {1}")]
     TooMany(usize, &'static str),
     #[error("changes came before the inventory that they change")]
@@ -327,6 +329,14 @@ impl Open {
             return Err(BrokenPass::TooMany(MAX_WEIGHT, "bytes"));
         }
         match message {
+            Message::Holder(Holder { workload: crate::Workload::Container(container), .. })
+                if !container.id.chars().all(crate::is_seen) =>
+            {
+                Err(BrokenPass::Unseen("the id of a container"))
+            }
+            Message::Gap(gap) if !gap.collector.chars().all(crate::is_seen) => {
+                Err(BrokenPass::Unseen("the collector of a gap"))
+            }
             Message::Holder(holder) => push(&mut self.holders, Arc::new(holder), MAX_HOLDERS, "holders"),
             Message::Opened(listener) => {
                 let opened = Event::Opened(self.resolve(listener)?);
