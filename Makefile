@@ -1,7 +1,7 @@
 # The recipes that people run are the ones that CI runs.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: test lint bench vm fuzz peers format clippy object bpf rules unit
+.PHONY: test lint bench vm fuzz deb package sbom reproducible peers format clippy object bpf rules unit
 
 # What the tests run against, and the program by which each is known to be there.
 PEERS := ss:iproute2 promtool:prometheus prometheus-alertmanager:prometheus-alertmanager \
@@ -10,6 +10,7 @@ PEERS := ss:iproute2 promtool:prometheus prometheus-alertmanager:prometheus-aler
 	python3:python3 setpriv:util-linux bpftool:bpftool ssh-keygen:openssh-client openssl:openssl \
 	rsyslogd:rsyslog journalctl:systemd strace:strace
 BENCH_PEERS := ss:iproute2 lsof:lsof netstat:net-tools
+PACKAGE_PEERS := debootstrap:debootstrap systemd-nspawn:systemd-container
 VM_PEERS := qemu-system-x86_64:qemu-system-x86 cpio:cpio busybox:busybox-static ss:iproute2 socat:socat jq:jq bpftool:bpftool
 
 # Everything. Without root it runs what needs none; each test that is skipped names itself and why.
@@ -90,6 +91,28 @@ vm:
 	@$(call install,$(VM_PEERS))
 	@if [ -z "$${PORTLEDGER:-}" ]; then cargo build --release --locked; fi
 	@tests/vm/run.sh $(KERNELS)
+
+# The Debian package, in target/debian.
+deb:
+	@command -v cargo-deb >/dev/null || cargo install --locked cargo-deb
+	packaging/release.sh
+	cargo deb --no-build --locked
+
+# Installed, upgraded and removed where systemd runs: in a container of its own; see tests/package/README.md.
+package: deb
+	@$(call install,$(PACKAGE_PEERS))
+	@tests/package/run.sh "$$(ls -t "$${CARGO_TARGET_DIR:-target}"/debian/portledger_*.deb | head -n 1)"
+
+# What the binary is made of, as CycloneDX: target/portledger.cdx.json.
+sbom:
+	@command -v cargo-cyclonedx >/dev/null || cargo install --locked cargo-cyclonedx
+	cargo cyclonedx --quiet --format json --describe binaries --no-build-deps --target x86_64-unknown-linux-gnu
+	@mkdir -p "$${CARGO_TARGET_DIR:-target}"
+	mv portledger_bin.cdx.json "$${CARGO_TARGET_DIR:-target}/portledger.cdx.json"
+
+# Two builds of the same sources are the same bytes.
+reproducible:
+	packaging/reproducible.sh
 
 define install
 missing=(); for peer in $(1); do \

@@ -1,0 +1,141 @@
+#!/bin/bash
+# The checks, in their order: each is a function whose name begins with `check_`, and fails when one of its commands does.
+set -uo pipefail
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+url=http://127.0.0.1:10433
+state=/var/lib/portledger
+
+not() { if "$@"; then echo "should have failed: $*"; return 1; fi; }
+eventually() {
+    for _ in $(seq 100); do
+        "$@" && return 0
+        sleep 0.3
+    done
+    echo "not within 30 s: $*"
+    return 1
+}
+main_pid() { systemctl show -p MainPID --value "$1"; }
+status_of() { sed -n "s/^$2:\t//p" "/proc/$1/status"; }
+is_ready() { curl -fsS "$url/-/ready" >/dev/null 2>&1; }
+sees() { curl -fsS "$url/api/v1/listeners" 2>/dev/null | grep -q "\"port\":$1,"; }
+drifts() { curl -fsS "$url/api/v1/drift" 2>/dev/null | grep -q "\"port\":$1,"; }
+listen() { setsid socat "TCP-LISTEN:$1,bind=0.0.0.0,fork" /dev/null </dev/null >/dev/null 2>&1 & }
+kept() { sha256sum "$state"/ledger.jsonl "$state"/ledger.key /etc/portledger/baseline.toml; }
+
+check_installs_and_starts_both_services() {
+    dpkg -i /opt/portledger.deb
+    systemctl is-active portledger-sensor.service portledger.service
+    eventually is_ready
+    [ "$(stat -c '%U %G %a' $state)" = "root portledger 3770" ]
+}
+
+check_sees_what_opens() {
+    listen 8080
+    eventually sees 8080
+}
+
+check_runs_with_what_it_needs_and_no_more() {
+    exporter=$(main_pid portledger.service)
+    sensor=$(main_pid portledger-sensor.service)
+    for field in CapEff CapPrm CapBnd CapAmb NoNewPrivs Seccomp; do
+        echo "$field: exporter $(status_of "$exporter" $field), sensor $(status_of "$sensor" $field)"
+    done
+    [ "$(ps -o user= -p "$exporter")" = portledger ]
+    [ "$(status_of "$exporter" CapBnd)" = 0000000000000000 ]
+    [ "$(status_of "$exporter" NoNewPrivs) $(status_of "$exporter" Seccomp)" = "1 2" ]
+    [ "$(status_of "$sensor" NoNewPrivs) $(status_of "$sensor" Seccomp)" = "1 2" ]
+    # Nobody but the exporter listens.
+    not grep -q "pid=$sensor," <(ss -Hltnp)
+}
+
+check_is_as_exposed_as_documented() {
+    systemd-analyze security --no-pager portledger.service | tail -n 1
+    systemd-analyze security --no-pager portledger-sensor.service | tail -n 1
+    systemd-analyze security --no-pager portledger.service --threshold=15
+}
+
+check_records_what_people_do() {
+    portledger learn
+    listen 8443
+    eventually drifts 8443
+    id=$(portledger diff --format json | grep -o '"id": *"s1-[0-9a-f]*"' | head -n 1 | grep -o 's1-[0-9a-f]*')
+    portledger approve "$id" --reason "a check of the package"
+    portledger audit
+    not setpriv --reuid portledger --regid portledger --clear-groups rm -f $state/ledger.jsonl
+    ls -l $state/ledger.jsonl
+}
+
+check_the_sensor_restarts_alone() {
+    before=$(main_pid portledger.service)
+    systemctl restart portledger-sensor.service
+    listen 8081
+    eventually drifts 8081
+    [ "$(main_pid portledger.service)" = "$before" ]
+}
+
+check_the_exporter_restarts_alone() {
+    before=$(main_pid portledger-sensor.service)
+    systemctl restart portledger.service
+    eventually is_ready
+    eventually drifts 8081
+    [ "$(main_pid portledger-sensor.service)" = "$before" ]
+}
+
+check_what_is_killed_comes_back() {
+    for unit in portledger-sensor portledger; do
+        before=$(main_pid $unit.service)
+        kill -9 "$before"
+        eventually test "$(main_pid $unit.service)" != "$before"
+    done
+    eventually is_ready
+    eventually drifts 8081
+}
+
+check_a_stopped_sensor_is_told_of_and_keeps_the_drift() {
+    systemctl stop portledger-sensor.socket portledger-sensor.service
+    sleep 35
+    not is_ready
+    curl -sS "$url/-/ready"
+    drifts 8081
+    systemctl start portledger-sensor.service
+    eventually is_ready
+}
+
+check_an_upgrade_keeps_all_and_goes_on() {
+    kept >/tmp/before
+    dpkg -i /opt/portledger.deb
+    systemctl is-active portledger-sensor.service portledger.service
+    eventually is_ready
+    kept | diff /tmp/before -
+}
+
+check_removing_keeps_what_people_did() {
+    dpkg -r portledger
+    not systemctl is-active portledger-sensor.service portledger.service portledger-sensor.socket
+    [ ! -e /usr/bin/portledger ]
+    kept | diff /tmp/before -
+    dpkg -P portledger
+    kept | diff /tmp/before -
+    ls -A $state /etc/portledger
+}
+
+if [ "${1:-}" = run ]; then
+    set -e
+    "$2"
+    exit
+fi
+failed=0
+all=$(sed -n 's/^\(check_[a-z_]*\)() {$/\1/p' "$0")
+for check in $all; do
+    if output=$(bash "$0" run "$check" 2>&1); then echo "PASS ${check#check_}"; else
+        failed=$((failed + 1))
+        echo "FAIL ${check#check_}"
+    fi
+    printf '%s\n' "$output" | sed 's/^/    /'
+done
+if [ $failed -gt 0 ]; then
+    journalctl -u portledger -u portledger-sensor --no-pager | tail -n 60
+    echo "PACKAGE: $failed checks failed"
+else
+    echo "PACKAGE: all $(wc -w <<<"$all") checks passed"
+fi
