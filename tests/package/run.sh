@@ -32,7 +32,7 @@ ln -s /etc/systemd/system/checks.service "$work/run/etc/systemd/system/default.t
 
 # All capabilities and calls: a host's own systemd has them, too. No network but its own loopback.
 timeout "$seconds" systemd-nspawn --quiet --directory="$work/run" --boot --register=no --keep-unit --private-network \
-    --capability=all --system-call-filter="bpf perf_event_open" --machine="portledger-$$" \
+    --capability=all --system-call-filter="seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self bpf perf_event_open kcmp pidfd_getfd" --machine="portledger-$$" \
     >"$work/boot.log" 2>&1 </dev/null || true
 cat "$work/run/var/log/checks.log" 2>/dev/null || { tail -n 40 "$work/boot.log"; exit 1; }
 tail -n 1 "$work/run/var/log/checks.log" | grep -q '^PACKAGE: all [0-9]* checks passed$'
