@@ -279,8 +279,8 @@ fn warn_of(served: &[SocketAddr], security: &Security) {
     }
     for endpoint in served.iter().filter(|endpoint| Exposure::of(**endpoint, 0, None).beyond_loopback) {
         warn!(
-            "{endpoint} is open to other hosts without TLS and authentication: serve on loopback, or put something \
-             before it that authenticates"
+            "{endpoint} is open to other hosts without TLS and authentication: give it --web.config.file, serve on \
+             loopback, or put something before it that authenticates"
         );
     }
 }
