@@ -120,9 +120,11 @@ fn what_is_gone_is_shown_from_what_serve_kept() {
     let id = eventually("it drifts", || serve.drifts().find(8080)).id();
     gone.ends();
     eventually("its end is logged", || serve.logged("close", 8080).pop());
-    let shown = eventually("it is gone", || {
+    // The register is kept before the event is logged.
+    let shown = eventually("it is gone, and that is logged", || {
         let told = host.run(&["show", &id]);
-        (told.code == 0 && told.stdout.contains("not there now")).then_some(told.stdout)
+        let is_gone = told.stdout.contains("not there now") && told.stdout.contains("drift gone");
+        (told.code == 0 && is_gone).then_some(told.stdout)
     });
     for part in [
         &format!("mayfly[{pid}]"),
