@@ -15,6 +15,7 @@ mod happening;
 mod holders;
 mod interfaces;
 mod joined;
+mod manager;
 mod namespaces;
 mod naming;
 mod pass;

@@ -16,6 +16,7 @@ use crate::events::clock::Clock;
 use crate::events::followed::Followed;
 use crate::events::heard::Heard;
 use crate::events::source::{Detached, Source, Taken, Teller, events_gap};
+use crate::manager::Manager;
 use crate::readers::Readers;
 use crate::sys::give_memory_back;
 use crate::telling::{Telling, Told};
@@ -94,8 +95,11 @@ pub fn run(mut sensor: Sensor, timing: Timing, output: Output) -> Result<(), Run
         Output::Reader(_) => None,
         Output::Readers(readers) => Some(readers.as_fd()),
     };
+    // Of a child of `serve` nobody asks: what its environment names is told by `serve`.
+    let manager = listening.and_then(|_| Manager::of_environment());
     confined::after_loading(&source, sensor.files.as_ref(), listening)?;
     let mut run = Run::new(sensor, source, timing, output);
+    run.manager = manager;
     run.begin()?;
     while run.step()? == Told::Whole || run.readers.is_some() {}
     Ok(())
@@ -125,6 +129,7 @@ struct Run {
     telling: Telling,
     /// Where the next reader comes from, if any comes.
     readers: Option<Readers>,
+    manager: Option<Manager>,
     timing: Timing,
     looked: Looked,
     /// When to look before it is time.
@@ -159,6 +164,7 @@ impl Run {
             addresses,
             telling: Telling::new(reader),
             readers,
+            manager: None,
             timing,
             looked: Looked { ended, took: ended - began },
             look_at: None,
@@ -177,12 +183,18 @@ impl Run {
         let closing = Closing { took: self.looked.took, ..Closing::default() };
         self.telling.look(None, &self.watcher.now, closing)?;
         give_memory_back();
+        if let Some(manager) = &mut self.manager {
+            manager.tell_ready();
+        }
         Ok(())
     }
 
     /// Waits for what comes next and does it. [`Told::NobodyReads`] is the end.
     fn step(&mut self) -> Result<Told, RunError> {
         let woken = self.wait()?;
+        if let Some(manager) = &mut self.manager {
+            manager.keep_alive();
+        }
         if woken.nobody_reads {
             self.telling = Telling::new(None);
             return Ok(Told::NobodyReads);
@@ -371,7 +383,8 @@ impl Run {
 
     fn wait(&self) -> Result<Woken, RunError> {
         let beat = self.told.min(self.checked) + HEARTBEAT;
-        let deadline = [Some(self.next_look()), self.watcher.next(), Some(beat)];
+        let manager = self.manager.as_ref().and_then(Manager::next);
+        let deadline = [Some(self.next_look()), self.watcher.next(), Some(beat), manager];
         let deadline = deadline.into_iter().flatten().min().unwrap_or_else(Instant::now);
         let left = deadline.saturating_duration_since(Instant::now());
         // A part of a millisecond would be waited for in turns of none.

@@ -1,4 +1,7 @@
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -43,12 +46,20 @@ except BrokenPipeError:
 "#;
 
 fn manager(host: &Host, mode: &str) -> Running {
+    manager_who_hears(host, mode, None)
+}
+
+/// One that wants to hear every second, at `hears`.
+fn manager_who_hears(host: &Host, mode: &str, hears: Option<&Path>) -> Running {
     let sensor = host.portledger(&["sensor"]);
     let words: Vec<_> = sensor.get_args().collect();
     let end = words.iter().position(|word| *word == "--").unwrap();
     let mut command = Command::new(sensor.get_program());
     command.args(&words[..=end]).args(["python3", "-c", MANAGER]).arg(host.path("sensor.sock"));
     command.args([&STRANGER.to_string(), mode]).args(&words[end + 1..]);
+    if let Some(hears) = hears {
+        command.env("NOTIFY_SOCKET", hears).env("WATCHDOG_USEC", "3000000");
+    }
     let log = std::fs::File::create(host.path("log/sensor")).unwrap();
     let manager = Running::start({
         command.stderr(log);
@@ -147,5 +158,21 @@ fn a_stranger_is_told_nothing_and_nobody_is_heard() {
     assert_eq!(peer(0), "told\nnot heard\n");
     let log = std::fs::read_to_string(host.path("log/sensor")).unwrap();
     assert!(log.contains("uid 1234 and gid 1234 wanted to read"), "{log}");
+    assert_eq!(crate::world::status(sensor_of(&manager), "Seccomp"), "2");
+}
+
+/// From inside its box, which makes no more sockets of that kind.
+#[test]
+fn the_service_manager_hears_of_the_sensor() {
+    let Some(host) = Host::new() else { return };
+    let path = host.path("notify");
+    let ear = UnixDatagram::bind(&path).unwrap();
+    ear.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let manager = manager_who_hears(&host, "660", Some(&path));
+    for word in ["READY=1\n", "WATCHDOG=1\n", "WATCHDOG=1\n"] {
+        let mut heard = [0; 64];
+        let length = ear.recv(&mut heard).expect("the manager is told something");
+        assert_eq!(std::str::from_utf8(&heard[..length]), Ok(word));
+    }
     assert_eq!(crate::world::status(sensor_of(&manager), "Seccomp"), "2");
 }

@@ -14,6 +14,7 @@ eventually() {
     echo "not within 30 s: $*"
     return 1
 }
+another_sensor_than() { now=$(main_pid portledger-sensor.service) && [ "$now" != 0 ] && [ "$now" != "$1" ]; }
 main_pid() { systemctl show -p MainPID --value "$1"; }
 status_of() { sed -n "s/^$2:\t//p" "/proc/$1/status"; }
 has_baseline() { curl -fsS "$url/metrics" | grep -q '^portledger_baseline_approvals [1-9]'; }
@@ -33,6 +34,14 @@ check_installs_and_starts_both_services() {
 check_sees_what_opens() {
     listen 8080
     eventually sees 8080
+}
+
+# Neither unit takes away what loading programs and reading descriptors by them needs.
+check_hears_of_sockets_from_the_kernel() {
+    curl -fsS "$url/api/v1/listeners" | grep -o '"events":"[a-z_]*"' | tee /tmp/events
+    grep -q '"events":"bpf"' /tmp/events
+    curl -fsS "$url/metrics" | grep '^portledger_coverage' | tee /tmp/coverage
+    not grep -vq ' 1$' /tmp/coverage
 }
 
 check_runs_with_what_it_needs_and_no_more() {
@@ -94,6 +103,43 @@ check_what_is_killed_comes_back() {
     done
     eventually is_ready
     eventually drifts 8081
+}
+
+# It is stopped, not ended: only the watchdog finds that out.
+check_a_sensor_that_hangs_is_started_again() {
+    install -d /run/systemd/system/portledger-sensor.service.d
+    printf '[Service]\nWatchdogSec=5\n' >/run/systemd/system/portledger-sensor.service.d/hasty.conf
+    systemctl daemon-reload
+    systemctl restart portledger-sensor.service
+    before=$(main_pid portledger-sensor.service)
+    sleep 10
+    [ "$(main_pid portledger-sensor.service)" = "$before" ]
+    kill -STOP "$before"
+    eventually another_sensor_than "$before"
+    listen 8082
+    eventually drifts 8082
+    rm -r /run/systemd/system/portledger-sensor.service.d
+    systemctl daemon-reload
+    systemctl restart portledger-sensor.service
+}
+
+check_secrets_are_read_by_root_and_handed_over() {
+    private=/etc/portledger/private
+    install -d -m 700 $private
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
+        -addext subjectAltName=DNS:localhost -keyout $private/web.key -out $private/web.pem
+    printf 'tls_server_config:\n  cert_file: web.pem\n  key_file: web.key\n' >$private/web.yml
+    chmod 600 $private/*
+    install -D /usr/share/doc/portledger/examples/credentials.conf \
+        /etc/systemd/system/portledger.service.d/credentials.conf
+    systemctl daemon-reload
+    systemctl restart portledger.service
+    eventually curl -fsS --cacert $private/web.pem https://localhost:10433/-/ready
+    not setpriv --reuid portledger --regid portledger --clear-groups cat $private/web.key
+    rm -r /etc/systemd/system/portledger.service.d $private
+    systemctl daemon-reload
+    systemctl restart portledger.service
+    eventually is_ready
 }
 
 check_a_stopped_sensor_is_told_of_and_keeps_the_drift() {

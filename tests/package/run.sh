@@ -14,10 +14,10 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 
 # A Debian as small as it boots, made once.
-if [ ! -e "$work/root/sbin/init" ]; then
+if [ ! -e "$work/root/sbin/init" ] || [ ! -e "$work/root/usr/bin/openssl" ]; then
     rm -rf "$work/root" "$work/root.part"
     mkdir -p "$work"
-    debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,adduser,procps,iproute2,curl,socat \
+    debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,adduser,procps,iproute2,curl,socat,openssl \
         bookworm "$work/root.part" >"$work/debootstrap.log" 2>&1 || { tail "$work/debootstrap.log"; exit 2; }
     mv "$work/root.part" "$work/root"
 fi
