@@ -55,4 +55,6 @@ mod trouble;
 #[cfg(test)]
 mod watching;
 #[cfg(test)]
+mod withdrawn;
+#[cfg(test)]
 mod world;
