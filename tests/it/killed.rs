@@ -9,12 +9,42 @@ use jiff::tz::TimeZone;
 use ledger::{Act, ActKind, HostKeys, verify};
 use sha2::{Digest, Sha256};
 
-use crate::world::{CALLS, Host, Told};
+use crate::world::{CALLS, Host, Person, Puppet, Told};
 
 /// Withdrawn by the act after the one that was killed.
 const SPARE: &str =
     "[[approval]]\nid = \"spare\"\nlisten = \"tcp/*:9\"\nprogram = \"/bin/spare\"\nreason = \"r\"\n";
 const REVOKE_SPARE: [&str; 2] = ["revoke", "spare"];
+
+/// A host that demands signatures, where an `app` that nobody approved listens on 8080.
+struct Shop {
+    host: Host,
+    people: [Person; 2],
+    _app: Puppet,
+}
+
+impl Shop {
+    fn where_one_approves() -> Option<Self> {
+        Shop::of("")
+    }
+
+    fn where_two_approve() -> Option<Self> {
+        Shop::of("approvers = 2\n")
+    }
+
+    fn of(config: &str) -> Option<Self> {
+        let host = Host::new().filter(Host::lets_tamper)?;
+        let people = ["alice", "bob"].map(|name| host.person(name));
+        host.demands_signatures(&people.each_ref(), config);
+        host.write("etc/baseline.toml", SPARE);
+        let app = host.listen("tcp 0.0.0.0:8080").by("app");
+        Some(Shop { host, people, _app: app })
+    }
+}
+
+fn approve<'a>(drift: &'a str, by: &'a Person) -> [&'a str; 8] {
+    ["approve", drift, "--reason", "the shop", "--name", "shop", "--key", by.key()]
+}
 
 /// An act that is killed again and again.
 struct Story<'a> {
@@ -150,13 +180,8 @@ fn a_revocation_that_is_killed_is_done_or_not() {
 /// Whatever the file says afterwards, by the next act the host remembers what was recorded.
 #[test]
 fn what_was_signed_is_revoked_for_good_wherever_it_is_killed() {
-    let Some(host) = Host::new().filter(Host::lets_tamper) else { return };
-    let alice = host.person("alice");
-    host.demands_signatures(&[&alice], "");
-    host.write("etc/baseline.toml", SPARE);
-    let _app = host.listen("tcp 0.0.0.0:8080").by("app");
-    let id = host.diff().on(8080).id();
-    host.does(&["approve", &id, "--reason", "the shop", "--name", "shop", "--key", alice.key()]);
+    let Some(Shop { host, people: [alice, _], _app }) = Shop::where_one_approves() else { return };
+    host.does(&approve(&host.diff().on(8080).id(), &alice));
     let baseline = Some(host.baseline());
     let verb = ["revoke", "shop", "--reason", "stolen"];
     Story { host: &host, verb: &verb, kind: ActKind::Revoke, baseline, first_act: true, is_remembered: true }
@@ -166,13 +191,8 @@ fn what_was_signed_is_revoked_for_good_wherever_it_is_killed() {
 /// Each renewal of what is in force is killed at another call that puts a file in its place.
 #[test]
 fn a_renewal_that_is_killed_leaves_one_of_both_in_force() {
-    let Some(host) = Host::new().filter(Host::lets_tamper) else { return };
-    let alice = host.person("alice");
-    host.demands_signatures(&[&alice], "");
-    host.write("etc/baseline.toml", SPARE);
-    let _app = host.listen("tcp 0.0.0.0:8080").by("app");
-    let id = host.diff().on(8080).id();
-    host.does(&["approve", &id, "--reason", "the shop", "--name", "shop", "--key", alice.key()]);
+    let Some(Shop { host, people: [alice, _], _app }) = Shop::where_one_approves() else { return };
+    host.does(&approve(&host.diff().on(8080).id(), &alice));
     let first = host.baseline();
     let renewal = ["approve", "shop", "--for", "1d", "--key", alice.key()];
     let (mut kills, mut done) = (0, 0);
@@ -196,13 +216,8 @@ fn a_renewal_that_is_killed_leaves_one_of_both_in_force() {
 
 #[test]
 fn a_countersignature_that_is_killed_is_there_or_not() {
-    let Some(host) = Host::new().filter(Host::lets_tamper) else { return };
-    let (alice, bob) = (host.person("alice"), host.person("bob"));
-    host.demands_signatures(&[&alice, &bob], "approvers = 2\n");
-    host.write("etc/baseline.toml", SPARE);
-    let _app = host.listen("tcp 0.0.0.0:8080").by("app");
-    let id = host.diff().on(8080).id();
-    host.does(&["approve", &id, "--reason", "the shop", "--name", "shop", "--key", alice.key()]);
+    let Some(Shop { host, people: [alice, bob], _app }) = Shop::where_two_approve() else { return };
+    host.does(&approve(&host.diff().on(8080).id(), &alice));
     let baseline = Some(host.baseline());
     let verb = ["countersign", "shop", "--key", bob.key()];
     Story {
@@ -218,13 +233,9 @@ fn a_countersignature_that_is_killed_is_there_or_not() {
 
 #[test]
 fn an_approval_that_is_killed_is_there_or_not() {
-    let Some(host) = Host::new().filter(Host::lets_tamper) else { return };
-    let alice = host.person("alice");
-    host.demands_signatures(&[&alice], "");
-    host.write("etc/baseline.toml", SPARE);
-    let _app = host.listen("tcp 0.0.0.0:8080").by("app");
+    let Some(Shop { host, people: [alice, _], _app }) = Shop::where_one_approves() else { return };
     let id = host.diff().on(8080).id();
-    let verb = ["approve", &id, "--reason", "the shop", "--name", "shop", "--key", alice.key()];
+    let verb = approve(&id, &alice);
     let baseline = Some(SPARE.to_owned());
     Story {
         host: &host,
