@@ -100,6 +100,20 @@ check_serve_answers_scrapes() {
     [ "$(grep -cw 0 /tmp/uid)" -eq 0 ]
 }
 
+# How far Landlock goes on this kernel stands in the log, below.
+check_serve_is_in_its_boxes() {
+    serve_up
+    all=0
+    for status in /proc/[0-9]*/status; do
+        [ "$(cut -d '(' -f 2 "${status%status}stat" | cut -d ')' -f 1)" = portledger ] || continue
+        all=$((all + 1))
+        grep -E '^(Pid|Cap(Eff|Prm|Bnd)|NoNewPrivs|Seccomp):' "$status" | tr -s '\t\n' '  ' | tee /tmp/box
+        echo
+        grep -q 'CapBnd: 0* .*NoNewPrivs: 1 Seccomp: 2' /tmp/box || grep -q 'CapEff: 0* .*NoNewPrivs: 1 Seccomp: 2' /tmp/box
+    done
+    [ $all -eq 3 ]
+}
+
 # Where `serve` runs, `list` shares its iterators; else it walks over so few descriptors.
 check_list_by_the_iterators_agrees() {
     rows '.port | . >= 7001 and . <= 7012' >/tmp/walked
