@@ -3,14 +3,14 @@ use std::collections::BTreeMap;
 use libc::c_long;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-    TargetArch, apply_filter,
+    TargetArch, apply_filter, apply_filter_all_threads,
 };
 
 use crate::ConfineError;
 
 mod table;
 
-use table::{ABSENT, ANY_PROGRAM, FILES, NEVER, READING, SOCKETS};
+use table::{ABSENT, ANY_PROGRAM, FCNTL, FILES, NEVER, READING, SOCKETS};
 
 /// What an argument of a call must be. Only the lower 32 bits count: no argument that is named here has more, and the
 /// kernel ignores them where it reads an `int`.
@@ -62,6 +62,8 @@ impl Calls {
         let calls = Calls { allowed: BTreeMap::new() }.and(ANY_PROGRAM);
         calls
             .and_where(libc::SYS_clone, &[&[flags]])
+            .and_where(libc::SYS_setpriority, &[&[Argument::Is(0, 0), Argument::Is(1, 0)]])
+            .and_one_of(libc::SYS_fcntl, 1, &FCNTL.map(libc::c_int::cast_unsigned))
             .and_where(libc::SYS_tgkill, &[&[Argument::Is(0, own)]])
             .and_where(libc::SYS_prlimit64, &[&[Argument::Is(0, 0)]])
             .and_one_of(libc::SYS_prctl, 0, &to_tell_a_name.map(libc::c_int::cast_unsigned))
@@ -123,6 +125,18 @@ impl Calls {
         put_in_force(&allowed, errno(libc::EPERM), SeccompAction::Allow)
     }
 
+    /// That more may be taken away later, by [`take_away`].
+    #[must_use]
+    pub fn and_taking_away(self) -> Self {
+        let filter_for_all =
+            [Argument::Is(0, SECCOMP_SET_MODE_FILTER), Argument::Is(1, SECCOMP_FILTER_FLAG_TSYNC)];
+        let mut calls = self.and_where(libc::SYS_seccomp, &[&filter_for_all]);
+        let no_new_privileges =
+            vec![Argument::Is(0, libc::PR_SET_NO_NEW_PRIVS.cast_unsigned()), Argument::Is(1, 1)];
+        calls.allowed.entry(libc::SYS_prctl).or_default().push(no_new_privileges);
+        calls
+    }
+
     /// Puts in force, of all that this takes away, what only an intruder makes: for a process that starts others, which
     /// inherit it and are not held to its list.
     pub fn enforce_on_all_that_is_started(&self) -> Result<(), ConfineError> {
@@ -130,6 +144,18 @@ impl Calls {
         put_in_force(&deadly, SeccompAction::Allow, SeccompAction::KillProcess)
     }
 }
+
+/// Takes these away from all threads, and that more can be taken away: they fail with `EPERM` from now on.
+pub fn take_away(calls: &[c_long]) -> Result<(), ConfineError> {
+    let failed = |error: seccompiler::Error| ConfineError::Calls(error.to_string());
+    let gone = of_numbers(calls.iter().chain(&[libc::SYS_seccomp]));
+    let program = program(&gone, SeccompAction::Allow, errno(libc::EPERM));
+    apply_filter_all_threads(&program.map_err(|error| failed(error.into()))?).map_err(failed)
+}
+
+/// include/uapi/linux/seccomp.h.
+const SECCOMP_SET_MODE_FILTER: u32 = 1;
+const SECCOMP_FILTER_FLAG_TSYNC: u32 = 1;
 
 /// include/uapi/linux/prctl.h: names of memory, which newer C libraries give.
 const PR_SET_VMA: libc::c_int = 0x5356_4d41;

@@ -9,7 +9,7 @@ mod capabilities;
 mod files;
 mod process;
 
-pub use calls::{Argument, Calls};
+pub use calls::{Argument, Calls, take_away};
 pub use capabilities::{keep_capabilities, raise_capabilities};
 pub use files::{Reach, kernel_offers, within};
 pub use process::{Bound, bound, without_dumps, without_new_privileges};

@@ -67,6 +67,12 @@ pub fn confine(needs: Needs, exports: &Exports, identity: &Identity) -> Result<(
     calls().enforce()
 }
 
+/// Once all doors are open: no further one is. A socket that nothing was bound to would otherwise listen on a port that the kernel
+/// chooses.
+pub(crate) fn open_no_more_doors() -> Result<(), ConfineError> {
+    confine::take_away(&[libc::SYS_bind, libc::SYS_listen])
+}
+
 fn told(done: Result<(), ConfineError>) {
     if let Err(error) = done {
         warn!("this cannot be put in force: {error}");
@@ -91,30 +97,48 @@ fn places_of(path: &Path) -> Vec<PathBuf> {
     places.collect()
 }
 
-/// Sockets only of these families: none that speaks to the kernel.
-const FAMILIES: [u32; 3] =
-    [libc::AF_UNIX.cast_unsigned(), libc::AF_INET.cast_unsigned(), libc::AF_INET6.cast_unsigned()];
+/// Of internet sockets, by type and protocol: Landlock's rules for ports are of TCP alone, and know neither MPTCP nor SCTP.
+const TRANSPORTS: [(libc::c_int, libc::c_int); 4] = [
+    (libc::SOCK_STREAM, 0),
+    (libc::SOCK_STREAM, libc::IPPROTO_TCP),
+    (libc::SOCK_DGRAM, 0),
+    (libc::SOCK_DGRAM, libc::IPPROTO_UDP),
+];
+
+/// include/linux/net.h: what else the type of a new socket tells are flags.
+const SOCK_TYPE_MASK: u32 = 0xf;
 
 /// What a terminal, a socket or a pipe is asked for.
 const IOCTLS: [libc::Ioctl; 5] =
     [libc::TCGETS, libc::TIOCGWINSZ, libc::FIONREAD, libc::FIONBIO, libc::FIOCLEX];
 
 fn calls() -> Calls {
-    let calls = Calls::of_any_program().and_files().and_sockets().and(&[
+    let calls = Calls::of_any_program().and_files().and_sockets().and_taking_away().and(&[
         libc::SYS_connect,
         libc::SYS_bind,
         libc::SYS_listen,
         libc::SYS_accept,
         libc::SYS_accept4,
-        libc::SYS_sendto,
         libc::SYS_memfd_create,
-        libc::SYS_sendmsg,
-        libc::SYS_sendmmsg,
         libc::SYS_recvmmsg,
     ]);
+    let unix = Argument::Is(0, libc::AF_UNIX.cast_unsigned());
+    let mut sockets = vec![vec![unix]];
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        for (kind, protocol) in TRANSPORTS {
+            let kind = Argument::has(1, SOCK_TYPE_MASK, kind.cast_unsigned());
+            let protocol = Argument::Is(2, protocol.cast_unsigned());
+            sockets.push(vec![Argument::Is(0, family.cast_unsigned()), kind, protocol]);
+        }
+    }
+    let sockets: Vec<&[Argument]> = sockets.iter().map(Vec::as_slice).collect();
+    let connects_not = |at| [Argument::has(at, libc::MSG_FASTOPEN.cast_unsigned(), 0)];
     calls
-        .and_one_of(libc::SYS_socket, 0, &FAMILIES)
-        .and_where(libc::SYS_socketpair, &[&[Argument::Is(0, FAMILIES[0])]])
+        .and_where(libc::SYS_socket, &sockets)
+        .and_where(libc::SYS_socketpair, &[&[unix]])
+        .and_where(libc::SYS_sendto, &[&connects_not(3)])
+        .and_where(libc::SYS_sendmsg, &[&connects_not(2)])
+        .and_where(libc::SYS_sendmmsg, &[&connects_not(3)])
         .and_one_of(libc::SYS_ioctl, 1, &IOCTLS.map(|request| u32::try_from(request).unwrap_or_default()))
 }
 

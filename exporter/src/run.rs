@@ -22,7 +22,7 @@ use crate::snapshot::Snapshot;
 use crate::state::StateError;
 use crate::textfile::{TextFile, TextFileStatus};
 use crate::web_config::{InForce, WebConfigError};
-use crate::{daemon, frames, manager};
+use crate::{confined, daemon, frames, manager};
 
 /// How many frames wait for the judge before no more are read, as far as there is room for their bytes.
 const INBOX: usize = 65_536;
@@ -32,6 +32,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long answers under way may take once it is over.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// The keeper may hear before us that all is to end.
+const SAME_MOMENT: Duration = Duration::from_millis(500);
 /// How long it may then take to judge and write down what came in, on a machine that is busy.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
@@ -139,6 +141,8 @@ pub enum Error {
     Metrics(#[from] prometheus::Error),
     #[error("logs cannot be exported: {0}")]
     Export(String),
+    #[error("the exporter cannot be confined: {0}")]
+    Confine(#[from] confine::ConfineError),
     #[error("the runtime cannot be started: {0}")]
     Runtime(std::io::Error),
     #[error("the sensor's keeper is gone: no inventory comes any more")]
@@ -193,6 +197,7 @@ async fn serve(options: Options) -> Result<(), Error> {
     }
     let speaks = !doors.is_empty();
     doors.extend(open_api(web.api_socket, speaks)?);
+    confined::open_no_more_doors()?;
     let rules = Rules::read(options.load, options.state.clone(), SystemTime::now()).map_err(Error::Config)?;
     let (judge, snapshots) = Judge::new(rules, options.state.clone()).map_err(Error::Runtime)?;
     let outbox = Outbox::start(options.exports, &options.state);
@@ -239,6 +244,10 @@ async fn serve(options: Options) -> Result<(), Error> {
         () = tick(inbox.clone(), told, Silence::new(Instant::now())) => Err(Error::Fault("judging")),
         () = manager::keep_alive() => Err(Error::Fault("telling the service manager")),
         () = signals.reload_until_told_to_end(inbox.clone()) => Ok(()),
+    };
+    let ended = match ended {
+        Err(Error::SensorGone) if signals.tell_to_end_within(SAME_MOMENT).await => Ok(()),
+        ended => ended,
     };
     manager::tell_end().await;
     if tokio::time::timeout(LAST_WORDS, finish(inbox, judge_gone)).await.is_err() {
@@ -350,6 +359,15 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
+    }
+
+    /// Who ends a service tells all of its processes, the keeper perhaps first.
+    async fn tell_to_end_within(&mut self, wait: Duration) -> bool {
+        tokio::select! {
+            _ = self.terminate.recv() => true,
+            _ = self.interrupt.recv() => true,
+            () = tokio::time::sleep(wait) => false,
+        }
     }
 
     /// A judge that is busy keeps nobody from ending.

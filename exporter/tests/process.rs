@@ -13,7 +13,7 @@ mod process {
 
 use process::{child, confined, events, identity, serving, signals};
 
-const CASES: [(&str, fn()); 17] = [
+const CASES: [(&str, fn()); 18] = [
     ("drops_for_good", identity::drops_for_good),
     ("stays_as_it_is_without_root", identity::stays_as_it_is_without_root),
     ("refuses_to_drop_with_two_threads", identity::refuses_to_drop_with_two_threads),
@@ -31,6 +31,7 @@ const CASES: [(&str, fn()); 17] = [
     ("tells_what_lived_a_moment", events::tells_what_lived_a_moment),
     ("keeps_what_was_told_a_second_before_a_kill", events::keeps_what_was_told_a_second_before_a_kill),
     ("ends_cleanly_when_told_to", signals::ends_cleanly_when_told_to),
+    ("ends_cleanly_when_the_keeper_heard_it_first", signals::ends_cleanly_when_the_keeper_heard_it_first),
     ("fails_when_the_sensor_is_gone", signals::fails_when_the_sensor_is_gone),
     ("reads_again_when_told_to", signals::reads_again_when_told_to),
     ("tells_no_stranger_to_read_again", signals::tells_no_stranger_to_read_again),

@@ -96,7 +96,10 @@ const SIOCGSKNS: u32 = 0x894c;
 const TCGETS: u32 = 0x5401;
 
 fn calls() -> Calls {
-    let netlink = Argument::Is(0, libc::AF_NETLINK.cast_unsigned());
+    let netlink = |protocol: libc::c_int| {
+        [Argument::Is(0, libc::AF_NETLINK.cast_unsigned()), Argument::Is(2, protocol.cast_unsigned())]
+    };
+    let (sockets, addresses) = (netlink(libc::NETLINK_SOCK_DIAG), netlink(libc::NETLINK_ROUTE));
     let unix = Argument::Is(0, libc::AF_UNIX.cast_unsigned());
     let datagrams = Argument::has(1, 0xf, libc::SOCK_DGRAM.cast_unsigned());
     let not_to_execute = Argument::has(2, libc::PROT_EXEC.cast_unsigned(), 0);
@@ -104,7 +107,8 @@ fn calls() -> Calls {
     calls
         .and_one_of(libc::SYS_bpf, 0, &USING)
         // Of a Unix socket nothing is wanted but its namespace, and the numbers of devices there.
-        .and_where(libc::SYS_socket, &[&[netlink], &[unix, datagrams]])
+        .and_where(libc::SYS_socket, &[&sockets, &addresses, &[unix, datagrams]])
+        .and_one_of(libc::SYS_setns, 1, &[libc::CLONE_NEWNET.cast_unsigned()])
         .and_one_of(libc::SYS_bind, 2, &[NETLINK_ADDRESS])
         // To whom a socket is connected, or to the kernel.
         .and_one_of(libc::SYS_sendto, 5, &[0, NETLINK_ADDRESS])

@@ -12,9 +12,9 @@ pub(super) const ANY_PROGRAM: &[c_long] = &[
     libc::SYS_getrandom, libc::SYS_uname, libc::SYS_sysinfo, libc::SYS_getrusage, libc::SYS_getcpu,
     libc::SYS_clock_gettime, libc::SYS_clock_getres, libc::SYS_clock_nanosleep, libc::SYS_nanosleep,
     libc::SYS_gettimeofday, libc::SYS_times, libc::SYS_sched_yield, libc::SYS_sched_getaffinity,
-    libc::SYS_getpriority, libc::SYS_setpriority,
+    libc::SYS_getpriority,
     libc::SYS_read, libc::SYS_write, libc::SYS_readv, libc::SYS_writev, libc::SYS_pread64, libc::SYS_lseek,
-    libc::SYS_close, libc::SYS_close_range, libc::SYS_dup, libc::SYS_dup3, libc::SYS_fcntl, libc::SYS_fstat,
+    libc::SYS_close, libc::SYS_close_range, libc::SYS_dup, libc::SYS_dup3, libc::SYS_fstat,
     libc::SYS_pipe2, libc::SYS_eventfd2, libc::SYS_ppoll, libc::SYS_pselect6, libc::SYS_epoll_create1,
     libc::SYS_epoll_ctl, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2,
     #[cfg(target_arch = "x86_64")] libc::SYS_arch_prctl,
@@ -25,6 +25,15 @@ pub(super) const ANY_PROGRAM: &[c_long] = &[
     #[cfg(target_arch = "x86_64")] libc::SYS_poll,
     #[cfg(target_arch = "x86_64")] libc::SYS_select,
     #[cfg(target_arch = "x86_64")] libc::SYS_epoll_wait,
+];
+
+/// Of fcntl(2): to copy descriptors and to lock. Not to say who is sent a signal, and which, when something can be read:
+/// that signals whomever the caller names.
+#[rustfmt::skip]
+pub(super) const FCNTL: [libc::c_int; 15] = [
+    libc::F_DUPFD, libc::F_DUPFD_CLOEXEC, libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_SETFL,
+    libc::F_GETLK, libc::F_SETLK, libc::F_SETLKW, libc::F_OFD_GETLK, libc::F_OFD_SETLK, libc::F_OFD_SETLKW,
+    libc::F_GETPIPE_SZ, libc::F_GET_SEALS, libc::F_ADD_SEALS,
 ];
 
 /// To look at files; how they are opened is a matter of its own.

@@ -96,3 +96,31 @@ fn nothing_is_both_wanted_by_all_and_deadly() {
         assert!(!NEVER.contains(call), "{call}");
     }
 }
+
+#[test]
+fn nobody_is_signalled_by_way_of_a_descriptor() {
+    let program = compiled(&Calls::of_any_program());
+    let fcntl =
+        |command: i32| answer(&program, libc::SYS_fcntl, [0, command.cast_unsigned().into(), 0, 0, 0, 0]);
+    assert_eq!(fcntl(libc::F_DUPFD_CLOEXEC), ALLOW);
+    // include/uapi/asm-generic/fcntl.h: F_SETOWN, F_SETSIG, F_SETOWN_EX; include/uapi/linux/fcntl.h: F_SETLEASE, F_NOTIFY.
+    for command in [8, 10, 15, 1024, 1026] {
+        assert_eq!(fcntl(command), REFUSE, "{command}");
+    }
+    let of_others = answer(&program, libc::SYS_setpriority, [0, 1, 19, 0, 0, 0]);
+    assert_eq!(of_others, REFUSE);
+}
+
+#[test]
+fn more_is_taken_away_from_all_threads_and_once() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let call = || rustix::process::getpgid(None);
+    let other = std::thread::spawn(move || (call().is_ok(), told.recv().is_ok(), call()));
+    take_away(&[libc::SYS_getpgid]).unwrap();
+    tell.send(()).unwrap();
+    let refused = Err(rustix::io::Errno::PERM);
+    assert_eq!(call(), refused);
+    let (_, _, afterwards) = other.join().unwrap();
+    assert_eq!(afterwards, refused);
+    assert!(take_away(&[libc::SYS_getpgid]).is_err(), "what puts filters in force is taken away with it");
+}

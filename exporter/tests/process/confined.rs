@@ -2,7 +2,7 @@
 //! given up root, where it comes out otherwise: so it is the box that holds.
 
 use std::io::IoSliceMut;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -12,23 +12,34 @@ use nix::sched::CloneFlags;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsOpenFlags, MountFlags, OpenTreeFlags};
-use rustix::net::{AddressFamily, SocketType, netlink, socket};
+use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, netlink, sendto, socket};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
 
 use super::child;
 
 type Attempt = (&'static str, fn(&Path) -> Result<(), Errno>);
 
+/// include/linux/socket.h: TCP Fast Open.
+const MSG_FASTOPEN: u32 = 0x2000_0000;
+
 /// Ends the process.
 const SIGSYS: i32 = 31;
 
 /// These are refused.
-const REFUSED: [Attempt; 13] = [
+const REFUSED: [Attempt; 16] = [
     ("open a socket to the kernel", |_| {
         of(socket(AddressFamily::NETLINK, SocketType::RAW, Some(netlink::SOCK_DIAG)))
     }),
     ("open a route socket", |_| of(socket(AddressFamily::NETLINK, SocketType::RAW, None))),
     ("open a vsock", |_| of(socket(AddressFamily::VSOCK, SocketType::STREAM, None))),
+    ("open a socket of a protocol that no rule for ports is of", |_| {
+        of(socket(AddressFamily::INET, SocketType::STREAM, Some(ipproto::MPTCP)))
+    }),
+    ("open a raw socket", |_| of(socket(AddressFamily::INET, SocketType::RAW, None))),
+    ("connect by sending", |_| {
+        let stream = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        of(sendto(&stream, b"x", SendFlags::from_bits_retain(MSG_FASTOPEN), &elsewhere()))
+    }),
     ("read a process", |_| read("/proc/1/status")),
     ("list processes", |_| list("/proc")),
     ("read the kernel's table of sockets", |_| read("/proc/1/net/tcp")),
@@ -173,8 +184,13 @@ fn bound() -> Result<(), Errno> {
 }
 
 fn connected(_: &Path) -> Result<(), Errno> {
+    code(TcpStream::connect(elsewhere()))
+}
+
+/// Where somebody listens.
+fn elsewhere() -> SocketAddr {
     let port: u16 = std::env::var("EXPORTER_TEST_PORT").unwrap().parse().unwrap();
-    code(TcpStream::connect((Ipv4Addr::LOCALHOST, port)))
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
 fn parent() -> nix::unistd::Pid {

@@ -67,6 +67,15 @@ pub(crate) fn ends_cleanly_when_told_to() {
     }
 }
 
+/// Who ends all processes of a service at once ends the keeper before us, now and then.
+pub(crate) fn ends_cleanly_when_the_keeper_heard_it_first() {
+    let state = tempfile::tempdir().unwrap();
+    let mut serving = Serving::start(state.path());
+    drop(serving.sensor.take());
+    serving.send(Signal::TERM);
+    assert_eq!(serving.exit_code(), Some(0));
+}
+
 pub(crate) fn fails_when_the_sensor_is_gone() {
     let state = tempfile::tempdir().unwrap();
     let mut serving = Serving::start(state.path());

@@ -1,7 +1,7 @@
 //! What the sensor and its loader cannot do any more, tried by a process that has given it up, and by one that has not.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,7 +9,9 @@ use std::process::Command;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsOpenFlags, MountFlags};
-use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketType, connect, listen, sendto, socket};
+use rustix::net::{
+    AddressFamily, SendFlags, SocketAddrUnix, SocketType, connect, listen, netlink, sendto, socket,
+};
 
 use super::*;
 
@@ -24,10 +26,13 @@ struct Given {
 
 type Attempt = (&'static str, fn(&Given) -> Result<(), Errno>);
 
-const REFUSED: [Attempt; 16] = [
+const REFUSED: [Attempt; 17] = [
     ("open a socket that connects", |_| of(socket(AddressFamily::INET, SocketType::STREAM, None))),
     ("open a packet socket", |_| of(socket(AddressFamily::PACKET, SocketType::RAW, None))),
     ("open a Unix stream", |_| of(socket(AddressFamily::UNIX, SocketType::STREAM, None))),
+    ("open a socket to another part of the kernel", |_| {
+        of(socket(AddressFamily::NETLINK, SocketType::RAW, Some(netlink::NETFILTER)))
+    }),
     ("connect", |given| connect(&given.stream, &given.address)),
     ("listen", |given| listen(&given.stream, 1)),
     ("accept", |given| match rustix::net::accept(&given.listener) {
@@ -72,6 +77,11 @@ const ALLOWED: [Attempt; 4] = [
     }),
 ];
 
+/// Which of them is meant stands in no argument where none is named.
+const ANY_NAMESPACE: Attempt = ("enter a namespace of any kind", |given| {
+    rustix::thread::move_into_link_name_space(given.stream.as_fd(), None)
+});
+
 const SIGSYS: i32 = 31;
 const ROLE: &str = "PORTLEDGER_TEST_CONFINED";
 
@@ -100,7 +110,7 @@ fn plays_its_part() {
             }
         }
         name => {
-            let mut attempts = DEADLY.iter().chain(&ALLOWED);
+            let mut attempts = DEADLY.iter().chain(&ALLOWED).chain([&ANY_NAMESPACE]);
             let (_, attempt) = attempts.find(|(other, _)| *other == name).unwrap();
             println!("it was {:?}.", attempt(&given));
         }
@@ -158,6 +168,14 @@ fn a_sensor_can_still_look() {
     }
     let gaps = |role| outcome(role, "look").0;
     assert_eq!(gaps("sensor"), gaps("nobody"));
+}
+
+#[test]
+fn a_sensor_enters_network_namespaces_alone() {
+    let (name, _) = ANY_NAMESPACE;
+    let refused = format!("it was {:?}.", Err::<(), _>(Errno::PERM));
+    assert!(outcome("sensor", name).0.contains(&refused), "{:?}", outcome("sensor", name));
+    assert!(!outcome("nobody", name).0.contains(&refused), "it is refused anyway");
 }
 
 #[test]
