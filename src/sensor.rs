@@ -10,12 +10,14 @@ use crate::loader::loader;
 use crate::log::log_to_stderr;
 use crate::outcome::Outcome;
 use crate::paths::Paths;
+use crate::serve::{FIRST_PASSED, close_what_is_not_ours};
 
 /// Looks at an interval and tells what it sees in frames: on the standard output, until nobody reads there, or to one reader
 /// after the other who comes to the socket that the service manager passed.
 pub(crate) fn run(shared: &Shared, SensorOptions { again }: &SensorOptions) -> anyhow::Result<Outcome> {
     // Before anything is opened.
     let readers = Readers::passed()?;
+    close_what_is_not_ours(FIRST_PASSED + u32::from(readers.is_some()));
     log_to_stderr();
     let config = Config::load(&Paths::of(shared)?)?;
     let output = match readers {

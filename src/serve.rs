@@ -11,10 +11,14 @@ use crate::outcome::Outcome;
 use crate::paths::Paths;
 use crate::trust::{revoked_path, signers_path};
 
+/// sd_listen_fds(3): the first descriptor that is passed.
+pub(crate) const FIRST_PASSED: u32 = 3;
+
 /// Starts the sensor's keeper while we still may, unless a sensor runs as a service of its own; gives all privileges away, and becomes the exporter.
 pub(crate) fn run(shared: &Shared, options: ServeOptions) -> anyhow::Result<Outcome> {
     // First of all: what is started below must not have them.
     let inherited = exporter::take_inherited()?;
+    close_what_is_not_ours(FIRST_PASSED.saturating_add(u32::try_from(inherited.len())?));
     log_to_stderr();
     let paths = Paths::of(shared)?;
     // A mistake is told before anything is started.
@@ -63,6 +67,13 @@ pub(crate) fn run(shared: &Shared, options: ServeOptions) -> anyhow::Result<Outc
         exports,
     })?;
     Ok(Outcome::Clean)
+}
+
+/// What a shell or a cron job left open may be more than the exporter's user may read, and no box closes it.
+pub(crate) fn close_what_is_not_ours(first: u32) {
+    if let Err(error) = sensor::close_inherited(first) {
+        eprintln!("portledger: descriptors that this process was started with stay open: {error}");
+    }
 }
 
 /// All that configuration and baseline lead to now. What they lead to later is read where it stands in the same folders.

@@ -9,7 +9,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use tokio::sync::{mpsc, oneshot};
-use tracing::warn;
+use tracing::{info, warn};
 
 /// How many bytes of packets wait to be judged before no more are read. A sensor that must wait loses events, so there is
 /// room for a storm of some ten thousand.
@@ -110,6 +110,9 @@ fn keep_reading<T: From<Packet> + From<Resumed>>(path: &Path, inbox: &mpsc::Send
                 // Only what tells something is a sensor; one that turns us away ends the connection at once.
                 let resumed = was_heard.then(|| times.saturating_add(1));
                 let read = read_with(&socket, inbox, |inbox| {
+                    if !hears && (was_heard || !told.is_empty()) {
+                        info!("a sensor is read from at {}", path.display());
+                    }
                     if let Some(again) = resumed.filter(|_| !hears) {
                         times = again;
                         inbox.blocking_send(Resumed(again).into()).unwrap_or_default();

@@ -89,15 +89,27 @@ impl TextFile {
                 self.status.failed.fetch_add(1, Ordering::Relaxed);
                 if !std::mem::replace(&mut self.is_broken, true) {
                     warn!(
-                        "{} cannot be written, and what stands there grows old: {error}; the folder must be writable \
-                         for uid {}",
+                        "{} cannot be written, and what stands there grows old: {error}{}",
                         path.display(),
-                        rustix::process::geteuid().as_raw()
+                        hint(&error)
                     );
                 }
             }
         }
         self
+    }
+}
+
+fn hint(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => format!(
+            "; the folder must be writable for uid {}; one that was removed and made again needs a restart",
+            rustix::process::geteuid().as_raw()
+        ),
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "; a service may write only where its unit says so: name the folder in ReadWritePaths=".to_owned()
+        }
+        _ => String::new(),
     }
 }
 

@@ -46,3 +46,4 @@ pub use process::Hashing;
 pub use readers::{NoReaders, Readers};
 pub use run::{Output, RunError, Timing, run};
 pub use second_opinion::{Disagreement, NoSecondOpinion, second_opinion};
+pub use sys::close_inherited;

@@ -42,6 +42,16 @@ pub(crate) fn netns_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(cookie)
 }
 
+/// Closes what this process was started with from `first` on, by close_range(2), which Linux has since 5.9. Call it before
+/// anything is opened.
+pub fn close_inherited(first: u32) -> io::Result<()> {
+    // SAFETY: close_range takes three integers. By contract nothing in this process owns a descriptor from `first` on.
+    let answer = unsafe {
+        libc::syscall(libc::SYS_close_range, libc::c_ulong::from(first), libc::c_ulong::from(u32::MAX), 0)
+    };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// A descriptor of the network namespace that `socket` was made in (`SIOCGSKNS`, wants CAP_NET_ADMIN there).
 pub(crate) fn netns_of_socket(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     // SAFETY: this ioctl takes no argument and touches no memory of ours; the borrowed descriptor is open.

@@ -1,7 +1,7 @@
 use std::net::TcpListener;
 use std::process::Command;
 
-use crate::world::{Drifts, Host, Listing};
+use crate::world::{Drifts, Host, Listing, Serve};
 
 const STRANGER: u32 = 65534;
 
@@ -97,6 +97,10 @@ fn what_serve_starts_is_confined() {
         }
         assert_eq!(of_core(process), ["0", "0"], "{process}");
     }
+    // What is deadly, absent, and not allowed; then, as all doors are open, that there are more of them. Linux 5.9 counts.
+    let filters = std::fs::read_to_string(format!("/proc/{}/status", serve.running.outer)).unwrap();
+    let filters = filters.lines().find_map(|line| line.strip_prefix("Seccomp_filters:\t"));
+    assert!(filters.is_none_or(|filters| filters.parse::<u32>().unwrap() >= 4), "{filters:?}");
     assert_eq!(status(serve.sensor(), "CapBnd"), "0000000000000000");
     let told = host.run(&["doctor", "--format", "json"]);
     let document: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
@@ -165,4 +169,24 @@ fn anybody_sees_their_own_listener() {
     let rows = listing.all_on(own.local_addr().unwrap().port());
     let ours = u64::from(std::process::id());
     assert!(rows.iter().any(|row| row.pids().contains(&ours)), "{rows:#?}");
+}
+
+/// A shell or a cron job may hold open what the exporter's user must not read.
+#[test]
+fn what_serve_was_started_with_is_closed() {
+    let Some(host) = Host::new() else { return };
+    host.write("secret", "of root");
+    let serve = host.portledger(&["serve"]);
+    let words: Vec<_> = serve.get_args().map(ToOwned::to_owned).collect();
+    let program = words.iter().position(|word| word == env!("CARGO_BIN_EXE_portledger")).unwrap();
+    let mut command = std::process::Command::new(serve.get_program());
+    command.args(&words[..program]).args(["sh", "-c", "exec 9<\"$0\"; exec \"$@\""]);
+    command.arg(host.path("secret")).args(&words[program..]);
+    let serve = Serve::run(&host, command);
+    for process in [serve.running.outer, serve.keeper(), serve.sensor()] {
+        let folder = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap();
+        let held = folder.map(|fd| std::fs::read_link(fd.unwrap().path()).unwrap_or_default());
+        let held: Vec<_> = held.filter(|path| path.ends_with("secret")).collect();
+        assert!(held.is_empty(), "{process}: {held:?}");
+    }
 }

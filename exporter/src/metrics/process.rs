@@ -1,7 +1,10 @@
+use std::time::{Duration, SystemTime};
+
 use procfs::process::{LimitValue, Process};
 use procfs::{ProcError, ProcResult};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
+use rustix::time::{ClockId, clock_gettime};
 use tracing::debug;
 
 use super::family::{Family, number, total};
@@ -21,6 +24,8 @@ const ALL: [&Family; 6] = [&CPU, &OPEN_FDS, &MAX_FDS, &VIRTUAL, &RESIDENT, &STAR
 /// The standard process metrics of the exporter itself. What cannot be read is left out.
 pub(super) struct ProcessMetrics {
     descriptions: Vec<Desc>,
+    /// In seconds since the epoch, by the clock as it was when this was made.
+    started_at: Option<f64>,
 }
 
 impl ProcessMetrics {
@@ -28,7 +33,10 @@ impl ProcessMetrics {
         let describe = |family: &&Family| {
             Desc::new(family.name.to_owned(), family.help.to_owned(), Vec::new(), Default::default())
         };
-        Ok(ProcessMetrics { descriptions: ALL.iter().map(describe).collect::<Result<_, _>>()? })
+        Ok(ProcessMetrics {
+            descriptions: ALL.iter().map(describe).collect::<Result<_, _>>()?,
+            started_at: started_at(),
+        })
     }
 }
 
@@ -43,11 +51,21 @@ impl Collector for ProcessMetrics {
             Ok(parts) => split(parts),
             Err(error) => (Vec::new(), vec![error]),
         };
+        let started_at = self.started_at.map(|seconds| START.single(seconds));
         for error in errors {
             debug!("a part of the exporter's own process metrics is left out: {error}");
         }
-        families
+        families.into_iter().chain(started_at).collect()
     }
+}
+
+/// Without /proc/stat, which a unit with `ProcSubset=pid` takes away.
+fn started_at() -> Option<f64> {
+    let ticks = Process::myself().and_then(|process| process.stat()).ok()?.starttime;
+    let since_boot = Duration::try_from(clock_gettime(ClockId::Boottime)).ok()?;
+    let age = since_boot.as_secs_f64() - total(ticks) / total(procfs::ticks_per_second());
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    Some(((now.as_secs_f64() - age) * 100.0).round() / 100.0)
 }
 
 fn split(parts: [ProcResult<Vec<MetricFamily>>; 2]) -> (Vec<MetricFamily>, Vec<ProcError>) {
@@ -64,12 +82,10 @@ fn split(parts: [ProcResult<Vec<MetricFamily>>; 2]) -> (Vec<MetricFamily>, Vec<P
 fn usage(process: &Process) -> ProcResult<Vec<MetricFamily>> {
     let stat = process.stat()?;
     let ticks = total(procfs::ticks_per_second());
-    let started = total(procfs::boot_time_secs()?) + total(stat.starttime) / ticks;
     Ok(vec![
         CPU.single((total(stat.utime) + total(stat.stime)) / ticks),
         VIRTUAL.single(total(stat.vsize)),
         RESIDENT.single(total(stat.rss.saturating_mul(procfs::page_size()))),
-        START.single(started),
     ])
 }
 
