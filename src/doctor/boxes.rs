@@ -26,8 +26,14 @@ struct Process {
     filters_calls: bool,
     /// As getrlimit(2) has it: `0` is none.
     core: String,
+    /// At most so many, or `unlimited`.
+    open_files: String,
+    /// In bytes, or `unlimited`.
+    addresses: String,
 }
 
+/// It is permitted what it starts the sensor with, and bounds nothing that the sensor needs more of.
+const HANDS_DOWN: &str = "keeper";
 const VERBS: [&str; 3] = ["serve", "keeper", "sensor"];
 
 impl Boxes {
@@ -62,6 +68,17 @@ impl Boxes {
             writeln!(out, "    {}no new privileges", yes(process.no_new_privileges))?;
             writeln!(out, "    {}a filter of system calls (seccomp)", yes(process.filters_calls))?;
             writeln!(out, "    {}no core dumps", yes(process.core == "0"))?;
+            if process.verb != HANDS_DOWN {
+                writeln!(out, "    {}no capability can be gained", yes(process.bounding.is_empty()))?;
+                let bounded = process.addresses != "unlimited";
+                writeln!(
+                    out,
+                    "    {}at most {} open files and {} of addresses",
+                    yes(bounded),
+                    process.open_files,
+                    in_gibibytes(&process.addresses)
+                )?;
+            }
         }
         if self.processes.is_empty() {
             writeln!(out, "  no `portledger serve` is seen that uses this state folder")?;
@@ -86,6 +103,8 @@ impl Boxes {
                 "no_new_privs": process.no_new_privileges,
                 "seccomp": process.filters_calls,
                 "core_limit": process.core,
+                "open_files_limit": process.open_files,
+                "address_space_limit": process.addresses,
             })
         });
         let landlock = match &self.landlock {
@@ -121,7 +140,11 @@ impl Process {
             let bits = u64::from_str_radix(field(name)?, 16).ok()?;
             Some(CapabilitySet::from_bits_retain(bits))
         };
-        let core = limits.lines().find_map(|line| line.strip_prefix("Max core file size"))?;
+        // The hard ones: the soft are the process' own to raise.
+        let hard = |name| {
+            let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split_whitespace().nth(1).map(str::to_owned)
+        };
         Some(Process {
             pid,
             verb,
@@ -131,9 +154,15 @@ impl Process {
             no_new_privileges: field("NoNewPrivs")? == "1",
             // 2 is SECCOMP_MODE_FILTER.
             filters_calls: field("Seccomp")? == "2",
-            core: core.split_whitespace().nth(1)?.to_owned(),
+            core: hard("Max core file size")?,
+            open_files: hard("Max open files")?,
+            addresses: hard("Max address space")?,
         })
     }
+}
+
+fn in_gibibytes(limit: &str) -> String {
+    limit.parse::<u64>().map_or_else(|_| limit.to_owned(), |bytes| format!("{} GiB", bytes >> 30))
 }
 
 /// As capabilities(7) names them; those that have no name here by their number.
@@ -156,14 +185,17 @@ mod tests {
         let status =
             b"Name:\tCapEff:\\n\nUid:\t0\t7\t0\t0\nCapEff:\t0000000000200004\nCapBnd:\t0000000000000000\n\
             NoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t3\n";
-        let limits = b"Limit Soft Hard Units\nMax core file size        0    0    bytes\n";
+        let limits = b"Limit Soft Hard Units\nMax core file size        0    0    bytes\n\
+            Max open files   1024   4096   files\nMax address space   8589934592   8589934592   bytes\n";
         let process = Process::parse(9, "sensor", status, limits).unwrap();
         assert_eq!(named(process.effective), "CAP_DAC_READ_SEARCH, CAP_SYS_ADMIN");
         assert_eq!((named(process.bounding).as_str(), process.uid), ("none", 7));
         assert!(process.no_new_privileges && process.filters_calls);
-        assert_eq!(process.core, "0");
+        assert_eq!((process.core.as_str(), process.open_files.as_str()), ("0", "4096"));
+        assert_eq!(in_gibibytes(&process.addresses), "8 GiB");
         let open = b"Uid:\t0\t0\nCapEff:\t0\nCapBnd:\t0\nNoNewPrivs:\t0\nSeccomp:\t0\n";
-        let limits = b"Max core file size  0  unlimited  bytes\n";
+        let limits = b"Max core file size  0  unlimited  bytes\nMax open files 1 1 files\n\
+            Max address space 1 unlimited bytes\n";
         let process = Process::parse(9, "sensor", open, limits).unwrap();
         assert!(!process.no_new_privileges && !process.filters_calls);
         assert_eq!(process.core, "unlimited", "the soft one is the process' own to raise");
