@@ -36,6 +36,12 @@ check_sees_what_opens() {
     eventually sees 8080
 }
 
+check_sees_what_opens_in_another_namespace() {
+    ip netns add elsewhere
+    ip netns exec elsewhere setsid socat TCP-LISTEN:8090,fork /dev/null </dev/null >/dev/null 2>&1 &
+    eventually sees 8090
+}
+
 # Neither unit takes away what loading programs and reading descriptors by them needs.
 check_hears_of_sockets_from_the_kernel() {
     curl -fsS "$url/api/v1/listeners" | grep -o '"events":"[a-z_]*"' | tee /tmp/events
@@ -121,6 +127,26 @@ check_a_sensor_that_hangs_is_started_again() {
     rm -r /run/systemd/system/portledger-sensor.service.d
     systemctl daemon-reload
     systemctl restart portledger-sensor.service
+}
+
+check_metrics_of_its_own_process_are_there() {
+    for name in cpu_seconds_total resident_memory_bytes start_time_seconds open_fds; do
+        curl -fsS "$url/metrics" | grep "^process_$name "
+    done
+}
+
+check_a_file_takes_the_place_of_the_port() {
+    folder=/var/lib/prometheus/node-exporter/portledger
+    install -d -o portledger -g portledger $folder
+    install -D /usr/share/doc/portledger/examples/textfile.conf /etc/systemd/system/portledger.service.d/textfile.conf
+    systemctl daemon-reload
+    systemctl restart portledger.service
+    eventually grep -q '^portledger_listeners{' $folder/portledger.prom
+    not curl -sS "$url/metrics"
+    rm -r /etc/systemd/system/portledger.service.d
+    systemctl daemon-reload
+    systemctl restart portledger.service
+    eventually is_ready
 }
 
 check_secrets_are_read_by_root_and_handed_over() {
