@@ -14,8 +14,8 @@ pub use crate::http::fuzzed as requests;
 use crate::snapshot::SensorStatus;
 pub use crate::web_config::fuzzed as web_config;
 use crate::{
-    Follower, Listed, daemon, dismissals, gaps_document, listeners_document, matched, outbox, read_listeners,
-    witnessed_document,
+    Follower, Listed, daemon, dismissals, gaps_document, http, listeners_document, matched, outbox,
+    read_listeners, witnessed_document,
 };
 
 /// Every input by the name of its target.
@@ -26,7 +26,14 @@ const ALL: &[short::Input] = &[
     ("exporter_web_config", web_config),
     ("exporter_records", records),
     ("exporter_requests", requests),
+    ("exporter_connections", connections),
 ];
+
+/// All that a client sends over a connection, and how: the first two bytes say who may read what, whether it is HTTP/2, in
+/// pieces of what length it comes, and whether the client is slow, reads and hangs up.
+pub fn connections(bytes: &[u8]) {
+    http::connections(bytes);
+}
 
 /// What a frame of a sensor that lies holds: followed, judged, and told in documents that are harmless.
 pub fn passes(content: &[u8]) {

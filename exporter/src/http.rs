@@ -22,6 +22,9 @@ pub(crate) use seats::Seats;
 pub(crate) use security::Security;
 pub(crate) use server::{House, Rules};
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use server::fuzzed::connections;
+
 /// What a client sends: nothing of it makes the server fail, and what answers is HTTP.
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::expect_used)]

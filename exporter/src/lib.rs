@@ -11,7 +11,8 @@ mod dismissals;
 mod document;
 mod event_log;
 mod exposure;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, allow(dead_code))]
 mod fixtures;
 mod follower;
 mod frames;

@@ -84,6 +84,14 @@ fn hint(error: &io::Error) -> &'static str {
 }
 
 impl WebConfig {
+    /// What stands in a file, but for TLS.
+    #[cfg(any(test, fuzzing))]
+    fn without_tls(yaml: &str) -> Result<Self, String> {
+        let (file, _) = file::File::parse(yaml)?;
+        let (headers, users) = (headers::headers(file.headers())?, Users::new(file.users())?);
+        Ok(WebConfig { tls: None, headers, users, limit: file.rate_limit(), remarks: Vec::new() })
+    }
+
     /// A fresh count of requests; `None` where they are not counted.
     pub(crate) fn bucket(&self, now: Instant) -> Option<Bucket> {
         self.limit.map(|limit| Bucket::new(limit, now))

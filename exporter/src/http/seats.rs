@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::counts::Refusal;
 use super::who::Peer;
@@ -224,7 +225,7 @@ impl Seat {
                 return refusal;
             }
             tokio::select! {
-                () = tokio::time::sleep_until(end.into()) => {}
+                () = tokio::time::sleep_until(end) => {}
                 () = self.state.changed.notified() => {}
             }
         }

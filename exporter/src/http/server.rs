@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::Body;
@@ -16,6 +16,7 @@ use hyper_util::service::TowerToHyperService;
 use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::access::{AccessLog, Line};
@@ -150,16 +151,20 @@ impl House {
             self.access.cut(peer, refusal);
         }
         let Some(seat) = seat else { return };
-        tokio::spawn(async move {
-            let stream = Watched::new(stream, seat.state().clone());
-            let ended = tokio::select! {
-                ended = self.clone().converse(stream, visitor, seat.state().clone()) => ended.err().and_then(|error| why(&error)),
-                refusal = seat.end() => Some(refusal),
-            };
-            if let Some(refusal) = ended {
-                self.cut(visitor.peer, refusal, &seat);
-            }
-        });
+        let stream = Watched::new(stream, seat.state().clone());
+        let talk = self.clone().converse(stream, visitor, seat.state().clone());
+        tokio::spawn(self.attend(talk, visitor.peer, seat));
+    }
+
+    /// Lets a connection go on until it ends or is cut off.
+    async fn attend(self: Arc<Self>, talk: impl Future<Output = Result<(), Cut>>, peer: Peer, seat: Seat) {
+        let ended = tokio::select! {
+            ended = talk => ended.err().and_then(|error| why(&error)),
+            refusal = seat.end() => Some(refusal),
+        };
+        if let Some(refusal) = ended {
+            self.cut(peer, refusal, &seat);
+        }
     }
 
     fn allows(&self, peer: Peer) -> bool {
@@ -185,8 +190,7 @@ impl House {
         }
     }
 
-    /// One request, one answer: on loopback a new connection costs less than an idle one that must be watched. Users of
-    /// this host are told apart by the kernel, and need no TLS.
+    /// Users of this host are told apart by the kernel, and need no TLS.
     async fn converse<S>(self: Arc<Self>, stream: S, visitor: Visitor, state: Arc<State>) -> Result<(), Cut>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -195,6 +199,19 @@ impl House {
             true => Shaken::bare(stream),
             false => self.security.handshake(stream).await?,
         };
+        self.talk(shaken, visitor, state).await
+    }
+
+    /// One request, one answer: on loopback a new connection costs less than an idle one that must be watched.
+    async fn talk<S>(
+        self: Arc<Self>,
+        shaken: Shaken<S>,
+        visitor: Visitor,
+        state: Arc<State>,
+    ) -> Result<(), Cut>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let asked = Arc::new(Notify::new());
         let (first, certificate) = (asked.clone(), shaken.certificate);
         let service = service_fn(move |request: Request<Incoming>| {
@@ -413,3 +430,6 @@ fn protect(response: &mut Response<Body>) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
+
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzed;

@@ -40,6 +40,15 @@ impl InForce {
         Ok(InForce { path: path.to_owned(), held: Mutex::new(held) })
     }
 
+    /// One that stands in no file, without TLS.
+    #[cfg(any(test, fuzzing))]
+    #[allow(clippy::expect_used)]
+    pub(crate) fn fixed(yaml: &str) -> Self {
+        let config = Arc::new(WebConfig::without_tls(yaml).expect("it is a good one"));
+        let held = Held { config, watched: Vec::new(), read_at: SystemTime::UNIX_EPOCH, complaint: None };
+        InForce { path: PathBuf::new(), held: Mutex::new(held) }
+    }
+
     /// Looks whether one of the files changed, and reads them again where one did.
     pub(crate) fn current(&self) -> Arc<WebConfig> {
         let mut held = self.held();
