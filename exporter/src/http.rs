@@ -11,6 +11,7 @@ mod seats;
 mod security;
 mod server;
 mod stream;
+mod validity;
 mod who;
 
 pub(crate) use addresses::{Door, adopt, bind};

@@ -35,9 +35,10 @@ impl AccessLog {
     }
 
     /// A connection that was refused or cut off before it was answered.
-    pub(super) fn cut(&self, peer: Peer, refusal: Refusal) {
+    pub(super) fn cut(&self, peer: Peer, refusal: Refusal, detail: Option<&str>) {
         let why = refusal.as_str();
-        self.say(Instant::now(), || format!("access: {peer} was cut off: {why}"));
+        let detail = detail.map(|detail| format!(", {}", shown(detail))).unwrap_or_default();
+        self.say(Instant::now(), || format!("access: {peer} was cut off: {why}{detail}"));
     }
 
     fn say(&self, now: Instant, line: impl FnOnce() -> String) {

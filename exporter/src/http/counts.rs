@@ -15,8 +15,10 @@ pub(crate) enum Refusal {
     SlowHead,
     /// The request's head was too large.
     LargeHead,
-    /// There was no TLS with it: none was begun, or its certificate was not the right one.
+    /// There was no TLS with it: none was begun, or it did not believe our certificate.
     Handshake,
+    /// It had no certificate, or not the right one.
+    Certificate,
     /// It was no HTTP.
     Malformed,
     /// The request had a body.
@@ -36,7 +38,7 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    pub(crate) const ALL: [Refusal; 15] = [
+    pub(crate) const ALL: [Refusal; 16] = [
         Refusal::Network,
         Refusal::Peer,
         Refusal::Crowded,
@@ -44,6 +46,7 @@ impl Refusal {
         Refusal::SlowHead,
         Refusal::LargeHead,
         Refusal::Handshake,
+        Refusal::Certificate,
         Refusal::Malformed,
         Refusal::Body,
         Refusal::Method,
@@ -63,6 +66,7 @@ impl Refusal {
             Refusal::SlowHead => "slow_head",
             Refusal::LargeHead => "large_head",
             Refusal::Handshake => "handshake",
+            Refusal::Certificate => "certificate",
             Refusal::Malformed => "malformed",
             Refusal::Body => "body",
             Refusal::Method => "method",

@@ -1,6 +1,6 @@
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
@@ -54,6 +54,12 @@ impl Security {
     /// Whether connections are encrypted.
     pub(crate) fn has_tls(&self) -> bool {
         self.config.as_ref().is_some_and(|config| config.last().tls.is_some())
+    }
+
+    /// When the certificate that we serve with ends.
+    pub(super) fn certificate_ends(&self) -> Option<SystemTime> {
+        // A file that was replaced may be one that nobody has asked for yet.
+        self.config.as_ref().and_then(|config| config.current().tls.as_ref()?.certificate_ends)
     }
 
     /// Whether a stranger who reaches us can read nothing, neither of what is asked nor by asking.

@@ -14,6 +14,7 @@ use hyper::service::{HttpService, Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use ipnet::IpNet;
+use rustls::CertificateError;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
@@ -28,6 +29,7 @@ use super::routes::{Detail, right_to};
 use super::seats::{Seat, Seats, State};
 use super::security::{Security, Shaken};
 use super::stream::Watched;
+use super::validity::Validity;
 use super::who::{Peer, Who};
 use crate::event_log::Entry;
 use crate::judge::Work;
@@ -41,7 +43,7 @@ const MAX_HEADERS: usize = 64;
 const MAX_STREAMS: u32 = 8;
 /// How long nobody is accepted where there are no descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How often it is looked whether refusals are to be told together.
+/// How often it is looked whether refusals are to be told together, and whether the certificate has ended.
 const ROUND: Duration = Duration::from_secs(10);
 
 /// Who may come in, and what for.
@@ -97,7 +99,9 @@ impl House {
             loops.spawn(house.clone().keep(door));
         }
         loops.spawn(async move {
+            let mut validity = Validity::default();
             loop {
+                validity.watch(house.security.certificate_ends(), SystemTime::now());
                 tokio::time::sleep(ROUND).await;
                 house.log(house.logins.due(Instant::now(), SystemTime::now()));
             }
@@ -143,12 +147,12 @@ impl House {
     {
         self.counts.connect();
         if !self.allows(visitor.peer) {
-            return self.refuse(visitor.peer, Refusal::Network);
+            return self.cut(visitor.peer, Refusal::Network, None);
         }
         let (seat, cost) = self.seats.take(visitor.peer, Instant::now());
         if let Some((peer, refusal)) = cost {
             self.counts.refuse(refusal);
-            self.access.cut(peer, refusal);
+            self.access.cut(peer, refusal, None);
         }
         let Some(seat) = seat else { return };
         let stream = Watched::new(stream, seat.state().clone());
@@ -158,12 +162,17 @@ impl House {
 
     /// Lets a connection go on until it ends or is cut off.
     async fn attend(self: Arc<Self>, talk: impl Future<Output = Result<(), Cut>>, peer: Peer, seat: Seat) {
-        let ended = tokio::select! {
-            ended = talk => ended.err().and_then(|error| why(&error)),
-            refusal = seat.end() => Some(refusal),
+        let (refusal, detail) = tokio::select! {
+            ended = talk => {
+                let Err(cut) = ended else { return };
+                debug!("a connection ended early: {cut}");
+                let Some(refusal) = why(&cut) else { return };
+                (refusal, cut.detail())
+            }
+            refusal = seat.end() => (refusal, None),
         };
-        if let Some(refusal) = ended {
-            self.cut(peer, refusal, &seat);
+        if !seat.was_sent_away() {
+            self.cut(peer, refusal, detail.as_deref());
         }
     }
 
@@ -177,16 +186,12 @@ impl House {
         }
     }
 
-    fn refuse(&self, peer: Peer, refusal: Refusal) {
+    /// Cuts off a connection that was not answered. Whom somebody refused, and who is not merely slow or broken, is told of.
+    fn cut(&self, peer: Peer, refusal: Refusal, detail: Option<&str>) {
         self.counts.refuse(refusal);
-        self.access.cut(peer, refusal);
-        self.tell_refused(peer, None, refusal);
-    }
-
-    fn cut(&self, peer: Peer, refusal: Refusal, seat: &Seat) {
-        if !seat.was_sent_away() {
-            self.counts.refuse(refusal);
-            self.access.cut(peer, refusal);
+        self.access.cut(peer, refusal, detail);
+        if matches!(refusal, Refusal::Network | Refusal::Certificate) {
+            self.tell_refused(peer, None, refusal);
         }
     }
 
@@ -399,11 +404,34 @@ enum Cut {
     Http(#[from] hyper::Error),
 }
 
+impl Cut {
+    /// What whoever looks for the reason wants to know.
+    fn detail(&self) -> Option<String> {
+        match self {
+            Cut::Handshake(error) => Some(match of_tls(error) {
+                Some(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)) => {
+                    "none of its names is in client_allowed_sans".to_owned()
+                }
+                _ => error.to_string(),
+            }),
+            Cut::Http(_) => None,
+        }
+    }
+}
+
+fn of_tls(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
 /// What to count of a connection that ended early. Clients hang up when they please.
 fn why(cut: &Cut) -> Option<Refusal> {
-    debug!("a connection ended early: {cut}");
     match cut {
-        Cut::Handshake(_) => Some(Refusal::Handshake),
+        Cut::Handshake(error) => Some(match of_tls(error) {
+            Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
+                Refusal::Certificate
+            }
+            _ => Refusal::Handshake,
+        }),
         Cut::Http(error) if error.is_parse_too_large() => Some(Refusal::LargeHead),
         Cut::Http(error) if error.is_parse() => Some(Refusal::Malformed),
         Cut::Http(_) => None,

@@ -18,7 +18,7 @@ const SUCCESS: Family = Family::gauge(
 );
 const EXPIRY: Family = Family::gauge(
     "portledger_web_certificate_expiry_timestamp_seconds",
-    "When the certificate that HTTPS is served with ends, in seconds since the epoch.",
+    "When the first certificate of the chain that HTTPS is served with ends, in seconds since the epoch.",
     &[],
 );
 

@@ -1,14 +1,13 @@
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore,
+    SignatureScheme,
 };
 
 use super::certificate::Read;
@@ -46,12 +45,25 @@ impl ClientAuth {
 #[derive(Debug)]
 pub(super) struct ClientCheck {
     auth: ClientAuth,
-    /// `None` where there is no authority: nobody is vouched for then.
+    /// All authorities; `None` where there is none: nobody is vouched for then.
     authorities: Option<Arc<dyn ClientCertVerifier>>,
     /// The authorities' certificates. A client that has one of them itself is vouched for, as in Go.
-    pinned: Vec<CertificateDer<'static>>,
+    pinned: Vec<Authority>,
     allowed: Option<Vec<String>>,
-    algorithms: WebPkiSupportedAlgorithms,
+    provider: Arc<CryptoProvider>,
+}
+
+#[derive(Debug)]
+struct Authority {
+    certificate: CertificateDer<'static>,
+    /// `None` where we cannot read it.
+    read: Option<Read>,
+}
+
+impl Authority {
+    fn is_valid_at(&self, now: UnixTime) -> bool {
+        self.read.as_ref().is_none_or(|read| read.is_valid_at(now))
+    }
 }
 
 impl ClientCheck {
@@ -62,15 +74,15 @@ impl ClientCheck {
         allowed: Option<Vec<String>>,
         provider: &Arc<CryptoProvider>,
     ) -> Self {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(authorities.iter().cloned());
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
+        let read =
+            |certificate: CertificateDer<'static>| Authority { read: Read::of(&certificate), certificate };
+        let pinned: Vec<Authority> = authorities.into_iter().map(read).collect();
         ClientCheck {
             auth,
-            authorities: verifier.ok(),
-            pinned: authorities,
+            authorities: verifier(pinned.iter(), provider),
+            pinned,
             allowed,
-            algorithms: provider.signature_verification_algorithms,
+            provider: provider.clone(),
         }
     }
 
@@ -85,12 +97,22 @@ impl ClientCheck {
         between: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Error> {
-        if self.pinned.iter().any(|pinned| pinned.as_ref() == client.as_ref()) {
+        if self.pinned.iter().any(|pinned| pinned.certificate.as_ref() == client.as_ref()) {
             let read = Read::of(client).ok_or(CertificateError::BadEncoding)?;
             return if read.is_valid_at(now) { Ok(()) } else { Err(CertificateError::Expired.into()) };
         }
-        let authorities = self.authorities.as_ref().ok_or(CertificateError::UnknownIssuer)?;
-        authorities.verify_client_cert(client, between, now).map(|_| ())
+        let vouches = |authorities: Option<&Arc<dyn ClientCertVerifier>>| {
+            let authorities = authorities.ok_or(CertificateError::UnknownIssuer)?;
+            authorities.verify_client_cert(client, between, now).map(|_| ())
+        };
+        vouches(self.authorities.as_ref())?;
+        // webpki asks no authority whether its own time is over; Go does.
+        if self.pinned.iter().all(|pinned| pinned.is_valid_at(now)) {
+            return Ok(());
+        }
+        let valid = self.pinned.iter().filter(|pinned| pinned.is_valid_at(now));
+        vouches(verifier(valid, &self.provider).as_ref())
+            .map_err(|_| CertificateError::Other(OtherError(Arc::new(AuthorityEnded))).into())
     }
 
     fn allow(&self, client: &CertificateDer<'_>) -> Result<(), Error> {
@@ -101,6 +123,19 @@ impl ClientCheck {
             false => Err(CertificateError::ApplicationVerificationFailure.into()),
         }
     }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the authority that vouches for it has ended, or has not begun")]
+struct AuthorityEnded;
+
+fn verifier<'a>(
+    authorities: impl Iterator<Item = &'a Authority>,
+    provider: &Arc<CryptoProvider>,
+) -> Option<Arc<dyn ClientCertVerifier>> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(authorities.map(|authority| authority.certificate.clone()));
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().ok()
 }
 
 impl ClientCertVerifier for ClientCheck {
@@ -136,7 +171,7 @@ impl ClientCertVerifier for ClientCheck {
         client: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, client, signed, &self.algorithms)
+        verify_tls12_signature(message, client, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -145,10 +180,10 @@ impl ClientCertVerifier for ClientCheck {
         client: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, client, signed, &self.algorithms)
+        verify_tls13_signature(message, client, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

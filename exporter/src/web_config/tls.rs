@@ -39,7 +39,7 @@ pub(super) struct Pems {
 #[derive(Debug)]
 pub(crate) struct Tls {
     pub(crate) config: Arc<ServerConfig>,
-    /// When the certificate ends; `None` where it does not say so in a way that we can read.
+    /// When the first certificate of the chain ends; `None` where none says so in a way that we can read.
     pub(crate) certificate_ends: Option<SystemTime>,
     /// Whether somebody vouches for whoever shows a certificate; otherwise anybody could have made it.
     pub(crate) vouches: bool,
@@ -67,7 +67,8 @@ impl Tls {
             None => builder.with_no_client_auth(),
         };
         let chain = certificates(&pems.certificate)?;
-        let certificate_ends = chain.first().and_then(|first| Some(Read::of(first)?.ends()));
+        let certificate_ends =
+            chain.iter().filter_map(|certificate| Some(Read::of(certificate)?.ends())).min();
         let pair = builder.with_single_cert(chain, private_key(&pems.key)?);
         let mut config = pair.map_err(|error| {
             format!(
