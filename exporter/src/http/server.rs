@@ -123,8 +123,10 @@ impl House {
                     Ok(())
                 }),
             };
-            if let Err(error) = accepted {
-                self.wait_after(&error, &mut refused).await;
+            match accepted {
+                // What it has sent already is read before others come in, who may take its seat.
+                Ok(()) => tokio::task::yield_now().await,
+                Err(error) => self.wait_after(&error, &mut refused).await,
             }
         }
     }

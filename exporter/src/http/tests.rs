@@ -42,6 +42,16 @@ pub(super) fn served_by(security: Security) -> Served {
 }
 
 fn start(snapshot: Snapshot, rules: Rules, security: Security) -> Served {
+    start_after(snapshot, rules, security, |_| ())
+}
+
+/// Likewise, when something was done with its address.
+fn start_after(
+    snapshot: Snapshot,
+    rules: Rules,
+    security: Security,
+    act: impl FnOnce(SocketAddr) + Send + 'static,
+) -> Served {
     let (tell, told) = std::sync::mpsc::channel();
     let (judge, logged) = mpsc::channel(99);
     let counts = Arc::new(HttpCounts::default());
@@ -50,6 +60,7 @@ fn start(snapshot: Snapshot, rules: Rules, security: Security) -> Served {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let doors = bind(&[ListenAddress::Tcp((Ipv4Addr::LOCALHOST, 0).into())]).await.unwrap();
+            act(doors[0].address().unwrap());
             tell.send(doors[0].address().unwrap()).unwrap();
             let router = router(board(snapshot)).unwrap();
             House::new(router, rules, Arc::new(security), (Seats::new(), counted), judge).serve(doors).await;
@@ -417,4 +428,25 @@ fn command_lines_are_left_out_for_those_who_may_not_read_them() {
     let json: serde_json::Value = serde_json::from_str(&without).unwrap();
     assert!(json["listeners"][1]["holders"][0]["arguments"].is_null());
     assert!(crate::read_listeners(without.as_bytes()).is_err(), "what was left out is not empty");
+}
+
+/// All of them wait already when the first is accepted.
+#[test]
+fn whoever_has_asked_is_heard_before_the_next_comes_in() {
+    let (hand, given) = std::sync::mpsc::channel();
+    let crowd = move |address| {
+        let connect = |number| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            let end = if number == 5 { "\r\n" } else { "" };
+            stream
+                .write_all(format!("GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n{end}").as_bytes())
+                .unwrap();
+            stream
+        };
+        hand.send((0..60).map(connect).collect::<Vec<_>>()).unwrap();
+    };
+    let _server = start_after(fixture(), rules(), Security::new(None), crowd);
+    let mut answer = String::new();
+    given.recv().unwrap()[5].read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
