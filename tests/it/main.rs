@@ -31,6 +31,8 @@ mod inventory;
 #[cfg(test)]
 mod killed;
 #[cfg(test)]
+mod opponents;
+#[cfg(test)]
 mod peers;
 #[cfg(test)]
 mod privileges;

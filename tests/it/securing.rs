@@ -6,39 +6,9 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::world::{Host, Running, Serve, Told, eventually, finish, installed};
+use crate::world::{ALICE, Host, Running, Secured, Serve, Told, certificates, eventually, finish, installed};
 
-/// `secret`, as libcrypt hashes it.
-const ALICE: &str = "alice: $2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
-const WEB: &str = "tls_server_config:
-  cert_file: ../tls/server.pem
-  key_file: ../tls/server.key
-  client_ca_file: ../tls/ca.pem
-  client_auth_type: RequireAndVerifyClientCert
-  client_allowed_sans: [prometheus.example.net]
-";
-
-/// Makes an authority, and below it `server`, `client`, `stranger` with another name, and `renewed` for the same server.
-fn certificates(host: &Host) {
-    host.sh(&format!(
-        "mkdir -p {0} {1}
-         cd {0}
-         key() {{ openssl ecparam -name prime256v1 -genkey -noout | openssl pkcs8 -topk8 -nocrypt -out $1.key; }}
-         key ca
-         openssl req -x509 -key ca.key -subj /CN=ca -days 3650 -out ca.pem
-         for pair in server:localhost client:prometheus.example.net stranger:other.example.net renewed:localhost; do
-             name=${{pair%:*}}
-             key $name
-             openssl req -new -key $name.key -subj /CN=$name -out $name.csr
-             printf 'subjectAltName=DNS:%s' ${{pair#*:}} >ext
-             openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 3650 -extfile ext \\
-                 -out $name.pem 2>/dev/null
-         done
-         chmod 644 *.key",
-        host.path("tls").display(),
-        host.path("web").display()
-    ));
-}
+const WEB: &str = Secured::MUTUAL;
 
 /// `serve` with the file; it is ready when it says where it serves, since not everybody is answered.
 fn secured<'a>(host: &'a Host, yaml: &str) -> (Running, &'a Host) {
