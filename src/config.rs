@@ -245,7 +245,7 @@ mod tests {
             namespaces = 7
             redact = ["--pin"]
             [web]
-            allow = ["10.1.0.0/16", "2001:db8::/32"]
+            allow = ["10.1.0.0/16", "2001:db8::/32", "127.0.0.1", "::1"]
             read_only = false
             [[web.role]]
             users = ["prom"]
@@ -268,7 +268,9 @@ mod tests {
         assert_eq!(config.reach.public, ["10.1.0.0/16".parse().unwrap()]);
         assert_eq!(config.sensor.interval, Duration::from_millis(500));
         let web = config.web().unwrap();
-        assert_eq!((web.allow.len(), web.read_only), (2, false));
+        let allowed: Vec<String> = web.allow.iter().map(ToString::to_string).collect();
+        assert_eq!(allowed, ["10.1.0.0/16", "2001:db8::/32", "127.0.0.1/32", "::1/128"]);
+        assert!(!web.read_only);
         assert_eq!(web.roles[0].may, [Right::Metrics, Right::Health].into());
         let receivers = config.receivers().unwrap();
         assert_eq!(receivers.iter().map(Receiver::name).collect::<Vec<_>>(), ["siem", "here"]);
@@ -284,6 +286,11 @@ mod tests {
             ("[sensor]\ninterval = '1ms'", "between 100ms and 1h"),
             ("[sensor]\nnamespaces = 0", "at least 1"),
             ("[web]\nallow = ['10.1.0.0/99']", "line 2"),
+            (
+                "[web]\nallow = ['10.1.0.999']",
+                "`10.1.0.999` is no network such as 10.0.0.0/8, nor an address",
+            ),
+            ("[web]\nallow = ['::ffff:10.1.0.1']", "write it as one of IPv4"),
             ("[web]\nallow = ['::ffff:10.1.0.0/112']", "write it as one of IPv4"),
             ("[web]\nallow = []", "nobody could ask"),
             ("[web]\napi_socket = 'api.sock'", "neither an absolute path nor"),

@@ -24,6 +24,11 @@ pub(crate) fn run(shared: &Shared, options: ServeOptions) -> anyhow::Result<Outc
     // A mistake is told before anything is started.
     let config = Config::load(&paths)?;
     let inherited = wanted(inherited, options.systemd_socket)?;
+    if options.systemd_socket && options.names_addresses() {
+        tracing::warn!(
+            "--web.listen-address has no effect: --web.systemd-socket takes the sockets of systemd alone"
+        );
+    }
     let web = config.web()?;
     let exports =
         exporter::Exports { host: judge::host(&config).name.escaped(), receivers: config.receivers()? };

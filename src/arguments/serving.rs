@@ -8,10 +8,10 @@ use super::sensing::SensorAt;
 
 #[derive(Args, Debug)]
 pub(crate) struct ServeOptions {
-    /// Address to serve on, or unix:/PATH of a socket; may be given several times [default: 127.0.0.1:10433]
-    #[arg(long = "web.listen-address", value_name = "ADDRESS")]
+    /// Address or name, and port, to serve on, or unix:/PATH of a socket; may be given several times [default: 127.0.0.1:10433]
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", value_parser = ListenAddress::look_up)]
     listen: Vec<ListenAddress>,
-    /// Serve on the sockets that systemd opened, in place of addresses
+    /// Serve on the sockets that systemd opened, in place of addresses: --web.listen-address has no effect then
     #[arg(long = "web.systemd-socket")]
     pub(crate) systemd_socket: bool,
     /// File with TLS, users and headers, as other exporters take it
@@ -48,6 +48,11 @@ pub(crate) struct LoaderOptions {
 const PORT: u16 = 10433;
 
 impl ServeOptions {
+    /// Whether an address is named.
+    pub(crate) fn names_addresses(&self) -> bool {
+        !self.listen.is_empty()
+    }
+
     /// Where to listen.
     pub(crate) fn listen(&self) -> Vec<ListenAddress> {
         match self.listen.as_slice() {

@@ -12,7 +12,7 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields, default)]
 pub(super) struct WebTable {
     /// Networks that peers may be in.
-    allow: Option<Vec<IpNet>>,
+    allow: Option<Vec<Network>>,
     /// Whether whatever could change something is refused.
     read_only: bool,
     /// A path, or `off`.
@@ -23,6 +23,22 @@ pub(super) struct WebTable {
 impl Default for WebTable {
     fn default() -> Self {
         WebTable { allow: None, read_only: true, api_socket: None, role: Vec::new() }
+    }
+}
+
+/// A network, or an address by itself.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Network(IpNet);
+
+impl TryFrom<String> for Network {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let alone = text.parse::<IpAddr>().map(IpNet::from);
+        let network = alone.or_else(|_| text.parse::<IpNet>());
+        let says = |_| format!("`{}` is no network such as 10.0.0.0/8, nor an address", text.escape_debug());
+        network.map(Network).map_err(says)
     }
 }
 
@@ -50,7 +66,7 @@ impl WebTable {
         if self.allow.as_ref().is_some_and(Vec::is_empty) {
             bail!("[web] `allow`: nobody could ask: name networks, or leave it out");
         }
-        let allow = self.allow.clone().unwrap_or_default();
+        let allow: Vec<IpNet> = self.allow.iter().flatten().map(|network| network.0).collect();
         if let Some(mapped) = allow.iter().find(|network| is_mapped(network)) {
             bail!(
                 "[web] `allow`: {mapped} is a network of IPv4: write it as one of IPv4, such as 10.0.0.0/8"

@@ -1,7 +1,7 @@
 //! Where HTTP is served: addresses, Unix sockets, and sockets that systemd opened for us.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::net::{SocketAddr, TcpListener as StdTcpListener, ToSocketAddrs};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
@@ -40,10 +40,41 @@ impl FromStr for ListenAddress {
         }
         let full = if text.starts_with(':') { format!("[::]{text}") } else { text.to_owned() };
         let address = full.parse().map_err(
-            |_| "not ADDRESS:PORT, as in 127.0.0.1:10433, [::1]:10433 or :10433, nor unix:/PATH of a socket",
+            |_| "not ADDRESS:PORT, as in 127.0.0.1:10433, [::1]:10433, localhost:10433 or :10433, nor unix:/PATH of a socket",
         );
         address.map(ListenAddress::Tcp)
     }
+}
+
+impl ListenAddress {
+    /// The same, or a name and a port: of the addresses that the name has now the first of IPv4, else the first, as Go's
+    /// `net.Listen` takes it. It may wait for name servers.
+    pub fn look_up(text: &str) -> Result<Self, String> {
+        let parsed = text.parse::<ListenAddress>();
+        let Some((name, port)) = name_and_port(text).filter(|_| parsed.is_err()) else {
+            return parsed.map_err(str::to_owned);
+        };
+        let found = (name, port).to_socket_addrs().map_err(|error| {
+            format!(
+                "`{name}` has no address: {error}: write an address, or mend /etc/hosts or the name server"
+            )
+        })?;
+        let address = preferred(found).ok_or_else(|| format!("`{name}` has no address: write one"))?;
+        Ok(ListenAddress::Tcp(address))
+    }
+}
+
+/// `None` for what is no name of a host (RFC 1123, section 2.1) with a port.
+fn name_and_port(text: &str) -> Option<(&str, u16)> {
+    let (name, port) = text.rsplit_once(':')?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    let fits = name.bytes().all(is_plain) && name.bytes().any(|byte| byte.is_ascii_alphabetic());
+    Some((name, port.parse().ok().filter(|_| fits)?))
+}
+
+fn preferred(addresses: impl Iterator<Item = SocketAddr>) -> Option<SocketAddr> {
+    let addresses: Vec<SocketAddr> = addresses.collect();
+    addresses.iter().find(|address| address.is_ipv4()).or(addresses.first()).copied()
 }
 
 impl std::fmt::Display for ListenAddress {
@@ -271,6 +302,26 @@ mod tests {
         {
             assert!(text.parse::<ListenAddress>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_name_is_looked_up_and_ipv4_goes_before() {
+        assert_eq!(
+            ListenAddress::look_up("localhost:10433"),
+            Ok(ListenAddress::Tcp("127.0.0.1:10433".parse().unwrap()))
+        );
+        assert_eq!(ListenAddress::look_up(":9100"), ":9100".parse().map_err(str::to_owned));
+        for text in
+            ["", "9100", "localhost", "localhost:", "127.0.0.1", "127.0.0.1:70000", "a b:1", "1.2.3:1"]
+        {
+            let error = ListenAddress::look_up(text).unwrap_err();
+            assert!(error.starts_with("not ADDRESS:PORT"), "{text}: {error}");
+        }
+        let error = ListenAddress::look_up("nowhere.invalid:1").unwrap_err();
+        assert!(error.starts_with("`nowhere.invalid` has no address: "), "{error}");
+        let both = ["[::1]:1", "127.0.0.2:1", "127.0.0.3:1"].map(|text| text.parse().unwrap());
+        assert_eq!(preferred(both.into_iter()), Some(both[1]));
+        assert_eq!(preferred(both[..1].iter().copied()), Some(both[0]));
     }
 
     fn runtime() -> tokio::runtime::Runtime {
