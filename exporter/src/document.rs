@@ -3,6 +3,7 @@
 mod drift;
 mod listeners;
 mod read_listeners;
+mod status;
 mod witnessed;
 
 use std::time::SystemTime;
@@ -14,6 +15,7 @@ pub use drift::{diff_document, drift_document};
 pub use listeners::{Listed, listeners_document};
 pub(crate) use listeners::{NetNsEntry, WorkloadEntry};
 pub use read_listeners::{MAX_INVENTORY, NoInventory, read_listeners};
+pub(crate) use status::status_document;
 pub use witnessed::{missing_document, standing_document, witnessed_document};
 
 /// Raised when a field changes its meaning or goes; new fields do not raise it.

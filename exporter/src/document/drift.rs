@@ -132,7 +132,7 @@ pub(super) fn state_of(gone_since: Option<SystemTime>) -> &'static str {
     if gone_since.is_some() { "gone" } else { "present" }
 }
 
-fn mode(mode: Mode) -> &'static str {
+pub(super) fn mode(mode: Mode) -> &'static str {
     match mode {
         Mode::Observe => "observe",
         Mode::Enforce => "enforce",

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::fixtures::assert_golden;
+use crate::fixtures::{self, assert_golden, now};
 use crate::judge;
+use crate::snapshot::Snapshot;
 
 fn pretty(document: &impl Serialize) -> String {
     serde_json::to_string_pretty(document).unwrap() + "\n"
@@ -24,6 +25,24 @@ fn are_the_documents_that_programs_know() {
     });
     assert_golden("listeners.json", &pretty(&listeners));
     assert_golden("drift.json", &pretty(&drift_document(&pass.inventory, &pass.assessment, &pass.register)));
+}
+
+#[test]
+fn is_the_status_that_programs_know() {
+    let snapshot = judge::tests::snapshot_of_the_fixture();
+    let later = now() + Duration::from_secs(3);
+    assert_golden("status.json", &pretty(&status_document(&snapshot, None, later)));
+    let early = Snapshot::default();
+    let early = status_document(&early, Some("no inventory yet".to_owned()), later);
+    assert_golden("status-before.json", &pretty(&early));
+}
+
+#[test]
+fn counts_what_is_gone_among_what_is_open() {
+    let snapshot =
+        judge::tests::snapshot_after(fixtures::listeners(), Vec::new(), now() + Duration::from_secs(3));
+    let status = serde_json::to_value(status_document(&snapshot, None, now())).unwrap();
+    assert_eq!(status["drifts"]["critical"], serde_json::json!({"open": 2, "gone": 2}), "{status:#}");
 }
 
 #[test]

@@ -25,6 +25,7 @@ pub(super) fn page(snapshot: &Snapshot, telemetry_path: &str) -> String {
         (telemetry_path, "Metrics"),
         ("/api/v1/listeners", "Listeners (JSON)"),
         ("/api/v1/drift", "Drift (JSON)"),
+        ("/api/v1/status", "Status (JSON)"),
         ("/-/healthy", "Healthy"),
         ("/-/ready", "Ready"),
     ] {

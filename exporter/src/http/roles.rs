@@ -10,7 +10,7 @@ use super::who::Who;
 pub enum Right {
     /// The metrics.
     Metrics,
-    /// `/api/v1/drift`.
+    /// `/api/v1/drift` and `/api/v1/status`.
     Drift,
     /// `/api/v1/listeners`, with command lines, and the front page.
     Inventory,

@@ -13,6 +13,7 @@ use tracing::error;
 use super::landing;
 use super::roles::Right;
 use crate::Error;
+use crate::document::status_document;
 use crate::metrics::{Metrics, TEXT_FORMAT};
 use crate::silence::PATIENCE;
 use crate::snapshot::{JudgedPass, Snapshot};
@@ -20,7 +21,8 @@ use crate::snapshot::{JudgedPass, Snapshot};
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
-const TAKEN: [&str; 5] = ["/", "/-/healthy", "/-/ready", "/api/v1/listeners", "/api/v1/drift"];
+const TAKEN: [&str; 6] =
+    ["/", "/-/healthy", "/-/ready", "/api/v1/listeners", "/api/v1/drift", "/api/v1/status"];
 
 /// How much of the inventory an answer may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +35,7 @@ pub(super) enum Detail {
 pub(super) fn right_to(path: &str, telemetry_path: &str) -> Option<Right> {
     match path {
         path if path == telemetry_path => Some(Right::Metrics),
-        "/api/v1/drift" => Some(Right::Drift),
+        "/api/v1/drift" | "/api/v1/status" => Some(Right::Drift),
         "/" | "/api/v1/listeners" => Some(Right::Inventory),
         "/-/healthy" | "/-/ready" => Some(Right::Health),
         _ => None,
@@ -61,6 +63,7 @@ pub(crate) fn router(board: Board) -> Result<Router, Error> {
         .route("/-/ready", get(ready))
         .route("/api/v1/listeners", get(listeners))
         .route("/api/v1/drift", get(drift))
+        .route("/api/v1/status", get(status))
         .with_state(Arc::new(board)))
 }
 
@@ -109,6 +112,20 @@ async fn listeners(State(board): Shared, Extension(detail): Extension<Detail>) -
 
 async fn drift(State(board): Shared) -> Response {
     document(&board, JudgedPass::drift_json).await
+}
+
+async fn status(State(board): Shared) -> Response {
+    let snapshot = board.snapshots.borrow().clone();
+    // It counts every open drift.
+    let written = tokio::task::spawn_blocking(move || {
+        let now = SystemTime::now();
+        serde_json::to_vec(&status_document(&snapshot, unready(&snapshot, now), now))
+    });
+    match written.await {
+        Ok(Ok(json)) => respond(StatusCode::OK, JSON, json.into()),
+        Ok(Err(error)) => failed(&error),
+        Err(error) => failed(&error),
+    }
 }
 
 async fn document(board: &Board, write: fn(&JudgedPass) -> Result<Arc<[u8]>, String>) -> Response {

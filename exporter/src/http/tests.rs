@@ -105,6 +105,7 @@ fn answers_the_paths_it_has_and_no_others() {
         ("GET", "/-/healthy", 200, "text/plain; charset=utf-8"),
         ("GET", "/api/v1/listeners", 200, "application/json"),
         ("GET", "/api/v1/drift", 200, "application/json"),
+        ("GET", "/api/v1/status", 200, "application/json"),
         ("HEAD", "/metrics", 200, "text/plain; version=0.0.4"),
         ("GET", "/metrics/", 404, ""),
         ("GET", "/etc/passwd", 404, ""),
@@ -136,6 +137,8 @@ fn says_that_it_knows_nothing_before_the_first_pass() {
         );
     }
     assert_eq!(server.ask("GET", "/-/healthy").0, 200);
+    let (status, _, body) = server.ask("GET", "/api/v1/status");
+    assert!(status == 200 && body.contains("\"ready\":false"), "{body}");
     assert!(server.ask("GET", "/").2.contains("the sensor has not looked yet"));
     assert!(server.ask("GET", "/metrics").2.contains("portledger_sensor_last_frame_timestamp_seconds 0\n"));
 }
