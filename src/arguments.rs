@@ -7,14 +7,15 @@ mod serving;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub(crate) use self::approving::{
     ApproveOptions, CountersignOptions, DismissOptions, LearnOptions, Lifetime, RevokeOptions, SigningOptions,
 };
 pub(crate) use self::baseline::{BaselineVerb, CheckOptions, ExplainOptions, FormatOptions, PlanOptions};
 pub(crate) use self::looking::{
-    DiffOptions, DoctorOptions, Format, ListOptions, ReportFormat, ReviewOptions, ShowOptions, WatchOptions,
+    DiffOptions, DoctorOptions, Format, HostCheckOptions, ListOptions, ReportFormat, ReviewOptions,
+    ShowOptions, WatchOptions,
 };
 pub(crate) use self::records::{
     AuditOptions, AuditVerb, BackupOptions, ExportOptions, RestoreOptions, VerifyOptions,
@@ -31,12 +32,26 @@ A first hour:
   portledger diff                        what listens and is not in the baseline
   portledger watch                       what begins to listen, and ends, from now on
   portledger approve ID --reason TEXT    add it to the baseline
-  portledger serve                       do it all the time, for Prometheus")]
+  portledger serve                       do it all the time, for Prometheus
+  portledger check                       ask it how the host stands, for monitoring")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) shared: Shared,
     #[command(subcommand)]
     pub(crate) verb: Verb,
+}
+
+impl Arguments {
+    /// Reads the command line.
+    pub(crate) fn read() -> Result<Self, clap::Error> {
+        Arguments::try_parse()
+    }
+}
+
+/// Whether the command line asks for `check`, also where it is not understood.
+pub(crate) fn are_of_check() -> bool {
+    let lenient = Arguments::command().ignore_errors(true).disable_help_flag(true).disable_version_flag(true);
+    lenient.try_get_matches().is_ok_and(|matches| matches.subcommand_name() == Some("check"))
 }
 
 /// Flags of every verb.
@@ -190,6 +205,22 @@ Examples:
   portledger watch --filter port=8000-8999 --for 10m
   portledger watch --format json --count 1 --filter program=*/nginx | jq .holders")]
     Watch(WatchOptions),
+    /// Ask the running daemon how this host stands, for monitoring
+    ///
+    /// It needs no privileges: it asks `portledger serve` over the socket of its local API, and waits 10 seconds at most. The
+    /// first line is the verdict, what follows tells of each drift, and of what is not seen. Drift that is gone counts as
+    /// long as it is open: `approve` or `dismiss` closes it.
+    ///
+    /// Exit status, that of the Monitoring Plugins Development Guidelines: 0 OK, no drift but of severity info; 1 WARNING,
+    /// drift of severity warning; 2 CRITICAL, critical drift; 3 UNKNOWN, it could not be told: the daemon does not answer,
+    /// has not heard of its sensor, has no baseline, or found no drift and did not see all. So are arguments that are
+    /// not understood, and this help.
+    #[command(after_help = "\
+Examples:
+  portledger check
+  portledger check --format json | jq -r '.drifts[]? | .id'
+  portledger check --socket /run/portledger/api.sock")]
+    Check(HostCheckOptions),
     /// Look all the time, and serve metrics, drift and inventory over HTTP
     ///
     /// Exit status: 0 ended by a signal, 2 failed.

@@ -8,6 +8,7 @@ mod audit;
 mod backup;
 mod baseline;
 mod bundling;
+mod check;
 mod config;
 mod countersign;
 mod csv_rows;
@@ -44,7 +45,6 @@ mod watch;
 use std::process::ExitCode;
 
 use arguments::{Arguments, Verb};
-use clap::Parser;
 use outcome::Outcome;
 
 fn main() -> ExitCode {
@@ -52,7 +52,11 @@ fn main() -> ExitCode {
     rustix::thread::set_name(c"portledger").unwrap_or_default();
     // What root's verbs write is read by the exporter's user; a caller's umask must not decide that. Keys say their own mode.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    let Arguments { shared, verb } = Arguments::parse();
+    let Arguments { shared, verb } = match Arguments::read() {
+        Ok(arguments) => arguments,
+        Err(error) if arguments::are_of_check() => return check::untold(&error),
+        Err(error) => error.exit(),
+    };
     let outcome = match verb {
         Verb::List(options) => list::run(&shared, &options),
         Verb::Diff(options) => diff::run(&shared, &options),
@@ -67,6 +71,8 @@ fn main() -> ExitCode {
         Verb::Audit(options) => audit::run(&shared, &options),
         Verb::Backup(options) => backup::run(&shared, &options),
         Verb::Restore(options) => restore::run(&shared, &options),
+        // Its exit codes are those of monitoring plugins.
+        Verb::Check(options) => return check::run(&options),
         Verb::Watch(options) => watch::run(&shared, &options),
         Verb::Serve(options) => serve::run(&shared, options),
         Verb::Sensor(options) => sensor::run(&shared, &options),

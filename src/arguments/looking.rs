@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 
 use crate::filter::Filter;
@@ -35,6 +37,16 @@ pub(crate) enum ReportFormat {
 #[derive(Args, Debug)]
 pub(crate) struct DiffOptions {
     /// A report for people, or JSON for programs
+    #[arg(long, value_enum, default_value = "table")]
+    pub(crate) format: ReportFormat,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct HostCheckOptions {
+    /// Where the daemon answers users of this host: `api_socket` of its configuration
+    #[arg(long, value_name = "PATH", default_value = "/run/portledger/api.sock")]
+    pub(crate) socket: PathBuf,
+    /// A verdict with its details for people and monitoring, or JSON for programs
     #[arg(long, value_enum, default_value = "table")]
     pub(crate) format: ReportFormat,
 }

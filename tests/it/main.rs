@@ -15,6 +15,8 @@ mod border;
 #[cfg(test)]
 mod bothered;
 #[cfg(test)]
+mod checking;
+#[cfg(test)]
 mod claims;
 #[cfg(test)]
 mod deceived;

@@ -1,0 +1,231 @@
+//! `portledger check`: how the host stands, asked of the running daemon by a user without privileges.
+
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::world::{Host, Told, eventually, finish, installed, send, within};
+
+const NOBODY: u32 = 65_534;
+
+/// As nobody; whatever it says, its first line alone is the verdict, and there is one.
+fn check(host: &Host, arguments: &[&str]) -> Told {
+    let words: Vec<&str> = std::iter::once("check").chain(arguments.iter().copied()).collect();
+    let told = finish(host.portledger_as(NOBODY, &words));
+    let states = ["OK", "WARNING", "CRITICAL", "UNKNOWN"];
+    let state = usize::try_from(told.code).ok().and_then(|code| states.get(code));
+    let state = state.unwrap_or_else(|| panic!("{told:?}"));
+    if !arguments.contains(&"json") {
+        assert!(told.stdout.starts_with(&format!("PORTLEDGER {state}: ")), "{told:?}");
+        let verdicts = told.stdout.lines().filter(|line| line.starts_with("PORTLEDGER "));
+        assert_eq!(verdicts.count(), 1, "{told:?}");
+        assert!(!told.stdout.contains('|'), "{told:?}");
+    }
+    told
+}
+
+#[track_caller]
+fn says(told: &Told, code: i32, text: &str) {
+    assert_eq!(told.code, code, "{told:?}");
+    assert!(told.stdout.contains(text), "{text}: {told:?}");
+}
+
+#[test]
+fn check_follows_what_drifts_and_what_is_approved() {
+    if !installed(&["setpriv"]) {
+        return;
+    }
+    let Some(host) = Host::new() else { return };
+    let told = check(&host, &[]);
+    says(&told, 3, "/run/portledger/api.sock: no socket is there\n");
+    says(&told, 3, "--socket");
+
+    let serve = host.serve();
+    serve.settles();
+    says(&check(&host, &[]), 3, "no baseline is in force, so nothing is judged");
+    host.learn();
+    within(Duration::from_secs(30), "it learned", || (check(&host, &[]).code == 0).then_some(()));
+    says(&check(&host, &[]), 0, "PORTLEDGER OK: no drift; sensor heard of ");
+
+    let nc = host.listen("tcp 0.0.0.0:8080").by("nc");
+    let drift = eventually("it drifts", || serve.drifts().find(8080)).id();
+    let told = check(&host, &[]);
+    let program = nc.program.display();
+    let first =
+        format!("PORTLEDGER CRITICAL: 1 critical drift: unapproved tcp *:8080 {program}; sensor heard of ");
+    assert!(told.stdout.starts_with(&first), "{first}: {told:?}");
+    says(&told, 2, &format!("\n  id       {drift}\n"));
+    says(&told, 2, "\n  held by  ");
+    let told = check(&host, &["--format", "json"]);
+    let document: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
+    assert_eq!((told.code, &document["state"], &document["exit"]), (2, &"critical".into(), &2.into()));
+    assert_eq!(document["drifts"][0]["id"], drift.as_str());
+    assert_eq!(document["status"]["drifts"]["critical"]["open"], 1, "{document:#}");
+
+    // What is gone pages on, until somebody lets it be.
+    nc.ends();
+    eventually("it is gone", || serve.drifts().find(8080).filter(|row| row.get("state") == "gone"));
+    says(&check(&host, &[]), 2, "PORTLEDGER CRITICAL: 1 critical drift (1 gone): ");
+    let _nc = host.listen("tcp 0.0.0.0:8080").by("nc");
+    eventually("it is back", || serve.drifts().find(8080).filter(|row| row.get("state") == "present"));
+    assert_eq!(host.approve(&drift, "wanted").code, 0);
+    within(Duration::from_secs(30), "it is approved", || (check(&host, &[]).code == 0).then_some(()));
+}
+
+#[test]
+fn check_never_says_ok_where_nobody_looks() {
+    if !installed(&["setpriv"]) {
+        return;
+    }
+    let Some(host) = Host::new() else { return };
+    let serve = host.serve();
+    serve.settles();
+    host.learn();
+    within(Duration::from_secs(30), "it learned", || (check(&host, &[]).code == 0).then_some(()));
+    send(serve.sensor(), Signal::STOP);
+    within(Duration::from_secs(60), "the sensor is missed", || (check(&host, &[]).code != 0).then_some(()));
+    let told = check(&host, &[]);
+    says(&told, 3, "PORTLEDGER UNKNOWN: the daemon is not ready: the sensor was last heard of ");
+    says(&told, 3, "; last known: no drift\n");
+    send(serve.sensor(), Signal::CONT);
+    eventually("it is heard again", || (check(&host, &[]).code == 0).then_some(()));
+
+    serve.running.kill();
+    says(
+        &check(&host, &[]),
+        3,
+        "/run/portledger/api.sock: nobody listens there\n`portledger serve` has ended",
+    );
+}
+
+#[test]
+fn check_takes_wrong_arguments_and_help_for_no_verdict() {
+    let Some(host) = Host::new() else { return };
+    for (words, code) in [
+        (&["check", "--nonsense\nPORTLEDGER OK: x"][..], 3),
+        (&["check", "--socket"], 3),
+        (&["--state", "/x", "check", "--help"], 3),
+        (&["baseline", "check", "--nonsense"], 2),
+        (&["list", "--help"], 0),
+    ] {
+        let told = host.run(words);
+        assert_eq!(told.code, code, "{words:?}: {told:?}");
+        assert!(!told.stdout.starts_with("PORTLEDGER OK"), "{told:?}");
+    }
+    assert!(host.run(&["check", "--nonsense"]).stdout.starts_with("PORTLEDGER UNKNOWN: error: "));
+}
+
+/// Names that want to be a line, figures or a command of their own.
+const NAMES: [&str; 3] = ["a\nPORTLEDGER OK: no drift", "b|drift=0;1;2", "c\r\x1b[2J\u{202e}d"];
+
+#[test]
+fn no_name_breaks_out_of_the_line() {
+    if !installed(&["setpriv"]) {
+        return;
+    }
+    let Some(host) = Host::new() else { return };
+    host.learn();
+    let serve = host.serve();
+    let mut puppets = Vec::new();
+    for (place, name) in NAMES.into_iter().enumerate() {
+        puppets.push(host.listen(&format!("tcp 0.0.0.0:{}", 7000 + place)).by(name));
+        eventually("it drifts", || serve.drifts().find(u16::try_from(7000 + place).unwrap()));
+        let told = check(&host, &[]);
+        assert_eq!(told.code, 2, "{told:?}");
+        assert!(!told.stdout.contains(['\r', '\x1b', '\u{202e}']), "{told:?}");
+    }
+}
+
+/// A daemon that reads what it is asked and then does as `answers` says; its socket is open to all.
+fn impostor(host: &Host, name: &str, answers: impl Fn(&mut dyn Write) + Send + 'static) -> PathBuf {
+    let path = host.path(name);
+    let listener = UnixListener::bind(&path).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            if stream.read(&mut [0; 4096]).is_ok() {
+                answers(&mut stream);
+            }
+        }
+    });
+    path
+}
+
+fn answered(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+#[test]
+fn an_impostor_is_told_from_a_daemon() {
+    if !installed(&["setpriv"]) {
+        return;
+    }
+    let Some(host) = Host::new() else { return };
+    let ask = |path: &PathBuf| check(&host, &["--socket", path.to_str().unwrap()]);
+    let sends = |name: &str, text: String| {
+        ask(&impostor(&host, name, move |stream| stream.write_all(text.as_bytes()).unwrap_or_default()))
+    };
+    for (name, text, expected) in [
+        (
+            "other",
+            answered("{\"schema\":1,\"ready\":true}"),
+            "the answer to /api/v1/status is not understood",
+        ),
+        ("words", answered("all is\nwell"), "is not understood"),
+        ("ssh", "SSH-2.0-OpenSSH_9.2\r\n".to_owned(), "/api/v1/status was not answered"),
+        ("none", String::new(), "/api/v1/status was not answered"),
+        (
+            "half",
+            "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{".to_owned(),
+            "/api/v1/status was not answered",
+        ),
+        (
+            "old",
+            "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned(),
+            "does not know /api/v1/status",
+        ),
+        ("sick", "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n".to_owned(), "was answered with 500"),
+        ("deep", answered(&"[".repeat(60_000)), "is not understood"),
+        ("head", format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(1 << 21)), "/api/v1/status was not answered"),
+    ] {
+        says(&sends(name, text), 3, expected);
+    }
+    let endless = impostor(&host, "endless", |stream| {
+        let head = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let chunk = ["100000\r\n", &"x".repeat(1 << 20), "\r\n"].concat();
+        // It stops where nobody reads.
+        let _sent = (0..100).fold(head, |sent, _| sent.and_then(|()| stream.write_all(chunk.as_bytes())));
+    });
+    says(&ask(&endless), 3, "is larger than 64 KiB, and was not read");
+    let closed = host.path("closed");
+    std::fs::write(&closed, "").unwrap();
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o600)).unwrap();
+    says(&ask(&closed), 3, "this user may not connect");
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o666)).unwrap();
+    says(&ask(&closed), 3, "nobody listens there");
+}
+
+#[test]
+fn a_silent_daemon_is_waited_for_in_vain() {
+    if !installed(&["setpriv"]) {
+        return;
+    }
+    let Some(host) = Host::new() else { return };
+    let silent = impostor(&host, "silent", |_| std::thread::sleep(Duration::from_secs(60)));
+    let dripping = impostor(&host, "dripping", |stream| {
+        let head = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n");
+        let drip = |sent: std::io::Result<()>, _| {
+            std::thread::sleep(Duration::from_millis(500));
+            sent.and_then(|()| stream.write_all(b" "))
+        };
+        let _sent = (0..100).fold(head, drip);
+    });
+    for path in [silent, dripping] {
+        let told = check(&host, &["--socket", path.to_str().unwrap()]);
+        says(&told, 3, "no answer to /api/v1/status within 10 s\n");
+    }
+}
