@@ -37,6 +37,13 @@ pub(crate) fn run(shared: &Shared, options: &DiffOptions) -> anyhow::Result<Outc
     }
     output.flush()?;
     judgement.tell_gaps();
+    // An id is made of the holders too.
+    if !rustix::process::geteuid().is_root() && judgement.inventory.coverage.may_hide_holders() {
+        aside(
+            "Listeners whose holders cannot be seen have other ids here than in the daemon: use `sudo portledger diff`, or \
+             `portledger check`.",
+        );
+    }
     if !judgement.has_baseline() {
         aside(
             "\nThere is no baseline yet, so nothing counts as approved. `portledger learn` writes one from what\n\

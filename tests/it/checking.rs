@@ -229,3 +229,16 @@ fn a_silent_daemon_is_waited_for_in_vain() {
         says(&told, 3, "no answer to /api/v1/status within 10 s\n");
     }
 }
+
+#[test]
+fn diff_of_a_user_says_that_ids_differ() {
+    if !installed(&["setpriv"]) {
+        return;
+    }
+    let Some(host) = Host::new() else { return };
+    let _sshd = host.listen("tcp 0.0.0.0:22").by("sshd");
+    const HINT: &str = "use `sudo portledger diff`, or `portledger check`.\n";
+    let told = finish(host.portledger_as(NOBODY, &["diff"]));
+    assert_eq!(told.stderr.matches(HINT).count(), 1, "{told:?}");
+    assert!(!host.run(&["diff"]).stderr.contains(HINT));
+}
