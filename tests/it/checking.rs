@@ -141,14 +141,15 @@ fn no_name_breaks_out_of_the_line() {
 }
 
 /// A daemon that reads what it is asked and then does as `answers` says; its socket is open to all.
-fn impostor(host: &Host, name: &str, answers: impl Fn(&mut dyn Write) + Send + 'static) -> PathBuf {
+fn impostor(host: &Host, name: &str, answers: impl Fn(&str, &mut dyn Write) + Send + 'static) -> PathBuf {
     let path = host.path(name);
     let listener = UnixListener::bind(&path).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
     std::thread::spawn(move || {
         while let Ok((mut stream, _)) = listener.accept() {
-            if stream.read(&mut [0; 4096]).is_ok() {
-                answers(&mut stream);
+            let mut request = [0; 4096];
+            if let Ok(length) = stream.read(&mut request) {
+                answers(&String::from_utf8_lossy(&request[..length]), &mut stream);
             }
         }
     });
@@ -159,6 +160,27 @@ fn answered(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
+fn hundred_megabytes(stream: &mut dyn Write) {
+    let head = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let chunk = ["100000\r\n", &"x".repeat(1 << 20), "\r\n"].concat();
+    // It stops where nobody reads.
+    let _sent = (0..100).fold(head, |sent, _| sent.and_then(|()| stream.write_all(chunk.as_bytes())));
+}
+
+/// Of a daemon that sees all, with one drift of this severity.
+fn status(severity: &str) -> String {
+    let mut status = serde_json::json!({
+        "schema": 1, "host": "x", "now": "", "taken_at": "", "ready": true, "unready": null,
+        "sensor": {"last_frame": "", "silent_seconds": 1}, "mode": "enforce",
+        "baseline": {"revision": "1", "approvals": 1, "last_reload_successful": true},
+        "coverage": {"may_hide_listeners": false, "may_hide_holders": false, "gaps": 0, "shares": {}, "events": "bpf"},
+    });
+    for each in ["critical", "warning", "info"] {
+        status["drifts"][each] = serde_json::json!({"open": u8::from(each == severity), "gone": 0});
+    }
+    status.to_string()
+}
+
 #[test]
 fn an_impostor_is_told_from_a_daemon() {
     if !installed(&["setpriv"]) {
@@ -167,7 +189,7 @@ fn an_impostor_is_told_from_a_daemon() {
     let Some(host) = Host::new() else { return };
     let ask = |path: &PathBuf| check(&host, &["--socket", path.to_str().unwrap()]);
     let sends = |name: &str, text: String| {
-        ask(&impostor(&host, name, move |stream| stream.write_all(text.as_bytes()).unwrap_or_default()))
+        ask(&impostor(&host, name, move |_, stream| stream.write_all(text.as_bytes()).unwrap_or_default()))
     };
     for (name, text, expected) in [
         (
@@ -194,13 +216,18 @@ fn an_impostor_is_told_from_a_daemon() {
     ] {
         says(&sends(name, text), 3, expected);
     }
-    let endless = impostor(&host, "endless", |stream| {
-        let head = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
-        let chunk = ["100000\r\n", &"x".repeat(1 << 20), "\r\n"].concat();
-        // It stops where nobody reads.
-        let _sent = (0..100).fold(head, |sent, _| sent.and_then(|()| stream.write_all(chunk.as_bytes())));
-    });
-    says(&ask(&endless), 3, "is larger than 64 KiB, and was not read");
+    says(
+        &ask(&impostor(&host, "endless", |_, stream| hundred_megabytes(stream))),
+        3,
+        "larger than 64 KiB, and was not read",
+    );
+    for (name, severity, code) in [("huge-info", "info", 3), ("huge-critical", "critical", 2)] {
+        let huge = impostor(&host, name, move |request, stream| match request.contains("/api/v1/status") {
+            true => stream.write_all(answered(&status(severity)).as_bytes()).unwrap_or_default(),
+            false => hundred_megabytes(stream),
+        });
+        says(&ask(&huge), code, "the answer to /api/v1/drift is larger than 32768 KiB, and was not read\n");
+    }
     let closed = host.path("closed");
     std::fs::write(&closed, "").unwrap();
     std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o600)).unwrap();
@@ -215,8 +242,8 @@ fn a_silent_daemon_is_waited_for_in_vain() {
         return;
     }
     let Some(host) = Host::new() else { return };
-    let silent = impostor(&host, "silent", |_| std::thread::sleep(Duration::from_secs(60)));
-    let dripping = impostor(&host, "dripping", |stream| {
+    let silent = impostor(&host, "silent", |_, _| std::thread::sleep(Duration::from_secs(60)));
+    let dripping = impostor(&host, "dripping", |_, stream| {
         let head = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n");
         let drip = |sent: std::io::Result<()>, _| {
             std::thread::sleep(Duration::from_millis(500));

@@ -409,6 +409,7 @@ fn a_role_reads_what_it_may_and_no_more() {
         ("/", 403),
         ("/api/v1/listeners", 403),
         ("/api/v1/drift", 403),
+        ("/api/v1/status", 403),
         ("/nothing", 404),
     ] {
         let answer = server.log_in(path, RIGHT);
