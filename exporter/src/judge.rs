@@ -100,7 +100,8 @@ impl Judge {
         let some_are_gone = snapshot.register.unordered().any(|drift| !drift.is_present());
         let dismissals = Dismissals::new(&state, some_are_gone);
         let matched = MatchedKeeper::restore(state.clone());
-        let scribe = Scribe::start(state, snapshot.unlogged.clone(), &snapshot.logs)?;
+        let counts = (snapshot.unlogged.clone(), snapshot.unkept.clone());
+        let scribe = Scribe::start(state, counts, &snapshot.logs)?;
         let (publish, snapshots) = watch::channel(snapshot);
         let (accounts, assembler, sensor, news) = Default::default();
         let (broken, crowded, crier) = Default::default();

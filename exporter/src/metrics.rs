@@ -165,7 +165,7 @@ impl Collector for Board {
     }
 }
 
-fn events(snapshot: &Snapshot) -> [MetricFamily; 5] {
+fn events(snapshot: &Snapshot) -> [MetricFamily; 6] {
     let by_protocol = |counts: &BTreeMap<Protocol, u64>| {
         Protocol::ALL.map(|protocol| {
             Sample::new([protocol.as_str()], total(counts.get(&protocol).copied().unwrap_or_default()))
@@ -182,6 +182,7 @@ fn events(snapshot: &Snapshot) -> [MetricFamily; 5] {
         families::DRIFT_EVENTS.of(drift),
         families::EVENTS_LOST.single(total(snapshot.sensor.lost)),
         families::EVENTS_UNLOGGED.single(total(snapshot.unlogged.load(Ordering::Relaxed))),
+        families::STATE_FAILURES.single(total(snapshot.unkept.load(Ordering::Relaxed))),
     ]
 }
 

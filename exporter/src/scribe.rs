@@ -6,11 +6,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use baseline::Register;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::event_log::{Entry, EventLog};
 use crate::log_heads::LogHeads;
-use crate::muffler::Muffler;
 use crate::priority::give_way;
 use crate::snapshot::BestCoverage;
 use crate::state::{self, StateError};
@@ -51,10 +50,10 @@ struct Papers {
 }
 
 impl Scribe {
-    /// Counts in `unlogged` what cannot be logged.
+    /// Counts in `unlogged` what cannot be logged, and in `unkept` how often a file could not be replaced.
     pub(crate) fn start(
         folder: PathBuf,
-        unlogged: Arc<AtomicU64>,
+        (unlogged, unkept): (Arc<AtomicU64>, Arc<AtomicU64>),
         heads: &Arc<LogHeads>,
     ) -> std::io::Result<Self> {
         let desk = Arc::new(Desk::default());
@@ -64,7 +63,8 @@ impl Scribe {
             desk: desk.clone(),
             unlogged: unlogged.clone(),
             rests_until: None,
-            unkept: Muffler::default(),
+            unkept,
+            is_behind: false,
         };
         let thread = std::thread::Builder::new().name("scribe".to_owned()).spawn(move || writer.work())?;
         Ok(Scribe { desk, unlogged, thread: Some(thread) })
@@ -113,6 +113,11 @@ impl Desk {
         self.papers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Unless something newer lies there.
+    fn give_back<T>(&self, put: impl FnOnce(&mut Papers) -> &mut T) {
+        put(&mut self.lock());
+    }
+
     /// Waits for something to write. Files that are replaced whole stay until they may be written again.
     fn take(&self, not_before: Option<Instant>) -> Papers {
         let mut papers = self.lock();
@@ -145,7 +150,9 @@ struct Writer {
     unlogged: Arc<AtomicU64>,
     /// Until when the files that are replaced whole are left alone.
     rests_until: Option<Instant>,
-    unkept: Muffler,
+    unkept: Arc<AtomicU64>,
+    /// What could not be replaced was said.
+    is_behind: bool,
 }
 
 impl Writer {
@@ -156,26 +163,10 @@ impl Writer {
             let papers = self.desk.take(self.rests_until);
             let began = Instant::now();
             let replaces = papers.register.is_some() || papers.coverage.is_some();
-            if let Some(register) = papers.register {
-                let kept = state::write_by(&self.folder, REGISTER, |file| {
-                    let mut buffered = BufWriter::new(file);
-                    register.write_json(&mut buffered).map_err(io::Error::other)?;
-                    buffered.flush()
-                });
-                self.tell(kept);
-            }
-            if let Some(best) = papers.coverage {
-                match serde_json::to_vec(&best) {
-                    Ok(json) => {
-                        let kept = state::write(&self.folder, COVERAGE, &json);
-                        self.tell(kept);
-                    }
-                    Err(error) => self.unkept.say(|| format!("{COVERAGE} cannot be written: {error}")),
-                }
-            }
             if replaces {
-                let ended = Instant::now();
-                self.rests_until = Some(ended + (ended.duration_since(began) * REST).min(LONGEST_REST));
+                let kept = self.replace(papers.register, papers.coverage);
+                let rest = if kept { began.elapsed() * REST } else { LONGEST_REST };
+                self.rests_until = Some(Instant::now() + rest.min(LONGEST_REST));
             }
             let unlogged = self.log.write(&papers.entries);
             self.unlogged.fetch_add(unlogged, Ordering::Relaxed);
@@ -185,9 +176,39 @@ impl Writer {
         }
     }
 
-    fn tell(&mut self, kept: Result<(), StateError>) {
-        if let Err(error) = kept {
-            self.unkept.say(|| format!("what is known now will not survive a restart: {error}"));
+    /// What cannot be written lies on the desk again: it is no older for that.
+    fn replace(&mut self, register: Option<Arc<Register>>, coverage: Option<BestCoverage>) -> bool {
+        let register = register.map(|register| {
+            let kept = state::write_by(&self.folder, REGISTER, |file| {
+                let mut buffered = BufWriter::new(file);
+                register.write_json(&mut buffered).map_err(io::Error::other)?;
+                buffered.flush()
+            });
+            kept.inspect_err(|_| self.desk.give_back(|papers| papers.register.get_or_insert(register)))
+        });
+        let coverage = coverage.map(|best| {
+            let kept =
+                state::write_by(&self.folder, COVERAGE, |file| Ok(serde_json::to_writer(file, &best)?));
+            kept.inspect_err(|_| self.desk.give_back(|papers| papers.coverage.get_or_insert(best)))
+        });
+        match register.into_iter().chain(coverage).collect() {
+            Ok(()) => {
+                if std::mem::take(&mut self.is_behind) {
+                    info!("what is known now is written down again");
+                }
+                true
+            }
+            Err(error) => {
+                self.fall_behind(&error);
+                false
+            }
+        }
+    }
+
+    fn fall_behind(&mut self, error: &StateError) {
+        self.unkept.fetch_add(1, Ordering::Relaxed);
+        if !std::mem::replace(&mut self.is_behind, true) {
+            warn!("what is known now would not survive a restart; it is tried again each second: {error}");
         }
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Snapshot {
     pub(crate) sensor: SensorStatus,
     /// Events that could not be logged.
     pub(crate) unlogged: Arc<AtomicU64>,
+    /// How often what must outlive this process could not be written down.
+    pub(crate) unkept: Arc<AtomicU64>,
     /// How far the logs are.
     pub(crate) logs: Arc<LogHeads>,
 }

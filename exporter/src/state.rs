@@ -191,7 +191,12 @@ pub(crate) fn write_by(
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o640).custom_flags(no_follow);
     let mut file = options.open(&beside).map_err(fail(&beside, "open"))?;
-    content(&mut file).and_then(|()| file.sync_all()).map_err(fail(&beside, "write"))?;
+    let written = content(&mut file).and_then(|()| file.sync_all());
+    if written.is_err() {
+        // A full disk is not to be kept full by us.
+        file.set_len(0).unwrap_or_default();
+    }
+    written.map_err(fail(&beside, "write"))?;
     let path = folder.join(name);
     std::fs::rename(&beside, &path).map_err(fail(&path, "rename"))?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail(folder, "sync"))

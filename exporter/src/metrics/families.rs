@@ -82,6 +82,11 @@ pub(super) const EVENTS_UNLOGGED: Family = Family::counter(
     "Events that could not be written to the log of events.",
     &[],
 );
+pub(super) const STATE_FAILURES: Family = Family::counter(
+    "portledger_state_failures_total",
+    "How often what must outlive a restart could not be written into the state folder.",
+    &[],
+);
 pub(super) const LOG_RECORDS: Family = Family::gauge(
     "portledger_log_records",
     "The number of the newest record of a log; it never falls unless somebody rewrote the log.",
@@ -167,7 +172,7 @@ pub(super) const CONFIG_SUCCESS: Family = Family::gauge(
 pub(super) const BUILD_INFO: Family =
     Family::gauge("portledger_build_info", "Which Portledger this is, always 1.", &["version"]);
 
-pub(super) const ALL: [&Family; 34] = [
+pub(super) const ALL: [&Family; 35] = [
     &LISTENERS,
     &LISTENER_INFO,
     &DRIFT,
@@ -184,6 +189,7 @@ pub(super) const ALL: [&Family; 34] = [
     &COVERAGE_EXPECTED,
     &EVENTS_LOST,
     &EVENTS_UNLOGGED,
+    &STATE_FAILURES,
     &LOG_RECORDS,
     &LOG_HEAD,
     &EVENT_SOURCE,
