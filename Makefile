@@ -8,7 +8,7 @@ PEERS := ss:iproute2 promtool:prometheus prometheus-alertmanager:prometheus-aler
 	prometheus-node-exporter:prometheus-node-exporter nginx:nginx-light curl:curl \
 	redis-server:redis-server sshd:openssh-server podman:podman runc:runc busybox:busybox-static \
 	python3:python3 setpriv:util-linux bpftool:bpftool ssh-keygen:openssh-client openssl:openssl \
-	rsyslogd:rsyslog journalctl:systemd strace:strace slowhttptest:slowhttptest
+	rsyslogd:rsyslog journalctl:systemd strace:strace slowhttptest:slowhttptest faketime:faketime
 BENCH_PEERS := ss:iproute2 lsof:lsof netstat:net-tools
 PACKAGE_PEERS := debootstrap:debootstrap systemd-nspawn:systemd-container
 VM_PEERS := qemu-system-x86_64:qemu-system-x86 cpio:cpio busybox:busybox-static ss:iproute2 socat:socat jq:jq bpftool:bpftool

@@ -27,6 +27,8 @@ mod export;
 #[cfg(test)]
 mod fleet;
 #[cfg(test)]
+mod halted;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod inventory;
@@ -44,6 +46,8 @@ mod restore;
 mod review;
 #[cfg(test)]
 mod scale;
+#[cfg(test)]
+mod scarce;
 #[cfg(test)]
 mod securing;
 #[cfg(test)]
