@@ -4,6 +4,7 @@
 mod assess;
 mod brief;
 mod burden;
+mod churn;
 mod idle;
 mod latency;
 mod ledger;
@@ -16,6 +17,7 @@ mod peers;
 mod resident;
 mod scrape;
 mod serving;
+mod soak;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -69,6 +71,15 @@ enum Name {
     },
     /// A scrape of /metrics while sockets open and close
     Scrape,
+    /// Hours of a busy host in minutes: whether memory and descriptors are flat
+    Soak {
+        /// How long it takes
+        #[arg(long, default_value_t = 15.0)]
+        minutes: f64,
+        /// As much as so many hours bring, at 100 listeners a second
+        #[arg(long, default_value_t = 10.0)]
+        hours: f64,
+    },
     /// Many listeners held against as many approvals, and again after one changed
     Assess,
     /// A log of many records, each signed: written, and verified
@@ -92,6 +103,21 @@ enum Name {
         #[arg(long)]
         count: Option<u32>,
     },
+    /// Opens and closes listeners and programs of which none is like another
+    #[command(hide = true)]
+    Churn {
+        #[arg(long)]
+        each_second: f64,
+    },
+    /// Listens until standard input is closed
+    #[command(hide = true)]
+    Listen {
+        #[arg(long)]
+        port: u16,
+        /// Makes one command line unlike another
+        #[arg(long)]
+        note: Option<String>,
+    },
     /// Does something over and over and prints what it takes
     #[command(hide = true)]
     Work { name: String },
@@ -103,6 +129,8 @@ fn main() -> anyhow::Result<()> {
         Some(Name::Measure { command }) => measure::once(command),
         Some(Name::Neighbour { name }) => peers::neighbour(name),
         Some(Name::Open { each_second, count }) => brief::open(*each_second, *count),
+        Some(Name::Churn { each_second }) => churn::run(*each_second),
+        Some(Name::Listen { port, .. }) => churn::listen(*port),
         Some(Name::Work { name }) => burden::work(name),
         Some(Name::Assess) => assess::run(&arguments),
         Some(Name::Ledger) => ledger::run(&arguments),
@@ -116,6 +144,7 @@ fn main() -> anyhow::Result<()> {
         Some(Name::Burden) => burden::run(&arguments),
         Some(Name::Resident { seconds }) => resident::run(&arguments, *seconds),
         Some(Name::Scrape) => scrape::run(&arguments),
+        Some(Name::Soak { minutes, hours }) => soak::run(&arguments, *minutes, *hours),
         None => peers::run(&arguments),
     }
 }

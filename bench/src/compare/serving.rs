@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use ledger::{Position, Reader, Told};
+use rustix::process::{Pid, Signal, kill_process};
 
 const ADDRESS: &str = "127.0.0.1:10433";
 /// On the file system that came with our namespaces: it goes with them.
@@ -53,6 +54,18 @@ impl Files {
         }
         fs::set_permissions(&baseline, fs::Permissions::from_mode(0o644))?;
         Ok(())
+    }
+
+    pub(crate) fn baseline(&self) -> anyhow::Result<String> {
+        Ok(fs::read_to_string(self.folder.join("baseline.toml"))?)
+    }
+
+    /// As an admin does: nobody reads half of it.
+    pub(crate) fn replace_baseline(&self, text: &str) -> anyhow::Result<()> {
+        let beside = self.folder.join("baseline.new");
+        fs::write(&beside, text)?;
+        fs::set_permissions(&beside, fs::Permissions::from_mode(0o644))?;
+        Ok(fs::rename(beside, self.folder.join("baseline.toml"))?)
     }
 
     /// The log of events, as far back as it goes.
@@ -107,6 +120,12 @@ impl Serve {
         Ok(found.with_context(|| format!("serve has no {verb}"))?.1)
     }
 
+    /// Has it read its configuration and baseline again.
+    pub(crate) fn reload(&self) -> anyhow::Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.child.id())?).context("a pid")?;
+        Ok(kill_process(pid, Signal::HUP)?)
+    }
+
     pub(crate) fn processes(&self) -> &[(String, Process)] {
         &self.processes
     }
@@ -148,6 +167,15 @@ impl Process {
         status(&format!("/proc/{}/status", self.0), field)
     }
 
+    /// Memory that it has written to and shares with nobody.
+    pub(crate) fn private_kib(self) -> anyhow::Result<u64> {
+        status(&format!("/proc/{}/smaps_rollup", self.0), "Private_Dirty:")
+    }
+
+    pub(crate) fn descriptors(self) -> anyhow::Result<usize> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.0))?.count())
+    }
+
     /// How often its threads waited for something, those alone that are there.
     pub(crate) fn wakes(self) -> anyhow::Result<u64> {
         let mut wakes = 0;
@@ -184,7 +212,7 @@ fn status(path: &str, field: &str) -> anyhow::Result<u64> {
 }
 
 /// Status and body. The exporter closes each connection after its answer.
-fn get(path: &str) -> anyhow::Result<(u16, String)> {
+pub(crate) fn get(path: &str) -> anyhow::Result<(u16, String)> {
     let mut stream = TcpStream::connect(ADDRESS)?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n").as_bytes())?;
