@@ -201,6 +201,20 @@ impl Register {
         events
     }
 
+    /// The clock went ahead by this without as much time having passed: nothing is older for that.
+    pub fn clock_went_ahead(&mut self, by: Duration) {
+        for drift in self.open.values_mut().filter(|drift| !drift.is_seen()) {
+            if let Some(since) =
+                drift.gone_since.or(drift.hidden_since).and_then(|since| since.checked_add(by))
+            {
+                Arc::make_mut(drift).began_to_age(since);
+            }
+        }
+        for since in self.absent_since.values_mut() {
+            *since = since.checked_add(by).unwrap_or(*since);
+        }
+    }
+
     /// When the next thing happens that only time brings about: a finding has settled, something has been absent or
     /// gone for long enough. An update is wanted then, though nothing was told.
     pub fn due(&self, policy: &Policy) -> Option<SystemTime> {

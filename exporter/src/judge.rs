@@ -52,6 +52,8 @@ impl From<Resumed> for Work {
 
 /// How long news that keep pouring in are gathered before they are judged together.
 const GATHER: Duration = Duration::from_millis(5);
+/// By how much the clock goes ahead at once where it was set: no correction of a clock that runs is as large.
+const LEAP: Duration = Duration::from_secs(60);
 /// How many of them at most.
 const MAX_GATHERED: usize = 8_192;
 
@@ -70,6 +72,8 @@ pub(crate) struct Judge {
     crowded: Muffler,
     crier: Crier,
     dismissals: Dismissals,
+    /// What both clocks showed when they were last compared.
+    clocks: Option<(SystemTime, Instant)>,
     /// When the last reload was: what it brought about is no older.
     told_at: SystemTime,
     /// What is to be closed at the next judgement.
@@ -118,6 +122,7 @@ impl Judge {
             crowded,
             crier,
             dismissals,
+            clocks: None,
             told_at: SystemTime::UNIX_EPOCH,
             dismissed: Vec::new(),
         };
@@ -130,6 +135,7 @@ impl Judge {
     pub(crate) fn work(mut self, mut inbox: mpsc::Receiver<Work>) {
         while let Some(first) = inbox.blocking_recv() {
             let began = Instant::now();
+            self.compare_clocks(SystemTime::now(), began);
             let mut next = Some(first);
             while let Some(work) = next {
                 match work {
@@ -148,6 +154,21 @@ impl Judge {
             }
             self.catch_up(SystemTime::now());
         }
+    }
+
+    /// A day after something was gone is a day that passed, not one that the clock leapt over.
+    fn compare_clocks(&mut self, now: SystemTime, steady: Instant) {
+        let Some((then, began)) = self.clocks.replace((now, steady)) else { return };
+        let passed = steady.saturating_duration_since(began);
+        let leap = now.duration_since(then).unwrap_or_default().saturating_sub(passed);
+        if leap < LEAP {
+            return;
+        }
+        warn!("the clock went ahead by {} s: what is gone is not taken to be older", leap.as_secs());
+        let mut snapshot = self.publish.borrow().clone();
+        Arc::make_mut(&mut snapshot.register).clock_went_ahead(leap);
+        self.scribe.keep_register(snapshot.register.clone());
+        self.publish(snapshot);
     }
 
     fn end(&mut self, now: SystemTime) {

@@ -421,3 +421,28 @@ fn tells_what_had_to_settle_within_the_next_seconds() {
     let json = snapshots.borrow().judged.as_ref().unwrap().drift_json().unwrap();
     assert!(String::from_utf8_lossy(&json).contains("unapproved"), "the API says so too");
 }
+
+/// Aging is by time that passed; a clock that leapt makes nothing older.
+#[test]
+fn what_is_gone_does_not_age_by_a_leap_of_the_clock() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut judge, snapshots) = judge_by(folder.path(), good_baseline);
+    let steady = Instant::now();
+    let year = Duration::from_secs(365 * 86_400);
+    tell(&mut judge, fixtures::listeners(), now());
+    let before = open(&snapshots);
+    assert!(before.iter().any(|(_, is_there)| *is_there), "{before:?}");
+    tell(&mut judge, Vec::new(), now() + seconds(10));
+    let gone = open(&snapshots);
+    assert!(!gone.is_empty() && gone.iter().all(|(_, is_there)| !is_there), "{gone:?}");
+    judge.compare_clocks(now() + seconds(10), steady);
+    judge.compare_clocks(now() + year, steady + seconds(10));
+    tell(&mut judge, Vec::new(), now() + year + seconds(1));
+    assert_eq!(open(&snapshots), gone, "a leap ahead");
+    judge.compare_clocks(now() + seconds(30), steady + seconds(20));
+    tell(&mut judge, Vec::new(), now() + seconds(30));
+    assert_eq!(open(&snapshots), gone, "and back");
+    judge.compare_clocks(now() + seconds(86_500), steady + seconds(86_490));
+    tell(&mut judge, Vec::new(), now() + seconds(86_500));
+    assert_eq!(open(&snapshots), [], "a day that passed");
+}
