@@ -196,6 +196,10 @@ fn a_look_with_few_descriptors_is_whole_or_says_that_it_is_not() {
 /// sensor that the kernel ends for want of memory, while the rest of the machine opens sockets without end, is started
 /// again, and what it told stays; a loader that it ends is told as a worse source of events.
 #[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "unoptimized, the program alone is larger than that: cargo test --release"
+)]
 fn all_of_serve_lives_in_32_megabytes() {
     let Some(host) = Host::new() else { return };
     let Some(cage) = Cage::new(32 << 20) else { return };
