@@ -33,11 +33,11 @@ issue() {{
 }}
 END
         . ./issue
-        issue ca ca -1day +1year self
-        issue server localhost -1day +1year
-        issue client prometheus.example.net -1day +1year
-        issue stranger other.example.net -1day +1year
-        issue renewed localhost -1day +1year"#,
+        issue ca ca -1day +10year self
+        issue server localhost -1day +10year
+        issue client prometheus.example.net -1day +10year
+        issue stranger other.example.net -1day +10year
+        issue renewed localhost -1day +10year"#,
         host.path("tls").display(),
         host.path("web").display()
     ));
