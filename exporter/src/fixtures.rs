@@ -1,4 +1,5 @@
 //! A host for tests: one listener that nobody minds, and some that mean harm.
+#![allow(clippy::unwrap_used)]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;

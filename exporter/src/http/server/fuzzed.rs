@@ -1,5 +1,5 @@
 //! A client that sends what it likes over a whole connection, with time that passes as soon as nobody has anything to do.
-#![allow(clippy::expect_used)]
+#![allow(clippy::expect_used, clippy::panic)]
 
 use std::net::Ipv4Addr;
 use std::sync::LazyLock;
