@@ -74,6 +74,8 @@ pub(crate) struct Visit {
     pub(crate) peer: String,
     pub(crate) user: Option<String>,
     pub(crate) why: Option<&'static str>,
+    /// More of it in words, escaped.
+    pub(crate) detail: Option<String>,
     pub(crate) times: u64,
     /// Refusals of others that there was no room to tell.
     pub(crate) untold: u64,

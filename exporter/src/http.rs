@@ -12,6 +12,7 @@ mod security;
 mod server;
 mod stream;
 mod validity;
+mod visits;
 mod who;
 
 pub(crate) use addresses::{Door, adopt, bind};

@@ -125,7 +125,7 @@ pub enum Error {
     NoAddress,
     #[error("{address} cannot be listened on: {error}{}", hint(address, error))]
     Listen { address: ListenAddress, error: std::io::Error },
-    #[error("the web configuration cannot be used: {0}")]
+    #[error("the web configuration cannot be used")]
     WebConfig(#[from] WebConfigError),
     #[error(
         "{0} is no folder that metrics could be written into: create it, or name another with --textfile"
@@ -137,7 +137,7 @@ pub enum Error {
     TelemetryPath(String),
     #[error(transparent)]
     State(#[from] StateError),
-    #[error("the metrics cannot be registered: {0}")]
+    #[error("the metrics cannot be registered")]
     Metrics(#[from] prometheus::Error),
     #[error("logs cannot be exported: {0}")]
     Export(String),
@@ -229,13 +229,13 @@ async fn serve(options: Options) -> Result<(), Error> {
         roles: web.roles,
         telemetry_path: web.telemetry_path,
     };
-    let house = House::new(router, rules, security, (seats, counts), inbox.clone());
+    let house = Arc::new(House::new(router, rules, security, (seats, counts), inbox.clone()));
     let mut judge_gone = start(judge, work)?;
     let frames_ended = frames::forward_from(options.frames, inbox.clone()).map_err(Error::Frames)?;
     manager::tell_ready(format!("serving on {}", served.join(", "))).await;
     let ended = tokio::select! {
         () = keep(file, written) => Err(Error::Fault("writing the file of metrics")),
-        () = house.serve(doors) => Err(Error::Fault("accepting connections")),
+        () = house.clone().serve(doors) => Err(Error::Fault("accepting connections")),
         ended = frames_ended => match ended {
             Ok(Err(error)) => Err(Error::Frames(error)),
             Ok(Ok(())) | Err(_) => Err(Error::SensorGone),
@@ -250,7 +250,11 @@ async fn serve(options: Options) -> Result<(), Error> {
         ended => ended,
     };
     manager::tell_end().await;
-    if tokio::time::timeout(LAST_WORDS, finish(inbox, judge_gone)).await.is_err() {
+    let last_words = async {
+        house.close().await;
+        finish(inbox, judge_gone).await;
+    };
+    if tokio::time::timeout(LAST_WORDS, last_words).await.is_err() {
         warn!("what came in during the last moments may not be written down: the disk is slow");
     }
     ended

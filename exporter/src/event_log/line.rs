@@ -72,6 +72,8 @@ enum Line<'a> {
         peer: &'a str,
         user: Option<&'a str>,
         why: Option<&'static str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        detail: Option<&'a str>,
         times: u64,
         untold: u64,
     },
@@ -170,6 +172,7 @@ fn line(entry: &Entry, told: usize) -> Line<'_> {
             peer: &visit.peer,
             user: visit.user.as_deref(),
             why: visit.why,
+            detail: visit.detail.as_deref(),
             times: visit.times,
             untold: visit.untold,
         },

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Request, Response, StatusCode, header};
+use axum::http::{Request, Response, header};
 use base64ct::{Base64, Encoding};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
@@ -28,6 +28,25 @@ pub(crate) struct Security {
 struct Counted {
     config: Arc<WebConfig>,
     bucket: Option<Bucket>,
+}
+
+/// What a request shows of who asks.
+pub(super) enum Claim {
+    /// That is who it is: nobody was asked for a password, or this one was right before.
+    Known(Who),
+    /// A password that may be right.
+    Attempt(Attempt),
+    /// No password, or none that can be read.
+    Nothing,
+    /// More requests came than the configuration allows.
+    TooOften,
+}
+
+/// A user and a password, and the configuration that they are to be held against.
+pub(super) struct Attempt {
+    config: Arc<WebConfig>,
+    pub(super) user: String,
+    password: Vec<u8>,
 }
 
 /// A connection over which requests can come.
@@ -89,28 +108,26 @@ impl Security {
         Ok(Shaken { stream: Either::Right(stream), certificate, is_http2 })
     }
 
-    /// Says who asks, or answers those who may not: too often, or without a password.
-    pub(super) async fn admit<B>(
-        &self,
-        request: &Request<B>,
-        certificate: Option<&Arc<Subject>>,
-    ) -> Result<Who, Response<Body>> {
-        let certificate = certificate.cloned();
-        let Some(config) = self.config.as_ref().map(|config| config.current()) else {
-            return Ok(Who { certificate, ..Who::anonymous() });
-        };
+    /// Says who asks, as far as that takes no time.
+    pub(super) fn claim<B>(&self, request: &Request<B>, certificate: Option<&Arc<Subject>>) -> Claim {
+        let known = |user| Claim::Known(Who { user, certificate: certificate.cloned(), uid: None });
+        let Some(config) = self.config.as_ref().map(|config| config.current()) else { return known(None) };
         if !self.is_in_time(&config, Instant::now()) {
-            return Err(refusal(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests\n"));
+            return Claim::TooOften;
         }
         if config.users.is_empty() {
-            return Ok(Who { certificate, ..Who::anonymous() });
+            return known(None);
         }
-        let Some((user, password)) = credentials(request) else { return Err(unauthorized()) };
-        match self.passwords.verify(&config.users, &user, &password).await {
-            Login::Right => Ok(Who { user: Some(user), certificate, ..Who::anonymous() }),
-            Login::Wrong => Err(unauthorized()),
-            Login::Busy => Err(refusal(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable\n")),
+        let Some((user, password)) = credentials(request) else { return Claim::Nothing };
+        match self.passwords.are_known(&config.users, &user, &password) {
+            true => known(Some(user)),
+            false => Claim::Attempt(Attempt { config, user, password }),
         }
+    }
+
+    /// Whether the password of an attempt is right; it takes one hash.
+    pub(super) async fn verify(&self, attempt: &Attempt) -> Login {
+        self.passwords.verify(&attempt.config.users, &attempt.user, &attempt.password).await
     }
 
     /// Adds what the configuration wants every answer to have; it goes before what we set ourselves.
@@ -144,20 +161,6 @@ fn credentials<B>(request: &Request<B>) -> Option<(String, Vec<u8>)> {
     let colon = decoded.iter().position(|byte| *byte == b':')?;
     let (user, password) = decoded.split_at(colon);
     Some((String::from_utf8(user.to_vec()).ok()?, password[1..].to_vec()))
-}
-
-fn unauthorized() -> Response<Body> {
-    let mut response = refusal(StatusCode::UNAUTHORIZED, "Unauthorized\n");
-    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic"));
-    response
-}
-
-fn refusal(status: StatusCode, body: &'static str) -> Response<Body> {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    let text = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, text);
-    response
 }
 
 #[cfg(test)]

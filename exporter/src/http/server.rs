@@ -27,14 +27,15 @@ use super::logins::Logins;
 use super::roles::{Rights, Role};
 use super::routes::{Detail, right_to};
 use super::seats::{Seat, Seats, State};
-use super::security::{Security, Shaken};
+use super::security::{Attempt, Claim, Security, Shaken};
 use super::stream::Watched;
 use super::validity::Validity;
+use super::visits::Visits;
 use super::who::{Peer, Who};
 use crate::event_log::Entry;
 use crate::judge::Work;
 use crate::muffler::Muffler;
-use crate::web_config::Subject;
+use crate::web_config::{Login, Subject};
 
 /// What a request's head may have, in bytes and in headers.
 const MAX_HEAD: u16 = 16 << 10;
@@ -45,6 +46,8 @@ const MAX_STREAMS: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(50);
 /// How often it is looked whether refusals are to be told together, and whether the certificate has ended.
 const ROUND: Duration = Duration::from_secs(10);
+/// How long a password may have to wait until it is verified.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 /// Who may come in, and what for.
 pub(crate) struct Rules {
@@ -64,6 +67,7 @@ pub(crate) struct House {
     counts: Arc<HttpCounts>,
     access: Arc<AccessLog>,
     logins: Logins,
+    visits: Visits,
     judge: mpsc::Sender<Work>,
     security: Arc<Security>,
     uid: u32,
@@ -84,7 +88,8 @@ impl House {
             seats,
             counts,
             access: AccessLog::new(),
-            logins: Logins::new(Instant::now()),
+            logins: Logins::default(),
+            visits: Visits::new(Instant::now()),
             judge,
             security,
             uid: rustix::process::geteuid().as_raw(),
@@ -92,21 +97,29 @@ impl House {
     }
 
     /// Answers until it is dropped; returns only where a task fails.
-    pub(crate) async fn serve(self, doors: Vec<Door>) {
-        let house = Arc::new(self);
+    pub(crate) async fn serve(self: Arc<Self>, doors: Vec<Door>) {
         let mut loops = tokio::task::JoinSet::new();
         for door in doors {
-            loops.spawn(house.clone().keep(door));
+            loops.spawn(self.clone().keep(door));
         }
         loops.spawn(async move {
             let mut validity = Validity::default();
             loop {
                 validity.watch(house.security.certificate_ends(), SystemTime::now());
                 tokio::time::sleep(ROUND).await;
-                house.log(house.logins.due(Instant::now(), SystemTime::now()));
+                self.log(self.visits.due(Instant::now(), SystemTime::now()));
+                self.logins.forgive(Instant::now());
             }
         });
         loops.join_next().await;
+    }
+
+    /// Has what was not logged yet logged.
+    pub(crate) async fn close(&self) {
+        let rest = self.visits.rest(SystemTime::now());
+        if !rest.is_empty() && self.judge.send(Work::Log(rest)).await.is_err() {
+            warn!("who was refused last is not logged: the judge is gone");
+        }
     }
 
     async fn keep(self: Arc<Self>, door: Door) {
@@ -153,8 +166,7 @@ impl House {
         }
         let (seat, cost) = self.seats.take(visitor.peer, Instant::now());
         if let Some((peer, refusal)) = cost {
-            self.counts.refuse(refusal);
-            self.access.cut(peer, refusal, None);
+            self.cut(peer, refusal, None);
         }
         let Some(seat) = seat else { return };
         let stream = Watched::new(stream, seat.state().clone());
@@ -188,13 +200,11 @@ impl House {
         }
     }
 
-    /// Cuts off a connection that was not answered. Whom somebody refused, and who is not merely slow or broken, is told of.
+    /// Cuts off a connection that was not answered, and tells of it.
     fn cut(&self, peer: Peer, refusal: Refusal, detail: Option<&str>) {
         self.counts.refuse(refusal);
         self.access.cut(peer, refusal, detail);
-        if matches!(refusal, Refusal::Network | Refusal::Certificate) {
-            self.tell_refused(peer, None, refusal);
-        }
+        self.tell_refused(peer, None, refusal);
     }
 
     /// Users of this host are told apart by the kernel, and need no TLS.
@@ -252,6 +262,7 @@ impl House {
             Ok(response) => (response, None),
             Err(refused) => {
                 self.counts.refuse(refused.why);
+                self.tell_refused(caller.visitor.peer, refused.user.as_deref(), refused.why);
                 (refused.response, Some(refused.why))
             }
         };
@@ -287,8 +298,8 @@ impl House {
         };
         let right = right_to(request.uri().path(), &self.rules.telemetry_path);
         if right.is_some_and(|right| !rights.include(right)) {
-            self.tell_refused(visitor.peer, who.name().as_deref(), Refusal::Role);
-            return Err(Refused::by(StatusCode::FORBIDDEN, Refusal::Role));
+            let refused = Refused::by(StatusCode::FORBIDDEN, Refusal::Role);
+            return Err(Refused { user: who.name(), ..refused });
         }
         let detail = if rights.command_lines { Detail::Whole } else { Detail::NoCommandLines };
         request.extensions_mut().insert(detail);
@@ -296,49 +307,68 @@ impl House {
         Ok(answered.unwrap_or_else(|never| match never {}))
     }
 
-    /// Whoever shows a password waits for their turn, if they have shown wrong ones.
+    /// Whoever shows a password that is not known to be right waits for their turn, if somebody there showed wrong ones.
     async fn who(
         &self,
         request: &Request<Incoming>,
         Caller { visitor, certificate, state }: &Caller,
     ) -> Result<Who, Refused> {
         let peer = visitor.peer;
-        let tries = request.headers().contains_key(header::AUTHORIZATION);
-        if tries {
-            let Some(wait) = self.logins.turn(peer, Instant::now()) else {
-                self.tell_refused(peer, None, Refusal::Hasty);
-                return Err(Refused::by(StatusCode::TOO_MANY_REQUESTS, Refusal::Hasty));
-            };
-            if !wait.is_zero() {
-                state.waits();
-                tokio::time::sleep(wait).await;
-                state.works();
-            }
-        }
-        match self.security.admit(request, certificate.as_ref()).await {
-            Ok(who) => {
-                let entry = self.logins.admitted(peer, &who, Instant::now(), SystemTime::now());
-                self.log(entry);
-                Ok(Who { uid: visitor.uid, ..who })
-            }
-            Err(response) => {
-                let why = match response.status() {
-                    StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Refusal::Hasty,
-                    _ => Refusal::Login,
-                };
-                if tries && why == Refusal::Login {
+        let who = match self.security.claim(request, certificate.as_ref()) {
+            Claim::Known(who) => who,
+            Claim::TooOften => return Err(Refused::by(StatusCode::TOO_MANY_REQUESTS, Refusal::Hasty)),
+            Claim::Nothing => {
+                if request.headers().contains_key(header::AUTHORIZATION) {
                     self.counts.fail_login();
-                    self.logins.failed(peer, Instant::now());
-                    self.tell_refused(peer, None, why);
                 }
-                Err(Refused { response, why })
+                return Err(Refused::by(StatusCode::UNAUTHORIZED, Refusal::Login));
             }
+            Claim::Attempt(attempt) => {
+                let login = self.log_in(&attempt, peer, state).await;
+                login.map_err(|refused| Refused { user: Some(attempt.user.clone()), ..refused })?;
+                Who { user: Some(attempt.user), certificate: certificate.clone(), uid: None }
+            }
+        };
+        self.log(self.visits.admitted(peer, &who, Instant::now(), SystemTime::now()));
+        Ok(Who { uid: visitor.uid, ..who })
+    }
+
+    async fn log_in(&self, attempt: &Attempt, peer: Peer, state: &State) -> Result<(), Refused> {
+        if !self.has_turn(&attempt.user, peer, state).await {
+            return Err(Refused::by(StatusCode::TOO_MANY_REQUESTS, Refusal::Hasty));
+        }
+        match self.security.verify(attempt).await {
+            Login::Right => Ok(()),
+            Login::Wrong => {
+                self.counts.fail_login();
+                self.logins.failed(peer, &attempt.user, Instant::now());
+                Err(Refused::by(StatusCode::UNAUTHORIZED, Refusal::Login))
+            }
+            Login::Busy => Err(Refused::by(StatusCode::SERVICE_UNAVAILABLE, Refusal::Hasty)),
+        }
+    }
+
+    /// Who hangs up meanwhile is no longer waited for, since nothing was taken before it is their turn.
+    async fn has_turn(&self, user: &str, peer: Peer, state: &State) -> bool {
+        let last = Instant::now() + LONGEST_WAIT;
+        loop {
+            let now = Instant::now();
+            let wait = self.logins.turn(peer, user, now);
+            if wait.is_zero() {
+                state.works();
+                return true;
+            }
+            if now + wait > last {
+                return false;
+            }
+            state.waits();
+            tokio::time::sleep(wait).await;
         }
     }
 
     fn tell_refused(&self, peer: Peer, user: Option<&str>, refusal: Refusal) {
         let now = (Instant::now(), SystemTime::now());
-        self.log(self.logins.refused(peer, user, refusal.as_str(), now));
+        self.log(self.visits.refused(peer, user, (refusal, None), now));
     }
 
     fn log(&self, entries: impl IntoIterator<Item = Entry>) {
@@ -369,13 +399,18 @@ struct Caller {
 struct Refused {
     response: Response<Body>,
     why: Refusal,
+    /// The name that was shown.
+    user: Option<String>,
 }
 
 impl Refused {
     fn by(status: StatusCode, why: Refusal) -> Self {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = status;
-        Refused { response, why }
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic"));
+        }
+        Refused { response, why, user: None }
     }
 }
 

@@ -63,7 +63,8 @@ fn start_after(
             act(doors[0].address().unwrap());
             tell.send(doors[0].address().unwrap()).unwrap();
             let router = router(board(snapshot)).unwrap();
-            House::new(router, rules, Arc::new(security), (Seats::new(), counted), judge).serve(doors).await;
+            let house = House::new(router, rules, Arc::new(security), (Seats::new(), counted), judge);
+            Arc::new(house).serve(doors).await;
         });
     });
     Served { address: told.recv().unwrap(), counts, logged }
@@ -390,6 +391,55 @@ fn a_wrong_password_is_counted_told_and_slows_its_peer() {
     assert!(began.elapsed() >= Duration::from_millis(1750), "{:?}", began.elapsed());
     assert_eq!((server.counts.failed_logins(), server.refused("login")), (4, 5));
     assert_eq!(server.logged(), "refused 127.0.0.1 None Some(\"login\")");
+}
+
+/// `prom:wrong`, at once and over and over.
+fn guess(server: &Served) -> Vec<TcpStream> {
+    let request = "GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic cHJvbTp3cm9uZw==\r\n\r\n";
+    let guesses = (0..8).map(|_| {
+        let mut stream = server.connect();
+        stream.write_all(request.as_bytes()).unwrap();
+        stream
+    });
+    guesses.collect()
+}
+
+#[test]
+fn a_password_that_was_right_waits_for_nobody() {
+    let (_folder, security) = one_user();
+    let server = start(fixture(), rules(), security);
+    assert!(server.log_in("/", RIGHT).starts_with("HTTP/1.1 200 "));
+    for _ in 0..4 {
+        assert!(server.log_in("/", "cHJvbTp3cm9uZw==").starts_with("HTTP/1.1 401 "));
+    }
+    let _guesses = guess(&server);
+    for _ in 0..50 {
+        assert!(server.log_in("/", RIGHT).starts_with("HTTP/1.1 200 "));
+    }
+    assert!(server.counts.failed_logins() <= 6, "guesses wait: {}", server.counts.failed_logins());
+    assert_eq!(server.refused("hasty"), 0);
+}
+
+#[test]
+fn a_right_password_comes_in_among_guesses_and_who_gave_up_is_not_waited_for() {
+    let (_folder, security) = one_user();
+    let server = start(fixture(), rules(), security);
+    for _ in 0..4 {
+        assert!(server.log_in("/", "cHJvbTp3cm9uZw==").starts_with("HTTP/1.1 401 "));
+    }
+    for _ in 0..8 {
+        drop(guess(&server));
+    }
+    assert!(server.log_in("/", RIGHT).starts_with("HTTP/1.1 200 "));
+    assert_eq!(server.refused("hasty"), 0);
+    assert!(server.counts.failed_logins() <= 6, "{}", server.counts.failed_logins());
+}
+
+#[test]
+fn what_is_refused_for_its_method_is_logged_too() {
+    let mut server = served(fixture());
+    assert_eq!(server.ask("POST", "/metrics").0, 405);
+    assert_eq!(server.logged(), "refused 127.0.0.1 None Some(\"method\")");
 }
 
 #[test]

@@ -143,6 +143,11 @@ impl Passwords {
         Passwords { known, turn: Arc::new(Semaphore::new(1)), waiting: Semaphore::new(MAX_WAITING) }
     }
 
+    /// Whether these are a user and a password that were right before.
+    pub(crate) fn are_known(&self, users: &Users, user: &str, password: &[u8]) -> bool {
+        users.of(user).is_some_and(|(hash, is_user)| is_user && self.knows(&digest(user, hash, password)))
+    }
+
     /// Whoever is known is admitted at once; all others take one hash, whether there is such a user or not.
     pub(crate) async fn verify(&self, users: &Users, user: &str, password: &[u8]) -> Login {
         let Some((hash, is_user)) = users.of(user) else { return Login::Wrong };
