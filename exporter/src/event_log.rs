@@ -15,6 +15,7 @@ use tracing::info;
 use crate::log_heads::LogHeads;
 use crate::muffler::Muffler;
 use crate::snapshot::RulesStatus;
+use crate::web_config::News;
 
 pub(crate) use line::{HolderLine, lived};
 
@@ -64,6 +65,7 @@ pub(crate) enum Entry {
         git: Option<String>,
     },
     Visit(Visit),
+    WebConfig(News),
 }
 
 /// Somebody who asked over HTTP.
@@ -99,7 +101,7 @@ impl Entry {
 
     fn log(&self) -> &'static str {
         match self {
-            Entry::Reload { .. } | Entry::Approval { .. } => RELOADS,
+            Entry::Reload { .. } | Entry::Approval { .. } | Entry::WebConfig(_) => RELOADS,
             _ => EVENTS,
         }
     }

@@ -11,6 +11,7 @@ mod seats;
 mod security;
 mod server;
 mod stream;
+mod unshaken;
 mod validity;
 mod visits;
 mod who;

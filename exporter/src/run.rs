@@ -243,7 +243,7 @@ async fn serve(options: Options) -> Result<(), Error> {
         _ = &mut judge_gone => Err(Error::Fault("judging")),
         () = tick(inbox.clone(), told, Silence::new(Instant::now())) => Err(Error::Fault("judging")),
         () = manager::keep_alive() => Err(Error::Fault("telling the service manager")),
-        () = signals.reload_until_told_to_end(inbox.clone()) => Ok(()),
+        () = signals.reload_until_told_to_end(inbox.clone(), || house.warn_of_roles()) => Ok(()),
     };
     let ended = match ended {
         Err(Error::SensorGone) if signals.tell_to_end_within(SAME_MOMENT).await => Ok(()),
@@ -375,13 +375,14 @@ impl Signals {
     }
 
     /// A judge that is busy keeps nobody from ending.
-    async fn reload_until_told_to_end(&mut self, judge: mpsc::Sender<Work>) {
+    async fn reload_until_told_to_end(&mut self, judge: mpsc::Sender<Work>, at_reload: impl Fn()) {
         let mut wanted = false;
         loop {
             tokio::select! {
                 _ = self.reload.recv() => wanted = true,
                 Ok(place) = judge.reserve(), if wanted => {
                     place.send(Work::Reload);
+                    at_reload();
                     wanted = false;
                 }
                 _ = self.terminate.recv() => return,

@@ -1,6 +1,7 @@
 //! How HTTP is secured: the file of `--web.config.file`, as the exporter toolkit defines it.
 
 mod certificate;
+mod changes;
 mod client_auth;
 mod file;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use std::time::Instant;
 use axum::http::HeaderMap;
 
 pub(crate) use certificate::Subject;
+pub(crate) use changes::News;
 pub(crate) use in_force::InForce;
 pub(crate) use rate_limit::Bucket;
 pub(crate) use users::{Login, Passwords, Users};
@@ -37,6 +39,8 @@ pub(crate) struct WebConfig {
     pub(crate) headers: HeaderMap,
     pub(crate) users: Users,
     limit: Option<RateLimit>,
+    /// Of the file itself, in hex.
+    sha256: String,
     /// What has no effect, or another than might be thought.
     remarks: Vec<String>,
 }

@@ -77,6 +77,15 @@ enum Line<'a> {
         times: u64,
         untold: u64,
     },
+    WebConfig {
+        time: String,
+        event: &'static str,
+        file: String,
+        sha256: &'a str,
+        successful: bool,
+        changes: &'a [String],
+        why: Option<&'a str>,
+    },
 }
 
 #[derive(Serialize)]
@@ -175,6 +184,15 @@ fn line(entry: &Entry, told: usize) -> Line<'_> {
             detail: visit.detail.as_deref(),
             times: visit.times,
             untold: visit.untold,
+        },
+        Entry::WebConfig(news) => Line::WebConfig {
+            time: time(news.at),
+            event: "web_config",
+            file: news.file.display().to_string(),
+            sha256: &news.sha256,
+            successful: news.why.is_none(),
+            changes: &news.changes,
+            why: news.why.as_deref(),
         },
         Entry::Reload { at, status, git, changed } => Line::Reload {
             time: time(*at),

@@ -37,7 +37,7 @@ impl AccessLog {
     /// A connection that was refused or cut off before it was answered.
     pub(super) fn cut(&self, peer: Peer, refusal: Refusal, detail: Option<&str>) {
         let why = refusal.as_str();
-        let detail = detail.map(|detail| format!(", {}", shown(detail))).unwrap_or_default();
+        let detail = detail.map(|detail| format!(": {}", shown(detail))).unwrap_or_default();
         self.say(Instant::now(), || format!("access: {peer} was cut off: {why}{detail}"));
     }
 

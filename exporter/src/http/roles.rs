@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
-use super::who::Who;
+use super::who::{Who, shown};
+use crate::web_config::WebConfig;
 
 /// Something that may be read or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,6 +96,30 @@ impl Rights {
     }
 }
 
+/// What is to be said of names in roles that nobody can have shown, as the web configuration is.
+pub(super) fn in_vain(roles: &[Role], config: Option<&WebConfig>) -> Vec<String> {
+    let users: BTreeSet<&String> = roles.iter().flat_map(|role| &role.users).collect();
+    let certificates: BTreeSet<&String> = roles.iter().flat_map(|role| &role.certificates).collect();
+    let is_vouched_for = config.is_some_and(|config| config.tls.as_ref().is_some_and(|tls| tls.vouches));
+    let is_user = |name: &str| config.is_some_and(|config| config.users.admits(name));
+    let mut said = Vec::new();
+    for user in users.into_iter().filter(|user| !is_user(user)) {
+        let why = match config {
+            None => "there is no --web.config.file that has users",
+            Some(_) => "basic_auth_users of the web configuration has no such user with a whole hash",
+        };
+        said.push(format!("[[web.role]] names user `{}`, whom nobody can be: {why}", shown(user)));
+    }
+    for certificate in certificates.into_iter().filter(|_| !is_vouched_for) {
+        let name = shown(certificate);
+        said.push(format!(
+            "[[web.role]] names certificate `{name}`, which nobody can show: the web configuration asks for none that an \
+             authority vouches for (client_auth_type)"
+        ));
+    }
+    said
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -144,6 +169,29 @@ mod tests {
         ] {
             assert_eq!(told(&who), expected, "{who:?}");
         }
+    }
+
+    #[test]
+    fn names_that_are_nobodys_are_told() {
+        let of = |users: &[&str], certificates: &[&str]| Role {
+            users: set(users),
+            certificates: set(certificates),
+            may: [Right::Metrics].into(),
+        };
+        let roles = [of(&["prom", "prometeus"], &[]), of(&["prometeus"], &["a\nb"])];
+        let said = in_vain(&roles, None);
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert!(said.iter().all(|line| !line.contains('\n')), "{said:?}");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("web.yml");
+        let users = format!("basic_auth_users: {{prom: {}}}\n", crate::web_config::fixtures::SECRET);
+        std::fs::write(&file, users).unwrap();
+        let config = crate::web_config::InForce::read(&file).unwrap().last();
+        let said = in_vain(&roles, Some(&config));
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said[0].contains("user `prometeus`, whom nobody can be: basic_auth_users"), "{said:?}");
+        assert!(said[1].contains("certificate `a\\x0ab`, which nobody can show"), "{said:?}");
+        assert!(in_vain(&[], None).is_empty());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
 use super::who::Who;
-use crate::web_config::{Bucket, InForce, Login, Passwords, Subject, WebConfig};
+use crate::web_config::{Bucket, InForce, Login, News, Passwords, Subject, WebConfig};
 
 /// How long a client may take to shake hands.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -68,6 +68,16 @@ impl<S> Shaken<S> {
 impl Security {
     pub(crate) fn new(config: Option<Arc<InForce>>) -> Self {
         Security { config, passwords: Passwords::new(), bucket: Mutex::new(None) }
+    }
+
+    /// What came in force since it was asked last.
+    pub(super) fn news(&self) -> Vec<News> {
+        self.config.as_ref().map(|config| config.take_news()).unwrap_or_default()
+    }
+
+    /// Gives what is in force, or that there is no such file.
+    pub(super) fn with_config<T>(&self, take: impl FnOnce(Option<&WebConfig>) -> T) -> T {
+        take(self.config.as_ref().map(|config| config.last()).as_deref())
     }
 
     /// Whether connections are encrypted.

@@ -14,7 +14,6 @@ use hyper::service::{HttpService, Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use ipnet::IpNet;
-use rustls::CertificateError;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
@@ -24,14 +23,15 @@ use super::access::{AccessLog, Line};
 use super::addresses::{Door, Socket};
 use super::counts::{HttpCounts, Refusal};
 use super::logins::Logins;
-use super::roles::{Rights, Role};
+use super::roles::{Rights, Role, in_vain};
 use super::routes::{Detail, right_to};
 use super::seats::{Seat, Seats, State};
 use super::security::{Attempt, Claim, Security, Shaken};
 use super::stream::Watched;
+use super::unshaken::{answer_plainly, in_words, is_of_certificate, is_plain_http};
 use super::validity::Validity;
 use super::visits::Visits;
-use super::who::{Peer, Who};
+use super::who::{Peer, Who, shown};
 use crate::event_log::Entry;
 use crate::judge::Work;
 use crate::muffler::Muffler;
@@ -98,6 +98,8 @@ impl House {
 
     /// Answers until it is dropped; returns only where a task fails.
     pub(crate) async fn serve(self: Arc<Self>, doors: Vec<Door>) {
+        self.tell_news();
+        self.warn_of_roles();
         let mut loops = tokio::task::JoinSet::new();
         for door in doors {
             loops.spawn(self.clone().keep(door));
@@ -109,6 +111,7 @@ impl House {
                 tokio::time::sleep(ROUND).await;
                 self.log(self.visits.due(Instant::now(), SystemTime::now()));
                 self.logins.forgive(Instant::now());
+                self.tell_news();
             }
         });
         loops.join_next().await;
@@ -116,10 +119,26 @@ impl House {
 
     /// Has what was not logged yet logged.
     pub(crate) async fn close(&self) {
-        let rest = self.visits.rest(SystemTime::now());
+        let mut rest = self.visits.rest(SystemTime::now());
+        rest.extend(self.security.news().into_iter().map(Entry::WebConfig));
         if !rest.is_empty() && self.judge.send(Work::Log(rest)).await.is_err() {
             warn!("who was refused last is not logged: the judge is gone");
         }
+    }
+
+    /// Names in roles that are nobody's shut out whoever was meant.
+    pub(crate) fn warn_of_roles(&self) {
+        let vain = self.security.with_config(|config| in_vain(&self.rules.roles, config));
+        vain.iter().for_each(|line| warn!("{line}"));
+    }
+
+    /// Has logged what came in force of the web configuration.
+    fn tell_news(&self) {
+        let news = self.security.news();
+        if !news.is_empty() {
+            self.warn_of_roles();
+        }
+        self.log(news.into_iter().map(Entry::WebConfig));
     }
 
     async fn keep(self: Arc<Self>, door: Door) {
@@ -179,7 +198,7 @@ impl House {
         let (refusal, detail) = tokio::select! {
             ended = talk => {
                 let Err(cut) = ended else { return };
-                debug!("a connection ended early: {cut}");
+                debug!("a connection ended early: {}", shown(&cut.to_string()));
                 let Some(refusal) = why(&cut) else { return };
                 (refusal, cut.detail())
             }
@@ -204,14 +223,27 @@ impl House {
     fn cut(&self, peer: Peer, refusal: Refusal, detail: Option<&str>) {
         self.counts.refuse(refusal);
         self.access.cut(peer, refusal, detail);
-        self.tell_refused(peer, None, refusal);
+        self.tell_refused(peer, None, (refusal, detail));
     }
 
     /// Users of this host are told apart by the kernel, and need no TLS.
-    async fn converse<S>(self: Arc<Self>, stream: S, visitor: Visitor, state: Arc<State>) -> Result<(), Cut>
+    async fn converse<S>(
+        self: Arc<Self>,
+        mut stream: Watched<S>,
+        visitor: Visitor,
+        state: Arc<State>,
+    ) -> Result<(), Cut>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        if !visitor.is_api
+            && self.security.has_tls()
+            && stream.first().await.map_err(Cut::Handshake)?.is_some_and(is_plain_http)
+        {
+            // Whoever does not take it has hung up.
+            answer_plainly(stream).await.unwrap_or_default();
+            return Err(Cut::PlainHttp);
+        }
         let shaken = match visitor.is_api {
             true => Shaken::bare(stream),
             false => self.security.handshake(stream).await?,
@@ -262,7 +294,7 @@ impl House {
             Ok(response) => (response, None),
             Err(refused) => {
                 self.counts.refuse(refused.why);
-                self.tell_refused(caller.visitor.peer, refused.user.as_deref(), refused.why);
+                self.tell_refused(caller.visitor.peer, refused.user.as_deref(), (refused.why, None));
                 (refused.response, Some(refused.why))
             }
         };
@@ -314,7 +346,9 @@ impl House {
         Caller { visitor, certificate, state }: &Caller,
     ) -> Result<Who, Refused> {
         let peer = visitor.peer;
-        let who = match self.security.claim(request, certificate.as_ref()) {
+        let claim = self.security.claim(request, certificate.as_ref());
+        self.tell_news();
+        let who = match claim {
             Claim::Known(who) => who,
             Claim::TooOften => return Err(Refused::by(StatusCode::TOO_MANY_REQUESTS, Refusal::Hasty)),
             Claim::Nothing => {
@@ -366,9 +400,9 @@ impl House {
         }
     }
 
-    fn tell_refused(&self, peer: Peer, user: Option<&str>, refusal: Refusal) {
+    fn tell_refused(&self, peer: Peer, user: Option<&str>, refusal: (Refusal, Option<&str>)) {
         let now = (Instant::now(), SystemTime::now());
-        self.log(self.visits.refused(peer, user, (refusal, None), now));
+        self.log(self.visits.refused(peer, user, refusal, now));
     }
 
     fn log(&self, entries: impl IntoIterator<Item = Entry>) {
@@ -435,8 +469,10 @@ where
 /// Why a connection ended early.
 #[derive(Debug, thiserror::Error)]
 enum Cut {
-    #[error("no TLS: {0}")]
+    #[error("no TLS: {}", in_words(.0))]
     Handshake(#[from] io::Error),
+    #[error("plain HTTP where TLS is spoken")]
+    PlainHttp,
     #[error(transparent)]
     Http(#[from] hyper::Error),
 }
@@ -445,30 +481,18 @@ impl Cut {
     /// What whoever looks for the reason wants to know.
     fn detail(&self) -> Option<String> {
         match self {
-            Cut::Handshake(error) => Some(match of_tls(error) {
-                Some(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)) => {
-                    "none of its names is in client_allowed_sans".to_owned()
-                }
-                _ => error.to_string(),
-            }),
+            Cut::Handshake(error) => Some(in_words(error)),
+            Cut::PlainHttp => Some(self.to_string()),
             Cut::Http(_) => None,
         }
     }
 }
 
-fn of_tls(error: &io::Error) -> Option<&rustls::Error> {
-    error.get_ref()?.downcast_ref()
-}
-
 /// What to count of a connection that ended early. Clients hang up when they please.
 fn why(cut: &Cut) -> Option<Refusal> {
     match cut {
-        Cut::Handshake(error) => Some(match of_tls(error) {
-            Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
-                Refusal::Certificate
-            }
-            _ => Refusal::Handshake,
-        }),
+        Cut::Handshake(error) if is_of_certificate(error) => Some(Refusal::Certificate),
+        Cut::Handshake(_) | Cut::PlainHttp => Some(Refusal::Handshake),
         Cut::Http(error) if error.is_parse_too_large() => Some(Refusal::LargeHead),
         Cut::Http(error) if error.is_parse() => Some(Refusal::Malformed),
         Cut::Http(_) => None,

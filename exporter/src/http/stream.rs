@@ -11,11 +11,25 @@ use super::seats::State;
 pub(super) struct Watched<S> {
     stream: S,
     state: Arc<State>,
+    /// What was looked at and is still to be read.
+    first: Option<u8>,
 }
 
 impl<S> Watched<S> {
     pub(super) fn new(stream: S, state: Arc<State>) -> Self {
-        Watched { stream, state }
+        Watched { stream, state, first: None }
+    }
+
+    /// The first byte, which is read once more; `None` where there is none.
+    pub(super) async fn first(&mut self) -> io::Result<Option<u8>>
+    where
+        S: AsyncRead + Unpin,
+    {
+        let mut byte = [0];
+        let mut buffer = ReadBuf::new(&mut byte);
+        std::future::poll_fn(|context| Pin::new(&mut self.stream).poll_read(context, &mut buffer)).await?;
+        self.first = buffer.filled().first().copied();
+        Ok(self.first)
     }
 
     fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -32,6 +46,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if buffer.remaining() > 0
+            && let Some(first) = self.first.take()
+        {
+            buffer.put_slice(&[first]);
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }

@@ -248,13 +248,17 @@ impl Served {
     }
 
     /// The next record that is to be logged, as peer, event, user and reason.
-    fn logged(&mut self) -> String {
+    pub(super) fn logged(&mut self) -> String {
         let Some(Work::Log(entries)) = self.logged.blocking_recv() else { panic!("nothing is logged") };
         let entries = entries.into_iter().map(|entry| match entry {
             crate::event_log::Entry::Visit(visit) => {
-                format!("{} {} {:?} {:?}", visit.event, visit.peer, visit.user, visit.why)
+                let detail = visit.detail.map(|detail| format!(" {detail}")).unwrap_or_default();
+                format!("{} {} {:?} {:?}{detail}", visit.event, visit.peer, visit.user, visit.why)
             }
-            _ => panic!("no visit"),
+            crate::event_log::Entry::WebConfig(news) => {
+                format!("web_config {} {:?}", news.changes.join(", "), news.why)
+            }
+            _ => panic!("neither a visit nor a file"),
         });
         entries.collect::<Vec<_>>().join("\n")
     }
@@ -377,6 +381,7 @@ impl Served {
 fn a_wrong_password_is_counted_told_and_slows_its_peer() {
     let (_folder, security) = one_user();
     let mut server = start(fixture(), rules(), security);
+    assert_eq!(server.logged(), "web_config user prom added None");
     assert!(server.log_in("/", RIGHT).starts_with("HTTP/1.1 200 "));
     assert_eq!(server.logged(), "admitted 127.0.0.1 Some(\"prom\") None");
     // Not to know that one is needed is no attempt.
@@ -436,6 +441,19 @@ fn a_right_password_comes_in_among_guesses_and_who_gave_up_is_not_waited_for() {
 }
 
 #[test]
+fn a_user_who_was_added_is_told_before_who_comes_in() {
+    let (folder, security) = one_user();
+    let mut server = start(fixture(), rules(), security);
+    assert_eq!(server.logged(), "web_config user prom added None");
+    let users = format!("basic_auth_users: {{prom: {SECRET}, eve: {SECRET}}}\n");
+    std::fs::write(folder.path().join("web.yml"), users).unwrap();
+    // `eve:secret`
+    assert!(server.log_in("/", "ZXZlOnNlY3JldA==").starts_with("HTTP/1.1 200 "));
+    assert_eq!(server.logged(), "web_config user eve added None");
+    assert_eq!(server.logged(), "admitted 127.0.0.1 Some(\"eve\") None");
+}
+
+#[test]
 fn what_is_refused_for_its_method_is_logged_too() {
     let mut server = served(fixture());
     assert_eq!(server.ask("POST", "/metrics").0, 405);
@@ -466,6 +484,7 @@ fn a_role_reads_what_it_may_and_no_more() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");
     }
     assert_eq!(server.refused("role"), 3);
+    assert_eq!(server.logged(), "web_config user prom added None");
     assert_eq!(server.logged(), "admitted 127.0.0.1 Some(\"prom\") None");
     assert_eq!(server.logged(), "refused 127.0.0.1 Some(\"prom\") Some(\"role\")");
 }

@@ -28,6 +28,13 @@ impl Subject {
     }
 }
 
+impl Subject {
+    /// All names that it has.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.common_name.iter().chain(&self.alternative).map(String::as_str)
+    }
+}
+
 impl std::fmt::Display for Subject {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let name = self.common_name.as_ref().or(self.alternative.first());
@@ -40,6 +47,8 @@ impl std::fmt::Display for Subject {
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) subject: Subject,
+    /// In hex.
+    pub(super) serial: String,
     not_before: Duration,
     not_after: Duration,
 }
@@ -53,6 +62,7 @@ impl Read {
         let alternative = certificate.get::<SubjectAltName>().ok()?;
         let alternative = alternative.map_or(Vec::new(), |(_, names)| names.0);
         Some(Read {
+            serial: hex(certificate.serial_number.as_bytes()),
             subject: Subject {
                 common_name: common.next_back(),
                 alternative: alternative.iter().filter_map(written).collect(),
@@ -69,6 +79,11 @@ impl Read {
     pub(super) fn is_valid_at(&self, now: UnixTime) -> bool {
         (self.not_before.as_secs()..=self.not_after.as_secs()).contains(&now.as_secs())
     }
+}
+
+/// As `sha256sum` writes it.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn text(value: &x509_cert::der::Any) -> Option<String> {

@@ -34,9 +34,62 @@ impl ClientAuth {
         })
     }
 
+    /// Go's name for it.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            ClientAuth::None => "NoClientCert",
+            ClientAuth::Request => "RequestClientCert",
+            ClientAuth::RequireAny => "RequireAnyClientCert",
+            ClientAuth::VerifyIfGiven => "VerifyClientCertIfGiven",
+            ClientAuth::RequireAndVerify => "RequireAndVerifyClientCert",
+        }
+    }
+
     pub(super) fn verifies(self) -> bool {
         matches!(self, ClientAuth::VerifyIfGiven | ClientAuth::RequireAndVerify)
     }
+}
+
+/// Why a client's certificate is refused; to the client each of them is the same alert. The names are the client's: to be
+/// escaped where they are shown.
+#[derive(Debug, thiserror::Error)]
+#[error("{}; it names {names}", reason(.error))]
+struct Unwelcome {
+    names: String,
+    error: Error,
+}
+
+impl Unwelcome {
+    fn new(client: &[u8], error: Error) -> Self {
+        let names = Read::of(client).map(|read| read.subject.names().take(8).collect::<Vec<_>>().join(", "));
+        let names = names.filter(|names| !names.is_empty()).unwrap_or_else(|| "nobody".to_owned());
+        Unwelcome { names, error }
+    }
+}
+
+fn reason(error: &Error) -> String {
+    use CertificateError::{
+        ApplicationVerificationFailure, BadEncoding, Expired, ExpiredContext, NotValidYet,
+        NotValidYetContext, UnknownIssuer,
+    };
+    let why = match error {
+        Error::InvalidCertificate(UnknownIssuer) => {
+            "no authority that counts here vouches for the client's certificate"
+        }
+        Error::InvalidCertificate(Expired | ExpiredContext { .. }) => "the client's certificate has expired",
+        Error::InvalidCertificate(NotValidYet | NotValidYetContext { .. }) => {
+            "the client's certificate is not valid yet"
+        }
+        Error::InvalidCertificate(ApplicationVerificationFailure) => {
+            "the client's certificate has none of client_allowed_sans"
+        }
+        Error::InvalidCertificate(BadEncoding) => "the client's certificate cannot be read",
+        Error::InvalidCertificate(CertificateError::Other(why)) => {
+            return format!("the client's certificate is refused: {why}");
+        }
+        other => return format!("the client's certificate is refused: {other}"),
+    };
+    why.to_owned()
 }
 
 /// Verifies clients' certificates as Go does: whom the authorities vouch for, and then whether one of the names is allowed.
@@ -158,11 +211,14 @@ impl ClientCertVerifier for ClientCheck {
         between: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        if self.auth.verifies() {
-            self.vouch(client, between, now)?;
+        let vouched = if self.auth.verifies() { self.vouch(client, between, now) } else { Ok(()) };
+        let allowed = vouched.and_then(|()| self.allow(client));
+        match allowed {
+            Ok(()) => Ok(ClientCertVerified::assertion()),
+            Err(error) => {
+                Err(CertificateError::Other(OtherError(Arc::new(Unwelcome::new(client, error)))).into())
+            }
         }
-        self.allow(client)?;
-        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

@@ -4,8 +4,12 @@ use std::time::SystemTime;
 
 use tracing::{info, warn};
 
+use super::changes::{News, changes};
 use super::load::{Watched, load};
 use super::{WebConfig, WebConfigError};
+
+/// How much waits to be told: each connection has it told.
+const MAX_NEWS: usize = 64;
 
 /// The web configuration that is in force: the last good one of the file.
 #[derive(Debug)]
@@ -21,6 +25,8 @@ struct Held {
     read_at: SystemTime,
     /// What is wrong with the file as it stands now, and was said.
     complaint: Option<String>,
+    /// What is not told yet.
+    news: Vec<News>,
 }
 
 /// How the last look at the file went.
@@ -36,7 +42,10 @@ impl InForce {
         let (watched, config) = load(path);
         let config = config?;
         say(path, &config.remarks);
-        let held = Held { config: Arc::new(config), watched, read_at: SystemTime::now(), complaint: None };
+        let config = Arc::new(config);
+        let mut held =
+            Held { config, watched, read_at: SystemTime::now(), complaint: None, news: Vec::new() };
+        held.tell(path, changes(None, &held.config), None);
         Ok(InForce { path: path.to_owned(), held: Mutex::new(held) })
     }
 
@@ -61,6 +70,11 @@ impl InForce {
     /// What is in force, without another look.
     pub(crate) fn last(&self) -> Arc<WebConfig> {
         self.held().config.clone()
+    }
+
+    /// What came in force, or could not, since it was asked last.
+    pub(crate) fn take_news(&self) -> Vec<News> {
+        std::mem::take(&mut self.held().news)
     }
 
     pub(crate) fn reload(&self) -> Reload {
@@ -94,16 +108,35 @@ impl Held {
                 if self.complaint.take().is_some() {
                     info!("{} is in force again as it stands", path.display());
                 }
-                self.config = Arc::new(config);
+                let before = std::mem::replace(&mut self.config, Arc::new(config));
                 self.read_at = SystemTime::now();
+                let changes = changes(Some(&before), &self.config);
+                if !changes.is_empty() || before.sha256 != self.config.sha256 {
+                    self.tell(path, changes, None);
+                }
             }
             Err(error) => {
                 let error = error.to_string();
                 if self.complaint.as_ref() != Some(&error) {
                     warn!("{error}; until then the web configuration stays in force as it was read before");
+                    self.tell(path, Vec::new(), Some(error.clone()));
                     self.complaint = Some(error);
                 }
             }
+        }
+    }
+}
+
+impl Held {
+    fn tell(&mut self, path: &Path, changes: Vec<String>, why: Option<String>) {
+        let (file, sha256) = (path.to_owned(), self.config.sha256.clone());
+        if why.is_none() {
+            let what =
+                if changes.is_empty() { "nothing that shows changed".to_owned() } else { changes.join("; ") };
+            info!("{} (SHA-256 {sha256}) is in force: {what}", path.display());
+        }
+        if self.news.len() < MAX_NEWS {
+            self.news.push(News { at: SystemTime::now(), file, sha256, changes, why });
         }
     }
 }

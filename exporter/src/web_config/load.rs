@@ -4,6 +4,9 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use sha2::{Digest, Sha256};
+
+use super::certificate::hex;
 use super::file::{self, TlsServer};
 use super::tls::{Pem, Pems, Source, Tls, source};
 use super::users::Users;
@@ -96,6 +99,7 @@ pub(super) fn load(path: &Path) -> (Vec<Watched>, Result<WebConfig, WebConfigErr
 fn assemble(path: &Path, watched: &mut Vec<Watched>) -> Result<WebConfig, WebConfigError> {
     let wrong = |what: String| WebConfigError::Wrong { path: path.to_owned(), what };
     let bytes = read(path, watched).map_err(|error| WebConfigError::unreadable(path, None, error))?;
+    let sha256 = hex(&Sha256::digest(&bytes));
     let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
     let (file, more) = file::File::parse(&text).map_err(wrong)?;
     let headers = headers::headers(file.headers()).map_err(wrong)?;
@@ -127,7 +131,7 @@ fn assemble(path: &Path, watched: &mut Vec<Watched>) -> Result<WebConfig, WebCon
             user.escape_debug()
         ));
     }
-    Ok(WebConfig { tls, headers, users, limit, remarks })
+    Ok(WebConfig { tls, headers, users, limit, sha256, remarks })
 }
 
 fn pems(path: &Path, section: &TlsServer, watched: &mut Vec<Watched>) -> Result<Pems, WebConfigError> {

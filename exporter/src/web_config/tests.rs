@@ -354,6 +354,53 @@ fn takes_what_changed_and_keeps_the_last_good_one() {
 }
 
 #[test]
+fn what_changed_is_told_without_hashes() {
+    let Some(folder) = Folder::new() else { return };
+    let mutual = |auth: &str, ca: &str, users: &str| {
+        format!("{}  client_ca_file: {ca}\n  client_auth_type: {auth}\n{users}", pair!(""))
+    };
+    let users = format!("basic_auth_users: {{alice: {SECRET}, 'b\\nb': {SECRET}}}\n").replace('\'', "\"");
+    let path = folder.write("web.yml", mutual("VerifyClientCertIfGiven", "ca.pem", &users));
+    let held = InForce::read(&path).unwrap();
+    let told = |held: &InForce| {
+        held.current();
+        let news = held.take_news();
+        assert!(news.iter().all(|news| news.sha256.len() == 64 && news.file == path));
+        news.into_iter().map(|news| (news.changes.join("; "), news.why.is_some())).collect::<Vec<_>>()
+    };
+    let first = told(&held);
+    let (text, _) = &first[0];
+    assert!(
+        text.starts_with("TLS on, with the certificate of server, serial ") && first.len() == 1,
+        "{text}"
+    );
+    assert!(
+        text.ends_with(
+            "clients' certificates: VerifyClientCertIfGiven; user alice added; user b\\x0ab added"
+        ),
+        "{text}"
+    );
+    assert!(text.contains(", until 20") && text.contains(", SHA-256 "), "{text}");
+    assert_eq!(told(&held), []);
+
+    let changed = format!("basic_auth_users: {{alice: {}, eve: {SECRET}}}\n", SECRET.replace("WIrW", "WIra"));
+    folder.write("web.yml", mutual("RequireAndVerifyClientCert", "stranger.pem", &changed));
+    let expected = "clients' certificates: RequireAndVerifyClientCert in place of VerifyClientCertIfGiven; authorities of \
+                    clients replaced; password of alice changed; user eve added; user b\\x0ab removed";
+    let found = told(&held);
+    assert_eq!(found, [(expected.to_owned(), false)]);
+
+    folder.write("server.pem", folder.text("other.pem"));
+    assert_eq!(told(&held), [(String::new(), true)], "no pair");
+    assert_eq!(told(&held), [], "it is told once");
+    folder.write("server.key", folder.text("other.key"));
+    let replaced = told(&held);
+    assert!(replaced[0].0.starts_with("certificate replaced: of other, serial "), "{replaced:?}");
+    folder.write("web.yml", mutual("RequireAndVerifyClientCert", "stranger.pem", &format!("{changed}# x\n")));
+    assert_eq!(told(&held), [(String::new(), false)], "another file that says the same");
+}
+
+#[test]
 fn sees_a_file_rewritten_in_place_within_the_same_moment() {
     let Some(folder) = Folder::new() else { return };
     let yaml = |value: &str| format!("http_server_config: {{headers: {{X-XSS-Protection: {value}}}}}\n");

@@ -9,7 +9,9 @@ use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::ClientCertVerifier as _;
 use rustls::{ServerConfig, SupportedProtocolVersion, version};
 
-use super::certificate::Read;
+use sha2::{Digest, Sha256};
+
+use super::certificate::{Read, hex};
 use super::client_auth::{ClientAuth, ClientCheck};
 use super::file::{TlsServer, Version, filled};
 
@@ -45,6 +47,16 @@ pub(crate) struct Tls {
     pub(crate) vouches: bool,
     /// Whether nobody is admitted without such a certificate.
     pub(crate) needs_certificate: bool,
+    /// What the certificate is told by: whom it names first, its serial number, and its SHA-256.
+    pub(super) subject: String,
+    pub(super) serial: String,
+    pub(super) fingerprint: String,
+    /// What is asked of clients, who vouches for them by SHA-256, and which names they may have.
+    pub(super) client_auth: &'static str,
+    pub(super) authorities: String,
+    pub(super) allowed_names: Option<Vec<Option<String>>>,
+    /// What of the rest can be told to have changed.
+    pub(super) bounds: String,
     /// What of the file cannot be had here, and what is done instead.
     pub(super) remarks: Vec<String>,
 }
@@ -54,6 +66,9 @@ impl Tls {
     pub(super) fn new(section: &TlsServer, pems: Pems, http2: bool) -> Result<Self, String> {
         let mut remarks = Vec::new();
         let versions = versions(section, &mut remarks)?;
+        let (suites, curves) = (&section.cipher_suites, &section.curve_preferences);
+        let bounds =
+            format!("{versions:?} {suites:?} {curves:?} {} {http2}", section.prefers_its_own_order());
         let provider = Arc::new(provider(section, &versions, http2, &mut remarks)?);
         let check = client_check(section, &pems, &provider, &mut remarks)?;
         let auth = check.as_ref().map_or(ClientAuth::None, |(auth, _)| *auth);
@@ -67,8 +82,15 @@ impl Tls {
             None => builder.with_no_client_auth(),
         };
         let chain = certificates(&pems.certificate)?;
+        let first = chain.first().and_then(|first| Read::of(first));
+        let fingerprint = chain.first().map(|first| hex(&Sha256::digest(first))).unwrap_or_default();
         let certificate_ends =
             chain.iter().filter_map(|certificate| Some(Read::of(certificate)?.ends())).min();
+        let subject =
+            first.as_ref().and_then(|read| read.subject.names().next()).unwrap_or("nobody").to_owned();
+        let serial = first.map(|read| read.serial).unwrap_or_default();
+        let named = pems.client_ca.as_ref().map_or(&pems.system, |pem| &pem.bytes);
+        let authorities = if vouches { hex(&Sha256::digest(named)) } else { String::new() };
         let pair = builder.with_single_cert(chain, private_key(&pems.key)?);
         let mut config = pair.map_err(|error| {
             format!(
@@ -85,7 +107,20 @@ impl Tls {
         // Each connection is verified anew: a session that was resumed would outlive the certificate of its client.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Tls { config: Arc::new(config), certificate_ends, vouches, needs_certificate, remarks })
+        Ok(Tls {
+            config: Arc::new(config),
+            certificate_ends,
+            vouches,
+            needs_certificate,
+            subject,
+            serial,
+            fingerprint,
+            client_auth: auth.as_str(),
+            authorities,
+            allowed_names: section.client_allowed_sans.clone(),
+            bounds,
+            remarks,
+        })
     }
 }
 

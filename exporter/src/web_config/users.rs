@@ -5,6 +5,8 @@ use bcrypt::HashParts;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
+use super::changes::shown;
+
 /// What a password of an unknown user is held against, but for its cost.
 const DECOY: &str = "$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi";
 /// How many passwords are known to be right without another hash.
@@ -59,6 +61,21 @@ impl Users {
     /// Those whom no password admits, since what stands for them is no whole hash.
     pub(super) fn shut_out(&self) -> impl Iterator<Item = &str> {
         self.hashes.iter().filter(|(_, hash)| !hash.fits_something).map(|(user, _)| user.as_str())
+    }
+
+    /// Whether there is a password for this user.
+    pub(crate) fn admits(&self, user: &str) -> bool {
+        self.hashes.get(user).is_some_and(|hash| hash.fits_something)
+    }
+
+    /// In words, and without any hash.
+    pub(super) fn changes_since(&self, before: &Users) -> Vec<String> {
+        let added = self.hashes.iter().filter_map(|(user, hash)| match before.hashes.get(user) {
+            None => Some(format!("user {} added", shown(user))),
+            Some(other) => (other != hash).then(|| format!("password of {} changed", shown(user))),
+        });
+        let removed = before.hashes.keys().filter(|user| !self.hashes.contains_key(*user));
+        added.chain(removed.map(|user| format!("user {} removed", shown(user)))).collect()
     }
 
     /// The hash to hold a password against, and whether the user is known; `None` where there are no users.

@@ -177,6 +177,54 @@ fn is_not_harmed_by_what_is_no_tls() {
 }
 
 #[test]
+fn who_speaks_plain_http_to_tls_is_told_as_the_toolkit_does() {
+    let Some(folder) = Folder::new() else { return };
+    let mut served = serve(&folder, PAIR);
+    assert!(served.logged().starts_with("web_config TLS on, with the certificate of server, serial "));
+    let answer = served.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(answer, "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n");
+    let told = "refused 127.0.0.1 None Some(\"handshake\") plain HTTP where TLS is spoken";
+    assert_eq!(served.logged(), told);
+}
+
+#[test]
+fn why_no_tls_came_about_is_told_in_words() {
+    let Some(folder) = Folder::new() else { return };
+    let sans = format!("{MUTUAL}  client_allowed_sans: [prometheus.example.net]\n");
+    for (yaml, client, says) in [
+        (MUTUAL, None, "the client showed no certificate"),
+        (
+            &MUTUAL.replace("ca.pem", "rsa.pem"),
+            Some("client"),
+            "no authority that counts here vouches for the client's certificate; it names client, prometheus.example.net",
+        ),
+        (
+            MUTUAL,
+            Some("stranger"),
+            "the client's certificate is refused: CaUsedAsEndEntity; it names stranger, stranger",
+        ),
+        (
+            &sans,
+            Some("other"),
+            "the client's certificate has none of client_allowed_sans; it names other, other.example.net",
+        ),
+        // Our own authority did not sign this one of ours.
+        (&PAIR.replace("server.", "stranger."), None, "the client does not accept our certificate, it says "),
+    ] {
+        let mut served = serve(&folder, yaml);
+        assert!(served.logged().starts_with("web_config TLS on"));
+        assert!(ask(&served, &folder, client, "").is_err());
+        let told = served.logged();
+        assert!(told.starts_with(&format!("refused 127.0.0.1 None Some(\"handshake\") {says}")), "{told}");
+    }
+    let mut served = serve(&folder, PAIR);
+    assert!(served.logged().starts_with("web_config"));
+    drop(served.send("\x16\x03\x01\x00\x05hello"));
+    let told = served.logged();
+    assert!(told.contains("what came is no TLS"), "{told}");
+}
+
+#[test]
 fn takes_a_new_certificate_while_it_runs() {
     let Some(folder) = Folder::new() else { return };
     let served = serve(&folder, PAIR);
