@@ -35,6 +35,8 @@ mod inventory;
 #[cfg(test)]
 mod killed;
 #[cfg(test)]
+mod knocking;
+#[cfg(test)]
 mod opponents;
 #[cfg(test)]
 mod peers;
