@@ -22,8 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(50);
 /// What the daemon writes is far below a kilobyte or two.
 const MAX_STATUS: usize = 64 << 10;
-/// Ten thousand drifts are some ten megabytes.
-const MAX_DETAILS: usize = 32 << 20;
+/// Ten thousand drifts, the most that the daemon tells, are some ten megabytes.
+const MAX_DETAILS: usize = 16 << 20;
 const LOG: &str = "Look at its log: `journalctl -u portledger`.";
 
 /// What came of asking.

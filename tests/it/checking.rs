@@ -226,7 +226,7 @@ fn an_impostor_is_told_from_a_daemon() {
             true => stream.write_all(answered(&status(severity)).as_bytes()).unwrap_or_default(),
             false => hundred_megabytes(stream),
         });
-        says(&ask(&huge), code, "the answer to /api/v1/drift is larger than 32768 KiB, and was not read\n");
+        says(&ask(&huge), code, "the answer to /api/v1/drift is larger than 16384 KiB, and was not read\n");
     }
     let closed = host.path("closed");
     std::fs::write(&closed, "").unwrap();

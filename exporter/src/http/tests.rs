@@ -483,7 +483,7 @@ fn a_role_reads_what_it_may_and_no_more() {
         let answer = server.log_in(path, RIGHT);
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");
     }
-    assert_eq!(server.refused("role"), 3);
+    assert_eq!(server.refused("role"), 4);
     assert_eq!(server.logged(), "web_config user prom added None");
     assert_eq!(server.logged(), "admitted 127.0.0.1 Some(\"prom\") None");
     assert_eq!(server.logged(), "refused 127.0.0.1 Some(\"prom\") Some(\"role\")");
