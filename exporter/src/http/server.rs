@@ -289,6 +289,7 @@ impl House {
         caller: Caller,
     ) -> Result<Response<Body>, Infallible> {
         let mut line = Line::of(&request, caller.visitor.peer);
+        let wants_head = request.method() == Method::HEAD;
         caller.state.works();
         let (mut response, refusal) = match self.answer(request, &caller, &mut line).await {
             Ok(response) => (response, None),
@@ -299,6 +300,9 @@ impl House {
             }
         };
         make_plain(&mut response);
+        if wants_head {
+            behead(&mut response);
+        }
         protect(&mut response);
         self.security.adorn(&mut response);
         caller.state.answers();
@@ -508,6 +512,15 @@ fn make_plain(response: &mut Response<Body>) {
         let headers = response.headers_mut();
         headers.remove(header::CONTENT_LENGTH);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    }
+}
+
+/// To those who want the head alone a body is an error (RFC 9110, section 9.3.2); its length is none.
+fn behead(response: &mut Response<Body>) {
+    let length = response.body().size_hint().exact();
+    *response.body_mut() = Body::empty();
+    if let Some(length) = length {
+        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(length.into());
     }
 }
 

@@ -264,6 +264,25 @@ fn curl_speaks_http2_and_http1() {
 }
 
 #[test]
+fn curl_is_refused_a_head_without_a_body() {
+    let Some(folder) = Folder::new() else { return };
+    let served = serve(&folder, &format!("{PAIR}basic_auth_users: {{alice: {SECRET}}}\n"));
+    for flag in ["--http2", "--http1.1"] {
+        for (user, path, status) in
+            [("alice:secret", "-/healthy", 200), ("alice:secret", "x", 404), ("alice:wrong", "x", 401)]
+        {
+            let address = format!("https://localhost:{}/{path}", served.address.port());
+            let mut curl = Command::new("curl");
+            curl.args(["-sSI", flag, "--max-time", "20", "--cacert", "ca.pem", "--noproxy", "*", "-4", "-u"]);
+            let told = curl.args([user, &address]).current_dir(folder.root()).output().unwrap();
+            let head = String::from_utf8_lossy(&told.stdout).to_lowercase();
+            assert!(told.status.success(), "{told:?}");
+            assert!(head.contains(&format!(" {status}")) && head.contains("content-length: "), "{head}");
+        }
+    }
+}
+
+#[test]
 fn openssl_is_shown_versions_and_suites_of_the_file() {
     let Some(folder) = Folder::new() else { return };
     let suites = "  cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256]\n";
