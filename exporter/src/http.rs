@@ -5,6 +5,7 @@ mod addresses;
 mod counts;
 mod landing;
 mod logins;
+mod peeked;
 mod roles;
 mod routes;
 mod seats;

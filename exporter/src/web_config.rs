@@ -93,7 +93,14 @@ impl WebConfig {
     fn without_tls(yaml: &str) -> Result<Self, String> {
         let (file, _) = file::File::parse(yaml)?;
         let (headers, users) = (headers::headers(file.headers())?, Users::new(file.users())?);
-        Ok(WebConfig { tls: None, headers, users, limit: file.rate_limit(), remarks: Vec::new() })
+        Ok(WebConfig {
+            tls: None,
+            headers,
+            users,
+            limit: file.rate_limit(),
+            sha256: String::new(),
+            remarks: Vec::new(),
+        })
     }
 
     /// A fresh count of requests; `None` where they are not counted.

@@ -95,6 +95,101 @@ fn a_thousand_slow_connections_do_not_stop_a_scrape() {
     prometheus.kill();
 }
 
+/// Strangers at a hundred addresses: some say nothing, the others ask over HTTP/2, take nothing, and ping.
+const CROWD: &str = r#"
+import asyncio, ssl, struct, time
+end = time.time() + 30
+def frame(kind, flags, stream, payload):
+    return struct.pack('>I', len(payload))[1:] + bytes([kind, flags]) + struct.pack('>I', stream) + payload
+tls = ssl.create_default_context(); tls.check_hostname = False; tls.verify_mode = ssl.CERT_NONE
+tls.set_alpn_protocols(['h2'])
+ask = b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n' + frame(4, 0, 0, struct.pack('>HI', 4, 0)) \
+    + frame(1, 5, 1, b'\x82\x87\x84\x41\x01a')
+async def read(r):
+    try:
+        while await r.read(4096): pass
+    except OSError: pass
+async def one(i):
+    speaks = i <= 70
+    while time.time() < end:
+        try:
+            r, w = await asyncio.open_connection('127.0.0.1', 10433, ssl=tls if speaks else None,
+                local_addr=(f'127.0.5.{i}', 0))
+            if speaks: w.write(ask)
+            reading = asyncio.create_task(read(r))
+            while not reading.done():
+                await asyncio.wait([reading], timeout=0.4)
+                if speaks: w.write(frame(6, 0, 0, b'whenever')); await w.drain()
+            w.close()
+        except OSError: pass
+        await asyncio.sleep(0.3)
+async def all(): await asyncio.gather(*[one(i) for i in range(1, 101)])
+asyncio.run(all())
+"#;
+
+/// Asks ten times from each of two addresses, with what it sends 25 ms under way; ends with how often it was not answered.
+const FAR: &str = r#"
+import socket, ssl, sys, time
+tls = ssl.create_default_context(); tls.check_hostname = False; tls.verify_mode = ssl.CERT_NONE
+def scrape(address):
+    s = socket.socket(); s.bind((address, 0)); s.settimeout(10); s.connect(('127.0.0.1', 10433))
+    come, go = ssl.MemoryBIO(), ssl.MemoryBIO(); t = tls.wrap_bio(come, go)
+    def exchange():
+        time.sleep(0.025); s.sendall(go.read()); text = s.recv(65536)
+        if not text: raise OSError('closed')
+        come.write(text)
+    while True:
+        try: t.do_handshake(); break
+        except ssl.SSLWantReadError: exchange()
+    t.write(b'GET /metrics HTTP/1.1\r\nHost: a\r\nAuthorization: Basic YWxpY2U6c2VjcmV0\r\n\r\n')
+    while True:
+        try: return t.read(99).startswith(b'HTTP/1.1 200')
+        except ssl.SSLWantReadError: exchange()
+failed = 0
+for address in ['127.0.3.1', '127.0.9.9'] * 10:
+    try: failed += not scrape(address)
+    except OSError: failed += 1
+sys.exit(failed)
+"#;
+
+#[test]
+fn strangers_at_a_hundred_addresses_do_not_keep_out_who_was_let_in_before() {
+    if !installed(&["openssl", "python3"]) {
+        return;
+    }
+    let Some(host) = Host::new() else { return };
+    let web = host.path("web");
+    host.sh(&format!(
+        "mkdir {0} && cd {0} && chmod 755 . && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
+             -keyout web.key -out web.pem -subj /CN=localhost 2>/dev/null && chmod 644 web.key",
+        web.display()
+    ));
+    // `secret`, as libcrypt hashes it.
+    let alice = "alice: $2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
+    let yaml = format!(
+        "tls_server_config: {{cert_file: web.pem, key_file: web.key}}\nbasic_auth_users: {{{alice}}}\n"
+    );
+    host.write("web/web.yml", yaml);
+    let log = std::fs::File::create(host.path("log/serve")).unwrap();
+    let file = web.join("web.yml");
+    let mut command = host.portledger(&["serve", "--web.config.file", file.to_str().unwrap()]);
+    command.stdout(log.try_clone().unwrap()).stderr(log);
+    let serve = Running::start(command);
+    eventually("it listens", || host.within(|| TcpStream::connect(("127.0.0.1", Serve::PORT)).ok()));
+    let failures = |what: &str| {
+        let mut far = host.python(FAR);
+        within(Duration::from_secs(120), what, || far.entered.try_wait().unwrap()).code().unwrap()
+    };
+    assert_eq!(failures("it is scraped"), 0);
+    let crowd = host.python(CROWD);
+    std::thread::sleep(Duration::from_secs(3));
+    let failed = failures("it is scraped beside a crowd");
+    // What a busy host costs is not the crowd's doing.
+    assert!(failed <= 2, "{failed} of 20");
+    crowd.kill();
+    serve.kill();
+}
+
 #[test]
 fn a_request_of_a_gigabyte_costs_nothing() {
     let Some(host) = Host::new() else { return };

@@ -1,11 +1,17 @@
 //! How many are served at a time, and who has to go when more come.
 
+mod standing;
+
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
+
+use standing::{Standing, Standings};
 
 use super::counts::Refusal;
 use super::who::Peer;
@@ -14,6 +20,8 @@ use super::who::Peer;
 const MAX_SEATS: usize = 64;
 /// How many of them one peer may have. A Prometheus has one, and a few may share an address.
 const MAX_OF_PEER: usize = 16;
+/// One in so many is for those who were let in before.
+const KEPT: usize = 4;
 /// How long a client may take to shake hands and send its request's head.
 const HEAD: Duration = Duration::from_secs(2);
 /// How long nothing of an answer may be taken.
@@ -26,6 +34,8 @@ const WHOLE: Duration = Duration::from_secs(30);
 /// All seats there are.
 pub(crate) struct Seats {
     most: usize,
+    /// How many those may have together who were not let in before.
+    for_strangers: usize,
     taken: Mutex<Taken>,
 }
 
@@ -33,12 +43,36 @@ pub(crate) struct Seats {
 struct Taken {
     next: u64,
     seats: BTreeMap<u64, (Peer, Arc<State>)>,
+    standings: Standings,
+}
+
+/// What a seat's claim is worth.
+struct Claim {
+    number: u64,
+    crowd: Peer,
+    standing: Standing,
+    /// How many seats its crowd has.
+    of_crowd: usize,
+    /// How far it is, and since when.
+    stays: (Stays, Instant),
+}
+
+/// Why somebody is here still; the smaller goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stays {
+    /// Has not asked, or must not yet.
+    ToAsk,
+    /// Was answered, and takes nothing of it or must not have more.
+    Idle,
+    /// Is not to blame for it.
+    ToBeServed,
 }
 
 /// One connection's place. Dropped, it is free for another.
 pub(super) struct Seat {
     seats: Arc<Seats>,
     number: u64,
+    crowd: Peer,
     state: Arc<State>,
 }
 
@@ -46,6 +80,8 @@ pub(super) struct Seat {
 pub(super) struct State {
     began: Instant,
     stage: Mutex<Stage>,
+    /// Something was answered that is not for everybody, or there is nothing but that.
+    let_in: AtomicBool,
     changed: Notify,
 }
 
@@ -59,6 +95,8 @@ enum Stage {
     Work,
     /// It is told the answer, of which it took something then.
     Answer(Instant),
+    /// It is told that it may not have what it asked for.
+    Refused(Instant),
     /// It was sent away.
     Gone(Refusal),
 }
@@ -72,12 +110,12 @@ impl Seats {
     }
 
     fn with(most: usize) -> Arc<Self> {
-        Arc::new(Seats { most, taken: Mutex::default() })
+        let for_strangers = most - most.div_ceil(KEPT);
+        Arc::new(Seats { most, for_strangers, taken: Mutex::default() })
     }
 
-    /// Finds a seat, if need be that of somebody who keeps others waiting: of the same peer where that has enough, else
-    /// of the peer who has most, who also gives up one that is being answered where that makes them more equal. With the
-    /// seat comes who pays for it, or who has to go without.
+    /// Finds a seat, if need be that of somebody who keeps others waiting. With the seat comes who pays for it, or who has
+    /// to go without.
     pub(super) fn take(
         self: &Arc<Self>,
         peer: Peer,
@@ -85,24 +123,40 @@ impl Seats {
     ) -> (Option<Seat>, Option<(Peer, Refusal)>) {
         let crowd = peer.crowd();
         let mut taken = self.lock();
-        let of_peer = taken.seats.values().filter(|(other, _)| *other == crowd).count();
-        let sent_away = if of_peer >= MAX_OF_PEER {
-            Some((taken.send_away(Some(crowd), Refusal::Peer, now), Refusal::Peer))
-        } else if taken.seats.len() >= self.most {
-            Some((taken.make_room(of_peer, now), Refusal::Crowded))
+        let standing = taken.standings.of(crowd, now);
+        let mut claims = taken.claims(now);
+        let of_crowd = claims.iter().filter(|claim| claim.crowd == crowd).count();
+        let strangers = claims.iter().filter(|claim| claim.standing.is_stranger()).count();
+        let sent_away = if of_crowd >= MAX_OF_PEER {
+            claims.retain(|claim| claim.crowd == crowd);
+            Some((idlest(&claims), Refusal::Peer))
+        } else if standing.is_stranger() && strangers >= self.for_strangers {
+            claims.retain(|claim| claim.standing.is_stranger());
+            Some((makes_room(&claims, standing, of_crowd), Refusal::Crowded))
+        } else if claims.len() >= self.most {
+            Some((makes_room(&claims, standing, of_crowd), Refusal::Crowded))
         } else {
             None
         };
-        match sent_away {
-            Some((None, refusal)) => (None, Some((peer, refusal))),
-            Some((Some(other), refusal)) => (Some(self.seat(&mut taken, crowd, now)), Some((other, refusal))),
-            None => (Some(self.seat(&mut taken, crowd, now)), None),
-        }
+        let cost = match sent_away {
+            None => None,
+            Some((None, refusal)) => return (None, Some((peer, refusal))),
+            Some((Some(number), refusal)) => taken.remove(number, refusal).map(|payer| (payer, refusal)),
+        };
+        (Some(self.seat(&mut taken, crowd, now)), cost)
     }
 
     /// Makes room for descriptors.
     pub(super) fn free_one(&self, now: Instant) {
-        self.lock().send_away(None, Refusal::Descriptors, now);
+        let mut taken = self.lock();
+        if let Some(number) = idlest(&taken.claims(now)) {
+            taken.remove(number, Refusal::Descriptors);
+        }
+    }
+
+    /// Whoever has this address is let in again, whatever others do.
+    pub(super) fn remember(&self, peer: Peer, now: Instant) {
+        self.lock().standings.let_in(peer.crowd(), now);
     }
 
     pub(crate) fn taken(&self) -> usize {
@@ -110,11 +164,11 @@ impl Seats {
     }
 
     fn seat(self: &Arc<Self>, taken: &mut Taken, crowd: Peer, now: Instant) -> Seat {
-        let state = Arc::new(State { began: now, stage: Mutex::new(Stage::Head), changed: Notify::new() });
+        let state = Arc::new(State::new(now));
         let number = taken.next;
         taken.next += 1;
         taken.seats.insert(number, (crowd, state.clone()));
-        Seat { seats: self.clone(), number, state }
+        Seat { seats: self.clone(), number, crowd, state }
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
@@ -122,26 +176,47 @@ impl Seats {
     }
 }
 
-impl Taken {
-    /// For a newcomer whose peer has so many seats.
-    fn make_room(&mut self, of_peer: usize, now: Instant) -> Option<Peer> {
-        let mut crowds: BTreeMap<Peer, usize> = BTreeMap::new();
-        self.seats.values().for_each(|(peer, _)| *crowds.entry(*peer).or_default() += 1);
-        let (largest, seats) = crowds.into_iter().max_by_key(|(_, seats)| *seats)?;
-        let idle = self.send_away(Some(largest), Refusal::Crowded, now);
-        idle.or_else(|| {
-            let oldest = self.seats.iter().find(|(_, (peer, _))| *peer == largest);
-            let number = oldest.map(|(number, _)| *number).filter(|_| seats > of_peer + 1)?;
-            self.remove(number, Refusal::Crowded)
-        })
-    }
+/// Whose seat goes to a newcomer of this standing whose crowd has so many: that of a stranger who waits and does not stand
+/// better, of any stranger where the newcomer is none; else one even at work of who has most, where that makes them more
+/// equal.
+fn makes_room(claims: &[Claim], standing: Standing, of_crowd: usize) -> Option<u64> {
+    let yields = |claim: &&Claim| match claim.stays.0 {
+        Stays::ToBeServed => claim.standing.is_stranger() && !standing.is_stranger(),
+        Stays::ToAsk | Stays::Idle => claim.standing >= standing,
+    };
+    let worst = claims.iter().filter(yields).min_by_key(|claim| claim.worth());
+    let larger = claims.iter().filter(|claim| claim.of_crowd > of_crowd + 1);
+    let found = worst.or_else(|| larger.min_by_key(|claim| (Reverse(claim.of_crowd), claim.worth())));
+    found.map(|claim| claim.number)
+}
 
-    /// Whoever has kept us waiting longest has to go: first those who have not even asked.
-    fn send_away(&mut self, of: Option<Peer>, refusal: Refusal, now: Instant) -> Option<Peer> {
-        let all = self.seats.iter().filter(|(_, (peer, _))| of.is_none_or(|of| of == *peer));
-        let idle = all.filter_map(|(number, (_, state))| Some((state.idles(now)?, *number)));
-        let (_, number) = idle.min()?;
-        self.remove(number, refusal)
+/// Who keeps us waiting and has the least reason to.
+fn idlest(claims: &[Claim]) -> Option<u64> {
+    let idle = claims.iter().filter(|claim| claim.stays.0 != Stays::ToBeServed);
+    idle.min_by_key(|claim| claim.worth()).map(|claim| claim.number)
+}
+
+impl Claim {
+    /// Who goes first: the smaller. Addresses do not count, since anybody may have a low one.
+    fn worth(&self) -> impl Ord + use<> {
+        let works = self.stays.0 == Stays::ToBeServed;
+        (Reverse(self.standing), works, Reverse(self.of_crowd), self.stays, self.number)
+    }
+}
+
+impl Taken {
+    fn claims(&mut self, now: Instant) -> Vec<Claim> {
+        let mut crowds: BTreeMap<Peer, usize> = BTreeMap::new();
+        self.seats.values().for_each(|(crowd, _)| *crowds.entry(*crowd).or_default() += 1);
+        let standings = &mut self.standings;
+        let claims = self.seats.iter().map(|(number, (crowd, state))| Claim {
+            number: *number,
+            crowd: *crowd,
+            standing: standings.of(*crowd, now),
+            of_crowd: crowds.get(crowd).copied().unwrap_or_default(),
+            stays: state.stays(now),
+        });
+        claims.collect()
     }
 
     fn remove(&mut self, number: u64, refusal: Refusal) -> Option<Peer> {
@@ -152,12 +227,17 @@ impl Taken {
 }
 
 impl State {
-    /// Who goes first: the smaller. `None` for who is not to blame for being here still.
-    fn idles(&self, now: Instant) -> Option<(u8, Instant)> {
+    fn new(now: Instant) -> Self {
+        let (stage, let_in, changed) = (Mutex::new(Stage::Head), AtomicBool::new(false), Notify::new());
+        State { began: now, stage, let_in, changed }
+    }
+
+    fn stays(&self, now: Instant) -> (Stays, Instant) {
         match *self.stage() {
-            Stage::Head | Stage::Waits => Some((0, self.began)),
-            Stage::Answer(last) if now.saturating_duration_since(last) >= PATIENCE => Some((1, last)),
-            Stage::Answer(_) | Stage::Work | Stage::Gone(_) => None,
+            Stage::Head | Stage::Waits => (Stays::ToAsk, self.began),
+            Stage::Refused(since) => (Stays::Idle, since),
+            Stage::Answer(last) if now.saturating_duration_since(last) >= PATIENCE => (Stays::Idle, last),
+            Stage::Answer(_) | Stage::Work | Stage::Gone(_) => (Stays::ToBeServed, self.began),
         }
     }
 
@@ -166,13 +246,15 @@ impl State {
         let whole = self.began + WHOLE;
         match *self.stage() {
             Stage::Head => (self.began + HEAD, Refusal::SlowHead),
-            Stage::Answer(last) if last + STALL < whole => (last + STALL, Refusal::Stalled),
-            Stage::Answer(_) | Stage::Work | Stage::Waits => (whole, Refusal::TooLong),
+            Stage::Answer(last) | Stage::Refused(last) if last + STALL < whole => {
+                (last + STALL, Refusal::Stalled)
+            }
+            Stage::Answer(_) | Stage::Refused(_) | Stage::Work | Stage::Waits => (whole, Refusal::TooLong),
             Stage::Gone(refusal) => (self.began, refusal),
         }
     }
 
-    /// Something of the answer was taken.
+    /// The next piece of an answer is wanted.
     pub(super) fn progress(&self) {
         let mut stage = self.stage();
         if let Stage::Answer(last) = &mut *stage {
@@ -188,8 +270,16 @@ impl State {
         self.go_on(Stage::Waits);
     }
 
+    /// Whoever is answered over a connection is not refused any more over it.
     pub(super) fn answers(&self) {
+        self.let_in.store(true, Ordering::Relaxed);
         self.go_on(Stage::Answer(Instant::now()));
+    }
+
+    pub(super) fn refuses(&self) {
+        let now = Instant::now();
+        let was_let_in = self.let_in.load(Ordering::Relaxed);
+        self.go_on(if was_let_in { Stage::Answer(now) } else { Stage::Refused(now) });
     }
 
     /// Who was sent away stays so.
@@ -239,92 +329,13 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.seats.lock().seats.remove(&self.number);
+        let mut taken = self.seats.lock();
+        taken.seats.remove(&self.number);
+        if !self.state.let_in.load(Ordering::Relaxed) {
+            taken.standings.came_in_vain(self.crowd, Instant::now());
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn peer(number: u8) -> Peer {
-        Peer::at(std::net::IpAddr::from([192, 0, 2, number]))
-    }
-
-    #[test]
-    fn one_peer_never_takes_all_seats() {
-        let seats = Seats::with(64);
-        let now = Instant::now();
-        let greedy: Vec<_> = (0..1000).filter_map(|_| seats.take(peer(1), now).0).collect();
-        assert_eq!(seats.taken(), MAX_OF_PEER);
-        assert_eq!(greedy.iter().filter(|seat| seat.was_sent_away()).count(), 1000 - MAX_OF_PEER);
-        let (other, cost) = seats.take(peer(2), now);
-        assert!(other.is_some() && cost.is_none());
-    }
-
-    #[test]
-    fn a_full_house_is_paid_for_by_whoever_has_most() {
-        let seats = Seats::with(8);
-        let now = Instant::now();
-        let first = seats.take(peer(1), now).0.unwrap();
-        let crowd: Vec<_> = (0..7).filter_map(|_| seats.take(peer(2), now).0).collect();
-        let (second, cost) = seats.take(peer(3), now);
-        assert!(second.is_some() && !first.was_sent_away());
-        assert_eq!(cost, Some((peer(2), Refusal::Crowded)));
-        assert!(crowd[0].was_sent_away() && !crowd[1].was_sent_away());
-        assert_eq!(seats.taken(), 8);
-        drop(crowd);
-        assert_eq!(seats.taken(), 2);
-    }
-
-    #[test]
-    fn whoever_is_being_answered_keeps_the_seat() {
-        let seats = Seats::with(64);
-        let now = Instant::now();
-        let served: Vec<_> = (0..MAX_OF_PEER).filter_map(|_| seats.take(peer(1), now).0).collect();
-        served.iter().for_each(|seat| seat.state().works());
-        let (newcomer, cost) = seats.take(peer(1), now);
-        assert!(newcomer.is_none());
-        assert_eq!(cost, Some((peer(1), Refusal::Peer)));
-        served.iter().for_each(|seat| seat.state().answers());
-        assert!(seats.take(peer(1), now).0.is_none());
-        // Who does not read what was asked for holds up the others.
-        let later = now + PATIENCE * 2;
-        assert!(seats.take(peer(1), later).0.is_some());
-        assert_eq!(served.iter().filter(|seat| seat.was_sent_away()).count(), 1);
-    }
-
-    #[test]
-    fn who_has_most_gives_up_a_seat_even_at_work() {
-        let seats = Seats::with(8);
-        let now = Instant::now();
-        let busy: Vec<_> = (0..8).filter_map(|_| seats.take(peer(1), now).0).collect();
-        busy.iter().for_each(|seat| seat.state().works());
-        let second = seats.take(peer(2), now).0.unwrap();
-        assert!(busy[0].was_sent_away() && !busy[1].was_sent_away());
-        second.state().works();
-        assert!(seats.take(peer(1), now).0.is_none());
-        assert!(!second.was_sent_away());
-        // Where all have as many nobody goes.
-        let seats = Seats::with(4);
-        let equal: Vec<_> = (0..4).filter_map(|number| seats.take(peer(number), now).0).collect();
-        equal.iter().for_each(|seat| seat.state().works());
-        assert!(seats.take(peer(9), now).0.is_none());
-    }
-
-    #[test]
-    fn each_stage_has_its_end() {
-        let seats = Seats::with(4);
-        let now = Instant::now();
-        let seat = seats.take(peer(1), now).0.unwrap();
-        assert_eq!(seat.state.end(), (now + HEAD, Refusal::SlowHead));
-        seat.state.works();
-        assert_eq!(seat.state.end(), (now + WHOLE, Refusal::TooLong));
-        seat.state.answers();
-        assert_eq!(seat.state.end().1, Refusal::Stalled);
-        seats.free_one(now + WHOLE);
-        assert_eq!(seat.state.end(), (now, Refusal::Descriptors));
-        seat.state.works();
-        assert!(seat.was_sent_away());
-    }
-}
+mod tests;

@@ -23,11 +23,12 @@ use super::access::{AccessLog, Line};
 use super::addresses::{Door, Socket};
 use super::counts::{HttpCounts, Refusal};
 use super::logins::Logins;
+use super::peeked::Peeked;
 use super::roles::{Rights, Role, in_vain};
 use super::routes::{Detail, right_to};
 use super::seats::{Seat, Seats, State};
 use super::security::{Attempt, Claim, Security, Shaken};
-use super::stream::Watched;
+use super::stream::{PIECE, Pieces};
 use super::unshaken::{answer_plainly, in_words, is_of_certificate, is_plain_http};
 use super::validity::Validity;
 use super::visits::Visits;
@@ -107,7 +108,7 @@ impl House {
         loops.spawn(async move {
             let mut validity = Validity::default();
             loop {
-                validity.watch(house.security.certificate_ends(), SystemTime::now());
+                validity.watch(self.security.certificate_ends(), SystemTime::now());
                 tokio::time::sleep(ROUND).await;
                 self.log(self.visits.due(Instant::now(), SystemTime::now()));
                 self.logins.forgive(Instant::now());
@@ -188,7 +189,6 @@ impl House {
             self.cut(peer, refusal, None);
         }
         let Some(seat) = seat else { return };
-        let stream = Watched::new(stream, seat.state().clone());
         let talk = self.clone().converse(stream, visitor, seat.state().clone());
         tokio::spawn(self.attend(talk, visitor.peer, seat));
     }
@@ -227,15 +227,11 @@ impl House {
     }
 
     /// Users of this host are told apart by the kernel, and need no TLS.
-    async fn converse<S>(
-        self: Arc<Self>,
-        mut stream: Watched<S>,
-        visitor: Visitor,
-        state: Arc<State>,
-    ) -> Result<(), Cut>
+    async fn converse<S>(self: Arc<Self>, stream: S, visitor: Visitor, state: Arc<State>) -> Result<(), Cut>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let mut stream = Peeked::of(stream);
         if !visitor.is_api
             && self.security.has_tls()
             && stream.first().await.map_err(Cut::Handshake)?.is_some_and(is_plain_http)
@@ -305,8 +301,21 @@ impl House {
         }
         protect(&mut response);
         self.security.adorn(&mut response);
-        caller.state.answers();
+        if refusal.is_some() || response.status().is_client_error() {
+            caller.state.refuses();
+        } else {
+            self.let_in(&caller);
+        }
+        let response = response.map(|body| Body::new(Pieces::of(body, caller.state)));
         Ok(line.follow(response, refusal, &self.access))
+    }
+
+    /// All users of this host may ask over the local API, so that says nothing of anybody.
+    fn let_in(&self, caller: &Caller) {
+        caller.state.answers();
+        if !caller.visitor.is_api {
+            self.seats.remember(caller.visitor.peer, Instant::now());
+        }
     }
 
     async fn answer(
@@ -462,6 +471,8 @@ where
 {
     let mut server = http2::Builder::new(TokioExecutor::new());
     server.timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEAD.into());
+    // What waits here looks taken.
+    server.max_send_buf_size(PIECE);
     let mut connection = std::pin::pin!(server.serve_connection(stream, service));
     tokio::select! {
         ended = &mut connection => return ended,

@@ -235,7 +235,7 @@ fn wants_a_path_of_its_own_for_the_metrics() {
 
 impl Served {
     /// What ends with its connection is counted a moment after the client has read all.
-    fn refuses(&self, reason: &str, times: u64) {
+    pub(super) fn refuses(&self, reason: &str, times: u64) {
         let deadline = Instant::now() + Duration::from_secs(10);
         while self.refused(reason) != times {
             assert!(Instant::now() < deadline, "{reason}: {}", self.refused(reason));

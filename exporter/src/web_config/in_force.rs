@@ -54,7 +54,13 @@ impl InForce {
     #[allow(clippy::expect_used)]
     pub(crate) fn fixed(yaml: &str) -> Self {
         let config = Arc::new(WebConfig::without_tls(yaml).expect("it is a good one"));
-        let held = Held { config, watched: Vec::new(), read_at: SystemTime::UNIX_EPOCH, complaint: None };
+        let held = Held {
+            config,
+            watched: Vec::new(),
+            read_at: SystemTime::UNIX_EPOCH,
+            complaint: None,
+            news: Vec::new(),
+        };
         InForce { path: PathBuf::new(), held: Mutex::new(held) }
     }
 

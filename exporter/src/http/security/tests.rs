@@ -1,6 +1,7 @@
 //! TLS over real sockets on loopback, with clients of rustls.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 
 use rustls::pki_types::pem::PemObject;
@@ -22,23 +23,7 @@ fn serve(folder: &Folder, yaml: &str) -> Served {
 
 /// A whole answer to one request; or why there is none.
 fn ask(served: &Served, folder: &Folder, client: Option<&str>, head: &str) -> Result<String, String> {
-    let der = |name: &str| CertificateDer::from_pem_slice(folder.text(name).as_bytes()).unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(der("ca.pem")).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder =
-        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let builder = builder.with_root_certificates(roots);
-    let config = match client {
-        None => builder.with_no_client_auth(),
-        Some(name) => {
-            let key = PrivateKeyDer::from_pem_slice(folder.text(&format!("{name}.key")).as_bytes()).unwrap();
-            builder.with_client_auth_cert(vec![der(&format!("{name}.pem"))], key).unwrap()
-        }
-    };
-    let session =
-        ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
-    let mut stream = StreamOwned::new(session, served.connect());
+    let mut stream = encrypted(served, folder, client, &[]);
     let request = format!("GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n{head}\r\n");
     stream.write_all(request.as_bytes()).map_err(|error| error.to_string())?;
     let mut answer = Vec::new();
@@ -46,6 +31,33 @@ fn ask(served: &Served, folder: &Folder, client: Option<&str>, head: &str) -> Re
         Err(error) if answer.is_empty() => Err(error.to_string()),
         _ => Ok(String::from_utf8(answer).unwrap()),
     }
+}
+
+/// A connection of a client that speaks these protocols.
+fn encrypted(
+    served: &Served,
+    folder: &Folder,
+    client: Option<&str>,
+    protocols: &[&[u8]],
+) -> StreamOwned<ClientConnection, TcpStream> {
+    let der = |name: &str| CertificateDer::from_pem_slice(folder.text(name).as_bytes()).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(der("ca.pem")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let builder = builder.with_root_certificates(roots);
+    let mut config = match client {
+        None => builder.with_no_client_auth(),
+        Some(name) => {
+            let key = PrivateKeyDer::from_pem_slice(folder.text(&format!("{name}.key")).as_bytes()).unwrap();
+            builder.with_client_auth_cert(vec![der(&format!("{name}.pem"))], key).unwrap()
+        }
+    };
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    let session =
+        ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
+    StreamOwned::new(session, served.connect())
 }
 
 fn basic(credentials: &str) -> String {
@@ -280,6 +292,28 @@ fn curl_is_refused_a_head_without_a_body() {
             assert!(head.contains(&format!(" {status}")) && head.contains("content-length: "), "{head}");
         }
     }
+}
+
+/// Its window takes nothing, and what it is told when it pings is no answer.
+#[test]
+fn who_pings_and_reads_nothing_is_cut_off_all_the_same() {
+    let Some(folder) = Folder::new() else { return };
+    let served = serve(&folder, PAIR);
+    let mut stream = encrypted(&served, &folder, None, &[b"h2"]);
+    stream.sock.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    // A window of nothing, and a request for `/` (RFC 9113, section 4.1; RFC 7541, appendix A).
+    let asks = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0\
+                 \0\0\x06\x01\x05\0\0\0\x01\x82\x87\x84\x41\x01a";
+    stream.write_all(asks).unwrap();
+    let ping = b"\0\0\x08\x06\0\0\0\0\0whenever";
+    let goes_on = |read: std::io::Result<usize>| match read {
+        Ok(length) => length > 0,
+        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+    };
+    while stream.write_all(ping).is_ok() && goes_on(stream.read(&mut [0; 4096])) {
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    served.refuses("stalled", 1);
 }
 
 #[test]

@@ -108,7 +108,7 @@ async fn converse(manner: &Manner, sent: &[u8]) -> Vec<u8> {
     let (client, served) = tokio::io::duplex(PIPE);
     let seat = seats.take(visitor.peer, Instant::now()).0.expect("nobody else is here");
     let state = seat.state().clone();
-    let stream = Either::Left(Watched::new(served, state.clone()));
+    let stream = Either::Left(served);
     let shaken = Shaken { stream, certificate: None, is_http2: manner.is_http2 };
     let talk = house.clone().talk(shaken, visitor, state);
     let served = tokio::spawn(house.attend(talk, visitor.peer, seat));
