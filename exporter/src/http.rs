@@ -6,6 +6,7 @@ mod counts;
 mod landing;
 mod logins;
 mod peeked;
+mod queue;
 mod roles;
 mod routes;
 mod seats;

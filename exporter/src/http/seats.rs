@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use standing::{Standing, Standings};
+pub(super) use standing::Standing;
+use standing::Standings;
 
 use super::counts::Refusal;
 use super::who::Peer;
@@ -152,6 +153,10 @@ impl Seats {
         if let Some(number) = idlest(&taken.claims(now)) {
             taken.remove(number, Refusal::Descriptors);
         }
+    }
+
+    pub(super) fn standing(&self, peer: Peer, now: Instant) -> Standing {
+        self.lock().standings.of(peer.crowd(), now)
     }
 
     /// Whoever has this address is let in again, whatever others do.

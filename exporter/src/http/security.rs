@@ -10,7 +10,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
-use super::who::Who;
+use super::queue::Queue;
+use super::seats::Standing;
+use super::who::{Peer, Who};
 use crate::web_config::{Bucket, InForce, Login, News, Passwords, Subject, WebConfig};
 
 /// How long a client may take to shake hands.
@@ -21,6 +23,7 @@ pub(crate) struct Security {
     /// `None` serves plain HTTP to everybody.
     config: Option<Arc<InForce>>,
     passwords: Passwords,
+    queue: Arc<Queue>,
     bucket: Mutex<Option<Counted>>,
 }
 
@@ -67,7 +70,7 @@ impl<S> Shaken<S> {
 
 impl Security {
     pub(crate) fn new(config: Option<Arc<InForce>>) -> Self {
-        Security { config, passwords: Passwords::new(), bucket: Mutex::new(None) }
+        Security { config, passwords: Passwords::new(), queue: Arc::default(), bucket: Mutex::new(None) }
     }
 
     /// What came in force since it was asked last.
@@ -135,9 +138,10 @@ impl Security {
         }
     }
 
-    /// Whether the password of an attempt is right; it takes one hash.
-    pub(super) async fn verify(&self, attempt: &Attempt) -> Login {
-        self.passwords.verify(&attempt.config.users, &attempt.user, &attempt.password).await
+    /// Whether the password of an attempt is right; it takes one hash, one at a time.
+    pub(super) async fn verify(&self, attempt: &Attempt, (peer, standing): (Peer, Standing)) -> Login {
+        let turn = self.queue.clone().turn(peer, standing);
+        self.passwords.verify(&attempt.config.users, (&attempt.user, &attempt.password), turn).await
     }
 
     /// Adds what the configuration wants every answer to have; it goes before what we set ourselves.

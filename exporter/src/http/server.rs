@@ -384,7 +384,8 @@ impl House {
         if !self.has_turn(&attempt.user, peer, state).await {
             return Err(Refused::by(StatusCode::TOO_MANY_REQUESTS, Refusal::Hasty));
         }
-        match self.security.verify(attempt).await {
+        let standing = self.seats.standing(peer, Instant::now());
+        match self.security.verify(attempt, (peer, standing)).await {
             Login::Right => Ok(()),
             Login::Wrong => {
                 self.counts.fail_login();

@@ -1,9 +1,8 @@
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use bcrypt::HashParts;
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
 
 use super::changes::shown;
 
@@ -11,8 +10,6 @@ use super::changes::shown;
 const DECOY: &str = "$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi";
 /// How many passwords are known to be right without another hash.
 const MAX_KNOWN: usize = 100;
-/// How many wait for theirs to be verified, one at a time; a hash takes a tenth of a second by intent.
-const MAX_WAITING: usize = 16;
 /// The characters of bcrypt's base64, by their value.
 const ALPHABET: &[u8; 64] = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
@@ -133,14 +130,12 @@ fn without_padding(character: u8) -> u8 {
     value.map_or(character, |value| ALPHABET[value & 0b11_0000])
 }
 
-/// Verifies passwords, one at a time and beside the event loop, and remembers those that were right.
+/// Verifies passwords beside the event loop, and remembers those that were right.
 ///
 /// Wrong ones are not remembered: nobody can push out those who are known, and each guess costs a hash.
 #[derive(Debug)]
 pub(crate) struct Passwords {
     known: Mutex<VecDeque<[u8; 32]>>,
-    turn: Arc<Semaphore>,
-    waiting: Semaphore,
 }
 
 /// What came of a login.
@@ -156,8 +151,7 @@ pub(crate) enum Login {
 
 impl Passwords {
     pub(crate) fn new() -> Self {
-        let known = Mutex::new(VecDeque::new());
-        Passwords { known, turn: Arc::new(Semaphore::new(1)), waiting: Semaphore::new(MAX_WAITING) }
+        Passwords { known: Mutex::new(VecDeque::new()) }
     }
 
     /// Whether these are a user and a password that were right before.
@@ -165,16 +159,20 @@ impl Passwords {
         users.of(user).is_some_and(|(hash, is_user)| is_user && self.knows(&digest(user, hash, password)))
     }
 
-    /// Whoever is known is admitted at once; all others take one hash, whether there is such a user or not.
-    pub(crate) async fn verify(&self, users: &Users, user: &str, password: &[u8]) -> Login {
+    /// Whoever is known is admitted at once; all others wait for a turn and take one hash, whether there is such a user or
+    /// not.
+    pub(crate) async fn verify<T: Send + 'static>(
+        &self,
+        users: &Users,
+        (user, password): (&str, &[u8]),
+        turn: impl Future<Output = Option<T>>,
+    ) -> Login {
         let Some((hash, is_user)) = users.of(user) else { return Login::Wrong };
         let digest = digest(user, hash, password);
         if is_user && self.knows(&digest) {
             return Login::Right;
         }
-        let Ok(_place) = self.waiting.try_acquire() else { return Login::Busy };
-        // It is never closed.
-        let Ok(turn) = self.turn.clone().acquire_owned().await else { return Login::Busy };
+        let Some(turn) = turn.await else { return Login::Busy };
         let (hash, password) = (hash.clone(), password.to_owned());
         let fits = tokio::task::spawn_blocking(move || {
             // Whoever hangs up meanwhile gives nobody else the turn.

@@ -1,3 +1,5 @@
+use std::future::ready;
+
 use super::super::fixtures::SECRET;
 use super::*;
 
@@ -6,6 +8,11 @@ const OF_5: &str = "abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a";
 
 fn users(pairs: &[(&str, &str)]) -> Users {
     Users::new(pairs.iter().copied()).unwrap()
+}
+
+/// Nobody else waits.
+async fn verify(passwords: &Passwords, users: &Users, user: &str, password: &[u8]) -> Login {
+    passwords.verify(users, (user, password), ready(Some(()))).await
 }
 
 #[test]
@@ -76,12 +83,11 @@ fn whose_hash_is_not_whole_is_shut_out_and_named() {
 async fn the_right_password_is_known_after_one_hash() {
     let users = users(&[("alice", SECRET)]);
     let passwords = Passwords::new();
-    let login = |user, password: &'static [u8]| passwords.verify(&users, user, password);
-    assert_eq!(login("alice", b"secret").await, Login::Right);
+    let login = |password: &'static [u8], turn| passwords.verify(&users, ("alice", password), ready(turn));
+    assert_eq!(login(b"secret", Some(())).await, Login::Right);
     // Whoever is known need not wait, even where nobody else has a turn.
-    passwords.turn.close();
-    assert_eq!(login("alice", b"secret").await, Login::Right);
-    assert_eq!(login("alice", b"wrong").await, Login::Busy);
+    assert_eq!(login(b"secret", None).await, Login::Right);
+    assert_eq!(login(b"wrong", None).await, Login::Busy);
 }
 
 #[tokio::test]
@@ -100,20 +106,20 @@ async fn nobody_else_is_admitted() {
         ("alice$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW", b"secret"),
     ] {
         for _ in 0..2 {
-            assert_eq!(passwords.verify(&users, user, password).await, Login::Wrong, "{user}");
+            assert_eq!(verify(&passwords, &users, user, password).await, Login::Wrong, "{user}");
         }
     }
-    assert_eq!(passwords.verify(&Users::default(), "alice", b"secret").await, Login::Wrong);
+    assert_eq!(verify(&passwords, &Users::default(), "alice", b"secret").await, Login::Wrong);
     assert!(passwords.known.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn a_password_that_was_changed_admits_no_more() {
     let passwords = Passwords::new();
-    assert_eq!(passwords.verify(&users(&[("alice", SECRET)]), "alice", b"secret").await, Login::Right);
+    assert_eq!(verify(&passwords, &users(&[("alice", SECRET)]), "alice", b"secret").await, Login::Right);
     let changed = SECRET.replace("WIrW", "WIra");
-    assert_eq!(passwords.verify(&users(&[("alice", &changed)]), "alice", b"secret").await, Login::Wrong);
-    assert_eq!(passwords.verify(&users(&[("bob", SECRET)]), "alice", b"secret").await, Login::Wrong);
+    assert_eq!(verify(&passwords, &users(&[("alice", &changed)]), "alice", b"secret").await, Login::Wrong);
+    assert_eq!(verify(&passwords, &users(&[("bob", SECRET)]), "alice", b"secret").await, Login::Wrong);
 }
 
 #[test]
