@@ -358,8 +358,9 @@ impl Register {
             return;
         }
         let ended: HashSet<&SocketId> = ended.iter().collect();
-        for drift in self.open.values_mut().filter(|drift| !known.contains(drift.id())) {
-            if drift.sockets.iter().flatten().any(|id| ended.contains(id)) {
+        for drift in self.open.values_mut() {
+            let ends = drift.sockets.iter().flatten().any(|id| ended.contains(id));
+            if ends && !known.contains(drift.id()) {
                 Arc::make_mut(drift)
                     .sockets
                     .iter_mut()
@@ -380,10 +381,10 @@ impl Register {
         let mut closed = Vec::new();
         let lost = self.open.values().map(|drift| &**drift).filter(|drift| !known.contains(drift.id()));
         let fates = rejudge.fates(lost, baseline_changed);
-        for (id, fate) in fates {
-            let Some(drift) = self.open.get_mut(&id) else { continue };
+        let lost = self.open.iter_mut().filter(|(id, _)| !known.contains(id));
+        for ((id, drift), fate) in lost.zip(fates) {
             match (fate, drift.gone_since.or(drift.hidden_since)) {
-                (Fate::Closed(why), _) => closed.push((id, why)),
+                (Fate::Closed(why), _) => closed.push((id.clone(), why)),
                 (Fate::Gone, _) if drift.is_present() => {
                     Arc::make_mut(drift).go(now);
                     events.push(DriftEvent::Gone(drift.clone()));
@@ -394,7 +395,7 @@ impl Register {
                 // A clock that was ahead must not keep it open until it is that late again.
                 (_, Some(since)) if since > now => Arc::make_mut(drift).began_to_age(now),
                 (_, Some(since)) if elapsed(since, now) >= Register::KEPT_GONE => {
-                    closed.push((id, ClosedBecause::Aged));
+                    closed.push((id.clone(), ClosedBecause::Aged));
                 }
                 (_, Some(_)) => {}
             }

@@ -30,22 +30,27 @@ pub(super) struct Rejudge<'a> {
 }
 
 impl Rejudge<'_> {
-    /// The fates of drifts that were not found in the assessment. Those that are gone are judged again by what was
-    /// kept of them when the baseline has changed.
+    /// The fates of drifts that were not found in the assessment, in their order. Those that are gone are judged again by
+    /// what was kept of them when the baseline has changed.
     pub(super) fn fates<'d>(
         &self,
         lost: impl Iterator<Item = &'d Drift>,
         baseline_changed: bool,
-    ) -> Vec<(DriftId, Fate)> {
+    ) -> Vec<Fate> {
         let lost: Vec<&Drift> = lost.collect();
         if lost.is_empty() {
             return Vec::new();
         }
         // A socket that was given a peer is not judged any more, and no reason to close what it was told for before.
-        let wanted: HashSet<&str> = lost.iter().map(|drift| drift.id().as_str()).collect();
         let services = self.assessment.services.iter().filter(|judged| !judged.service.connected);
         let present = services.map(|judged| (judged.service.id.as_str(), &judged.verdict));
-        let present: HashMap<&str, &Verdict> = present.filter(|(id, _)| wanted.contains(id)).collect();
+        // Thousands may be lost where little listens, and few where much does.
+        let present: HashMap<&str, &Verdict> = if lost.len() < self.assessment.services.len() {
+            let wanted: HashSet<&str> = lost.iter().map(|drift| drift.id().as_str()).collect();
+            present.filter(|(id, _)| wanted.contains(id)).collect()
+        } else {
+            present.collect()
+        };
         let unattributed = self.unattributed_sockets();
         let again = if baseline_changed { self.judge_again(&lost) } else { BTreeMap::new() };
         let fate = |drift: &Drift| {
@@ -74,7 +79,7 @@ impl Rejudge<'_> {
             // A gap hides what is there, and takes back no end that was told.
             if !drift.has_ended() && hides() { Fate::Hidden } else { Fate::Gone }
         };
-        lost.into_iter().map(|drift| (drift.id().clone(), fate(drift))).collect()
+        lost.into_iter().map(fate).collect()
     }
 
     fn coverage(&self) -> &Coverage {
