@@ -12,6 +12,7 @@ use inventory::Listener;
 use ledger::{HostKey, Keeping, KeyError, LogError, Writer};
 use tracing::info;
 
+use crate::crowd::Crowd;
 use crate::log_heads::LogHeads;
 use crate::muffler::Muffler;
 use crate::snapshot::RulesStatus;
@@ -64,6 +65,8 @@ pub(crate) enum Entry {
         revision: Option<String>,
         git: Option<String>,
     },
+    /// Sockets that came and went by so many that they are told together.
+    Crowd(Crowd),
     Visit(Visit),
     WebConfig(News),
 }

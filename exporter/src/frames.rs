@@ -2,7 +2,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use inventory::frame::MAX_FRAME;
 use rustix::fs::OFlags;
@@ -18,7 +18,23 @@ const ROOM: usize = 6 << 20;
 /// A packet of a sensor's socket. It takes its room until it is dropped.
 pub struct Packet {
     bytes: Vec<u8>,
+    read: Instant,
     room: Arc<Room>,
+}
+
+impl Packet {
+    /// How long ago it was read. No clock that is set changes it.
+    pub(crate) fn waited(&self) -> Duration {
+        self.read.elapsed()
+    }
+
+    /// One that was read at this moment.
+    #[cfg(test)]
+    pub(crate) fn read_at(read: Instant, bytes: &[u8]) -> Self {
+        let mut packet = Arc::new(Room::default()).enter(bytes);
+        packet.read = read;
+        packet
+    }
 }
 
 impl std::ops::Deref for Packet {
@@ -52,7 +68,7 @@ impl Room {
         let full = |taken: &mut usize| *taken >= ROOM;
         let mut taken = self.left.wait_while(self.lock(), full).unwrap_or_else(PoisonError::into_inner);
         *taken += bytes.len();
-        Packet { bytes: bytes.to_vec(), room: self.clone() }
+        Packet { bytes: bytes.to_vec(), read: Instant::now(), room: self.clone() }
     }
 
     fn leave(&self, bytes: usize) {

@@ -48,7 +48,7 @@ pub fn passes(content: &[u8]) {
         }
         let messages = decode(&packet).into_iter().flatten().map_while(Result::ok);
         for pass in messages.filter_map(|message| assembler.take(message).ok().flatten()) {
-            status.note(&pass);
+            status.note(&pass, pass.taken_at);
         }
         let Some(news) = follower.news(now()) else { continue };
         assert!(news.happened.len() <= 2 * content.len());

@@ -11,6 +11,7 @@ use tracing::warn;
 use crate::AccountBook;
 use crate::assessed::Assessed;
 use crate::crier::Crier;
+use crate::crowd::LeftOut;
 use crate::dismissals::Dismissals;
 use crate::event_log::Entry;
 use crate::frames::{Packet, Resumed};
@@ -50,12 +51,17 @@ impl From<Resumed> for Work {
     }
 }
 
-/// How long news that keep pouring in are gathered before they are judged together.
+/// How long news that wait already are gathered before they are judged together.
 const GATHER: Duration = Duration::from_millis(5);
 /// By how much the clock goes ahead at once where it was set: no correction of a clock that runs is as large.
 const LEAP: Duration = Duration::from_secs(60);
+/// Likewise, in times of how long the judgement before took: what it costs follows what is open, not what is new.
+const WORTH: u32 = 4;
+const LONGEST_GATHER: Duration = Duration::from_millis(500);
 /// How many of them at most.
 const MAX_GATHERED: usize = 8_192;
+/// How long a packet may have waited. Of what waits longer is left out what came and went in crowds.
+const PATIENT_FOR: Duration = Duration::from_secs(2);
 
 /// Takes what the sensor tells, holds it against the rules and publishes what comes of it. It runs on a thread of its
 /// own, so that a long judgement keeps nobody waiting who asks by HTTP.
@@ -68,8 +74,13 @@ pub(crate) struct Judge {
     publish: watch::Sender<Snapshot>,
     sensor: SensorStatus,
     news: News,
+    /// How long the last packet had waited when it was taken.
+    waited: Duration,
+    /// How long the last judgement took.
+    judged_for: Duration,
     broken: Muffler,
     crowded: Muffler,
+    hurried: Muffler,
     crier: Crier,
     dismissals: Dismissals,
     /// What both clocks showed when they were last compared.
@@ -89,6 +100,7 @@ struct News {
     looked: bool,
     covers_otherwise: bool,
     first: bool,
+    left_out: LeftOut,
 }
 
 impl Judge {
@@ -108,7 +120,7 @@ impl Judge {
         let scribe = Scribe::start(state, counts, &snapshot.logs)?;
         let (publish, snapshots) = watch::channel(snapshot);
         let (accounts, assembler, sensor, news) = Default::default();
-        let (broken, crowded, crier) = Default::default();
+        let (broken, crowded, hurried, crier) = Default::default();
         let mut judge = Judge {
             rules,
             accounts,
@@ -118,8 +130,11 @@ impl Judge {
             publish,
             sensor,
             news,
+            waited: Duration::ZERO,
+            judged_for: Duration::ZERO,
             broken,
             crowded,
+            hurried,
             crier,
             dismissals,
             clocks: None,
@@ -139,7 +154,10 @@ impl Judge {
             let mut next = Some(first);
             while let Some(work) = next {
                 match work {
-                    Work::Frame(packet) => self.take(&packet, SystemTime::now()),
+                    Work::Frame(packet) => {
+                        self.waited = packet.waited();
+                        self.take(&packet, SystemTime::now());
+                    }
                     Work::Resume(Resumed(times)) => {
                         self.sensor.restarts = self.sensor.restarts.max(times);
                         self.assembler.resume();
@@ -149,10 +167,19 @@ impl Judge {
                     Work::Tick => self.tick(SystemTime::now()),
                     Work::End => return self.end(SystemTime::now()),
                 }
-                let enough = began.elapsed() >= GATHER || self.news.happened.len() >= MAX_GATHERED;
+                if self.is_behind() && self.news.happened.len() >= MAX_GATHERED {
+                    self.leave_out();
+                }
+                let enough =
+                    began.elapsed() >= self.gathers_for() || self.news.happened.len() >= MAX_GATHERED;
                 next = if enough { None } else { inbox.try_recv().ok() };
             }
+            if self.is_behind() {
+                self.leave_out();
+            }
+            let began = Instant::now();
             self.catch_up(SystemTime::now());
+            self.judged_for = began.elapsed();
         }
     }
 
@@ -169,6 +196,32 @@ impl Judge {
         Arc::make_mut(&mut snapshot.register).clock_went_ahead(leap);
         self.scribe.keep_register(snapshot.register.clone());
         self.publish(snapshot);
+    }
+
+    fn gathers_for(&self) -> Duration {
+        let worth = if self.is_behind() { LONGEST_GATHER } else { self.judged_for * WORTH };
+        worth.clamp(GATHER, LONGEST_GATHER)
+    }
+
+    fn is_behind(&self) -> bool {
+        self.waited >= PATIENT_FOR
+    }
+
+    /// What is there is judged in time, whatever came and went: of the crowds of these the first few are kept, and the
+    /// others told as lost, as what the kernel had no room for.
+    fn leave_out(&mut self) {
+        let sockets = self.news.left_out.take_from(&mut self.news.happened);
+        if sockets == 0 {
+            return;
+        }
+        let events = 2 * sockets;
+        self.sensor.lost = self.sensor.lost.saturating_add(events);
+        self.assembler.leave_out(events);
+        self.hurried.say(|| {
+            format!(
+                "{events} events of sockets that are gone by now are left out: they came faster than they can be judged"
+            )
+        });
     }
 
     fn end(&mut self, now: SystemTime) {
@@ -199,7 +252,7 @@ impl Judge {
             match self.assembler.take(message) {
                 Ok(None) => {}
                 Ok(Some(pass)) => {
-                    self.sensor.note(&pass);
+                    self.sensor.note(&pass, now);
                     self.news.add(pass);
                 }
                 Err(broken) => self.broken.say(|| {
@@ -225,6 +278,7 @@ impl Judge {
         let mut snapshot = self.publish.borrow().clone();
         snapshot.sensor = sensor;
         snapshot.counts.count(&news.happened);
+        snapshot.counts.add(&news.left_out.counts);
         let best = snapshot.best.raised_by(&inventory);
         if best != std::mem::replace(&mut snapshot.best, best) {
             self.scribe.keep_coverage(best);
@@ -333,7 +387,8 @@ impl Judge {
         // It is judged as of what was last heard, and told as of now.
         let at = self.told_at.max(now);
         let drifts = events.iter().map(|event| Entry::Drift { at, event: event.clone() });
-        self.scribe.log(sockets.flatten().chain(drifts));
+        let left_out = news.left_out.crowds.values().cloned().map(Entry::Crowd);
+        self.scribe.log(sockets.flatten().chain(drifts).chain(left_out));
         self.crier.tell(&events);
         self.note_matched(&pass, past.as_ref(), now);
     }

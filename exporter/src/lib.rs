@@ -6,6 +6,7 @@ mod approvals;
 mod assessed;
 mod confined;
 mod crier;
+mod crowd;
 pub mod daemon;
 mod dismissals;
 mod document;

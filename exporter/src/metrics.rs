@@ -158,7 +158,7 @@ impl Collector for Board {
         );
         families.extend(events(&snapshot));
         families.extend(logs(&snapshot));
-        families.extend(sensor(&snapshot));
+        families.extend(sensor(&snapshot, (self.clock)()));
         families.extend(rules(&snapshot.rules));
         families.push(families::BUILD_INFO.of([Sample::new([env!("CARGO_PKG_VERSION")], 1.0)]));
         families
@@ -195,7 +195,7 @@ fn logs(snapshot: &Snapshot) -> [MetricFamily; 2] {
     [families::LOG_RECORDS.of(each(|head| head.record)), families::LOG_HEAD.of(each(Head::short))]
 }
 
-fn sensor(snapshot: &Snapshot) -> [MetricFamily; 11] {
+fn sensor(snapshot: &Snapshot, now: SystemTime) -> [MetricFamily; 12] {
     let pass = snapshot.judged.as_deref();
     let source = pass.map(|pass| pass.inventory.coverage.events);
     let sources = |held: Option<EventSource>| {
@@ -205,11 +205,11 @@ fn sensor(snapshot: &Snapshot) -> [MetricFamily; 11] {
         let known = snapshot.sensor.discrepancies.iter().find(|(known, _)| *known == kind);
         Sample::new([kind], total(known.map_or(0, |(_, count)| *count)))
     });
-    let now = |scope| pass.map_or(0.0, |pass| pass.inventory.coverage.shares.of(scope).ratio());
+    let share = |scope| pass.map_or(0.0, |pass| pass.inventory.coverage.shares.of(scope).ratio());
     [
         families::UDP_CLIENTS.single(pass.map_or(0.0, |pass| number(pass.assessment.udp_clients))),
         listeners::unattributed(snapshot),
-        families::COVERAGE.of(Scope::ALL.map(|scope| Sample::new([scope.as_str()], now(scope)))),
+        families::COVERAGE.of(Scope::ALL.map(|scope| Sample::new([scope.as_str()], share(scope)))),
         families::COVERAGE_EXPECTED
             .of(Scope::ALL.map(|scope| Sample::new([scope.as_str()], snapshot.best.of(scope)))),
         families::EVENT_SOURCE.of(sources(source)),
@@ -218,6 +218,7 @@ fn sensor(snapshot: &Snapshot) -> [MetricFamily; 11] {
         families::RECONCILE_DURATION.single(snapshot.sensor.took.as_secs_f64()),
         families::RECONCILE_SUCCESS.single(timestamp(snapshot.sensor.looked_at)),
         families::LAST_FRAME.single(timestamp(snapshot.sensor.last_frame)),
+        families::EVENTS_LAG.single(snapshot.sensor.lag(now).as_secs_f64()),
         families::SENSOR_RESTARTS.single(total(u64::from(snapshot.sensor.restarts))),
     ]
 }

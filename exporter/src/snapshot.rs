@@ -36,6 +36,8 @@ pub(crate) struct Snapshot {
 pub(crate) struct SensorStatus {
     /// When the last good frame came in.
     pub(crate) last_frame: Option<SystemTime>,
+    /// Up to when all that happened is judged, as far as it is told.
+    pub(crate) judged_to: Option<SystemTime>,
     /// When it last looked at the host; events are no look.
     pub(crate) looked_at: Option<SystemTime>,
     /// How long that took.
@@ -51,7 +53,10 @@ pub(crate) struct SensorStatus {
 }
 
 impl SensorStatus {
-    pub(crate) fn note(&mut self, pass: &Pass) {
+    pub(crate) fn note(&mut self, pass: &Pass, now: SystemTime) {
+        // A clock that was set back must not vouch for the time until it is that late again.
+        let before = self.judged_to.map(|before| before.min(now));
+        self.judged_to = Some(told_to(pass).min(now)).max(before);
         let Closing { took, lost, discrepancies } = pass.closing;
         // A count that falls is that of a sensor that was started again, or that lies.
         let more = lost.checked_sub(self.lost_of_sensor).unwrap_or(lost);
@@ -64,6 +69,25 @@ impl SensorStatus {
             }
         }
     }
+}
+
+impl SensorStatus {
+    /// For how long nothing that happened is judged; zero before the first pass.
+    pub(crate) fn lag(&self, now: SystemTime) -> Duration {
+        // Zero where the clock was set back.
+        self.judged_to.and_then(|to| now.duration_since(to).ok()).unwrap_or_default()
+    }
+}
+
+/// When the last thing happened that a pass tells; of one that tells none, when it was told: nothing waited then.
+fn told_to(pass: &Pass) -> SystemTime {
+    let at = |happening: &Happening| match happening {
+        Happening::Opened(listener) => listener.since,
+        Happening::Closed { at, .. } => Some(*at),
+        Happening::Changed { .. } => None,
+    };
+    let events = pass.happened.iter().filter(|_| pass.tells == Tells::Events);
+    events.filter_map(at).max().unwrap_or(pass.taken_at)
 }
 
 /// A pass of the sensor and what the baseline says of it.
@@ -166,6 +190,12 @@ impl Counts {
                 Happening::Changed { .. } => continue,
             };
             *counts.entry(listener.endpoint.protocol).or_default() += 1;
+        }
+    }
+
+    pub(crate) fn add(&mut self, more: &Counts) {
+        for (sum, counts) in [(&mut self.opened, &more.opened), (&mut self.closed, &more.closed)] {
+            counts.iter().for_each(|(protocol, count)| *sum.entry(*protocol).or_default() += count);
         }
     }
 

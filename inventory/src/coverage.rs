@@ -48,8 +48,20 @@ pub struct Gap {
 impl Gap {
     /// Of the first look of a sensor that followed another.
     pub fn of_restart() -> Self {
-        let reason = "the sensor was started again: what opened and closed before this look, since the one before ended, is \
-                      not known";
+        Gap::of_events(
+            "the sensor was started again: what opened and closed before this look, since the one before ended, is not known",
+        )
+    }
+
+    /// Of so many events since the last look that came faster than they could be judged.
+    pub(crate) fn of_haste(events: u64) -> Self {
+        Gap::of_events(&format!(
+            "{events} events since the last look came faster than they could be judged: what opened and closed meanwhile \
+             may not be known"
+        ))
+    }
+
+    fn of_events(reason: &str) -> Self {
         Gap {
             collector: "events".to_owned(),
             scope: Scope::Events,

@@ -97,8 +97,19 @@ fn unready(snapshot: &Snapshot, now: SystemTime) -> Option<String> {
     let last = snapshot.sensor.last_frame?;
     // A clock that was set back makes the frame come from the future: it came, then.
     let silent = now.duration_since(last).unwrap_or_default();
-    (silent > PATIENCE).then(|| {
-        format!("the sensor was last heard of {} s ago: see the log of `portledger serve`", silent.as_secs())
+    if silent > PATIENCE {
+        let silent = silent.as_secs();
+        return Some(format!(
+            "the sensor was last heard of {silent} s ago: see the log of `portledger serve`"
+        ));
+    }
+    let lag = snapshot.sensor.lag(now);
+    (lag > PATIENCE).then(|| {
+        format!(
+            "nothing that happened in the last {} s is judged yet: more opens and closes than there is time for, or no \
+             processor for `portledger serve`",
+            lag.as_secs()
+        )
     })
 }
 

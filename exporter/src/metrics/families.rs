@@ -74,7 +74,7 @@ pub(super) const COVERAGE_EXPECTED: Family = Family::gauge(
 );
 pub(super) const EVENTS_LOST: Family = Family::counter(
     "portledger_events_lost_total",
-    "Opens and closes that the kernel told and nobody could take; the next look finds what is still there.",
+    "Opens and closes that the kernel told and nobody could take, or judge in time; what is still there is found all the same.",
     &[],
 );
 pub(super) const EVENTS_UNLOGGED: Family = Family::counter(
@@ -127,6 +127,12 @@ pub(super) const LAST_FRAME: Family = Family::gauge(
     "When the sensor was last heard of, in seconds since the epoch; 0 for never.",
     &[],
 );
+pub(super) const EVENTS_LAG: Family = Family::gauge(
+    "portledger_events_lag_seconds",
+    "How far what is told is behind what happens: for how long nothing that happened is judged; a sensor that has nothing \
+     to tell says so every ten seconds.",
+    &[],
+);
 pub(super) const SENSOR_RESTARTS: Family = Family::counter(
     "portledger_sensor_restarts_total",
     "How often the sensor ended and was started again; what opened and closed in between nobody saw.",
@@ -172,7 +178,7 @@ pub(super) const CONFIG_SUCCESS: Family = Family::gauge(
 pub(super) const BUILD_INFO: Family =
     Family::gauge("portledger_build_info", "Which Portledger this is, always 1.", &["version"]);
 
-pub(super) const ALL: [&Family; 35] = [
+pub(super) const ALL: [&Family; 36] = [
     &LISTENERS,
     &LISTENER_INFO,
     &DRIFT,
@@ -198,6 +204,7 @@ pub(super) const ALL: [&Family; 35] = [
     &RECONCILE_DURATION,
     &RECONCILE_SUCCESS,
     &LAST_FRAME,
+    &EVENTS_LAG,
     &SENSOR_RESTARTS,
     &BASELINE_APPROVALS,
     &APPROVALS,

@@ -72,6 +72,8 @@ pub struct Assembler {
     grown: usize,
     /// The next look is the first of another sensor.
     resumed: bool,
+    /// Events since the last look that whoever reads had to leave out.
+    left_out: u64,
 }
 
 /// What is known at the end of a pass.
@@ -113,15 +115,26 @@ impl Assembler {
         self.resumed = true;
     }
 
+    /// So many events were told and are left out by whoever reads: until the next look the inventory says so.
+    pub fn leave_out(&mut self, events: u64) {
+        self.left_out = self.left_out.saturating_add(events);
+    }
+
     /// What the last pass that was whole arrived at; `None` until there was one. A copy of everything: ask for it when
     /// it is needed, not for each pass.
     pub fn inventory(&self) -> Option<Inventory> {
         let now = self.now.as_ref()?;
+        let mut coverage = now.coverage.clone();
+        if self.left_out > 0 {
+            coverage.shares.events.seen = 0;
+            coverage.gaps.push(Gap::of_haste(self.left_out));
+            coverage.gaps.sort();
+        }
         Some(Inventory {
             host: now.host.clone(),
             taken_at: now.taken_at,
             listeners: now.listeners.values().map(|listener| Listener::clone(listener)).collect(),
-            coverage: now.coverage.clone(),
+            coverage,
         })
     }
 
@@ -181,7 +194,10 @@ impl Assembler {
             coverage.gaps.push(Gap::of_restart());
             coverage.gaps.sort();
         }
-        let covers_otherwise = known.as_ref() != Some(&coverage);
+        let mut covers_otherwise = known.as_ref() != Some(&coverage);
+        if tells != Tells::Events {
+            covers_otherwise |= std::mem::take(&mut self.left_out) > 0;
+        }
         self.now = Some(Now { host, taken_at, listeners, coverage });
         self.in_step = true;
         let happened = if first { Vec::new() } else { happened };
