@@ -31,7 +31,7 @@ use self::filter::Filter;
 use self::history::Source;
 pub(crate) use self::kept::Kept;
 pub(crate) use self::moment::Moment;
-pub(crate) use self::place::{EVENTS, EVENTS_KEY, LEDGER_KEY, Place, RELOADS, STATE, fetched};
+pub(crate) use self::place::{EVENTS, EVENTS_KEY, LEDGER_KEY, LOGINS, Place, RELOADS, STATE, fetched};
 use self::records::{Entry, Record};
 pub(crate) use self::records::{Log, Soundness};
 pub(crate) use self::remembered::Remembered;

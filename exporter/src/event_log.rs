@@ -1,5 +1,6 @@
-//! `events.jsonl` and `reloads.jsonl`: chained and signed logs, in which each socket that opened or closed, each turn of a
-//! drift, each reload is a record. Reloads have a log of their own: no storm of sockets pushes out what was in force when.
+//! `events.jsonl`, `reloads.jsonl` and `logins.jsonl`: chained and signed logs, in which each socket that opened or closed,
+//! each turn of a drift, each reload, each login and refusal is a record. Reloads and logins have logs of their own: no storm
+//! of sockets pushes out what was in force when, or who came in.
 
 mod line;
 
@@ -22,11 +23,14 @@ pub(crate) use line::{HolderLine, lived};
 
 pub(crate) const EVENTS: &str = "events";
 pub(crate) const RELOADS: &str = "reloads";
-/// Signs both; it is the exporter's own.
+pub(crate) const LOGINS: &str = "logins";
+/// Signs all; it is the exporter's own.
 const KEY: &str = "events.key";
 /// Two files of 16 MiB.
 const KEEP_EVENTS: Keeping = Keeping { segment: 16 << 20, segments: Some(1), mode: 0o640, synced: false };
 const KEEP_RELOADS: Keeping = Keeping { segment: 1 << 20, segments: Some(64), mode: 0o640, synced: false };
+/// At the pace at which logins are told they stay for weeks.
+const KEEP_LOGINS: Keeping = KEEP_RELOADS;
 /// How much is signed at once: neither memory nor a file grows with what the scribe takes at a time.
 const BATCH: usize = 1 << 20;
 /// For whoever had the log before to be gone.
@@ -105,14 +109,15 @@ impl Entry {
     fn log(&self) -> &'static str {
         match self {
             Entry::Reload { .. } | Entry::Approval { .. } | Entry::WebConfig(_) => RELOADS,
+            Entry::Visit(_) => LOGINS,
             _ => EVENTS,
         }
     }
 }
 
-/// Both logs.
+/// All of them.
 pub(crate) struct EventLog {
-    logs: [Log; 2],
+    logs: [Log; 3],
 }
 
 /// One of them. It is opened when there is something to write, and again after a failure.
@@ -142,7 +147,7 @@ enum Trouble {
 }
 
 impl EventLog {
-    /// Tells `heads` how far both are.
+    /// Tells `heads` how far they are.
     pub(crate) fn new(folder: &Path, heads: &Arc<LogHeads>) -> Self {
         let log = |name, keeping| Log {
             folder: folder.to_owned(),
@@ -154,10 +159,10 @@ impl EventLog {
             mended: Muffler::default(),
             missing: 0,
         };
-        EventLog { logs: [log(EVENTS, KEEP_EVENTS), log(RELOADS, KEEP_RELOADS)] }
+        EventLog { logs: [log(EVENTS, KEEP_EVENTS), log(RELOADS, KEEP_RELOADS), log(LOGINS, KEEP_LOGINS)] }
     }
 
-    /// Opens both, so that it is known how far they are before there is something to write.
+    /// Opens all, so that it is known how far they are before there is something to write.
     pub(crate) fn open(&mut self) {
         for log in &mut self.logs {
             if let Err(trouble) = log.writer() {

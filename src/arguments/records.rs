@@ -42,7 +42,7 @@ pub(crate) struct AuditOptions {
     #[arg(long, value_name = "NAME")]
     #[arg(conflicts_with_all = ["user", "since", "until", "act", "endpoint", "approval", "limit", "verify"])]
     pub(crate) person: Option<String>,
-    /// Only verify: ledger, events and reloads, a line for each
+    /// Only verify: ledger, events, reloads and logins, a line for each
     #[arg(long, conflicts_with_all = ["user", "since", "until", "act", "endpoint", "approval", "limit"])]
     pub(crate) verify: bool,
     /// The ledger must have this record: `head` of an earlier run, or portledger_log_records and portledger_log_head in

@@ -13,7 +13,9 @@ use crate::owned;
 pub(crate) const EVENTS: &str = "events";
 /// The name of the log of what was in force.
 pub(crate) const RELOADS: &str = "reloads";
-/// The key of both, which is the exporter's.
+/// The name of the log of who asked by HTTP.
+pub(crate) const LOGINS: &str = "logins";
+/// The key of all three, which is the exporter's.
 pub(crate) const EVENTS_KEY: &str = "events.key.pub";
 /// The ledger's, which is root's.
 pub(crate) const LEDGER_KEY: &str = "ledger.key.pub";
@@ -96,9 +98,13 @@ impl Place {
         self.log(RELOADS, &self.events)
     }
 
+    pub(crate) fn logins(&self) -> Log {
+        self.log(LOGINS, &self.events)
+    }
+
     /// All, in the order in which they are told.
-    pub(crate) fn logs(&self) -> [Log; 3] {
-        [self.ledger(), self.events(), self.reloads()]
+    pub(crate) fn logs(&self) -> [Log; 4] {
+        [self.ledger(), self.events(), self.reloads(), self.logins()]
     }
 
     fn log(&self, name: &'static str, keys: &HostKeys) -> Log {

@@ -440,7 +440,15 @@ fn an_auditor_verifies_a_bundle_on_another_machine() {
     readable(Path::new(bundle));
     let told = elsewhere(&["audit", "verify", bundle, "--host-keys", keys]);
     assert_eq!(told.code, 0, "{told:?}");
-    for word in ["web-17", "ledger: 3 records", "events: ", "reloads: ", "all signed by SHA256:", "head 3:"] {
+    for word in [
+        "web-17",
+        "ledger: 3 records",
+        "events: ",
+        "reloads: ",
+        "logins: ",
+        "all signed by SHA256:",
+        "head 3:",
+    ] {
         assert!(told.stdout.contains(word), "{word}: {told:?}");
     }
     let told = elsewhere(&["audit", "verify", bundle]);

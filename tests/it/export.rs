@@ -224,7 +224,7 @@ fn approves(host: &Host, port: u16) {
 
 /// What is recorded by now.
 fn records(host: &Host) -> Vec<(String, String)> {
-    ["ledger", "events", "reloads"].into_iter().flat_map(|log| records_of(host, log)).collect()
+    ["ledger", "events", "reloads", "logins"].into_iter().flat_map(|log| records_of(host, log)).collect()
 }
 
 /// The records of a log with their hashes, as they stand there.

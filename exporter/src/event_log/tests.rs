@@ -18,6 +18,18 @@ fn reload() -> Entry {
     Entry::Reload { at: now(), status: RulesStatus::default(), git: None, changed: 0 }
 }
 
+fn visit() -> Entry {
+    Entry::Visit(Visit {
+        at: now(),
+        event: "refused",
+        peer: "192.0.2.1".to_owned(),
+        user: Some("eve".to_owned()),
+        why: Some("password"),
+        times: 3,
+        untold: 0,
+    })
+}
+
 fn log_in(folder: &Path) -> EventLog {
     EventLog::new(folder, &Arc::default())
 }
@@ -68,7 +80,7 @@ fn what_is_taken_at_once_is_signed_once() {
 }
 
 #[test]
-fn reloads_have_a_log_of_their_own() {
+fn reloads_and_logins_have_logs_of_their_own() {
     let folder = tempfile::tempdir().unwrap();
     let heads = Arc::default();
     let mut log = EventLog::new(folder.path(), &heads);
@@ -80,12 +92,14 @@ fn reloads_have_a_log_of_their_own() {
             .map(|(log, head)| (log, head.record))
             .collect::<Vec<_>>()
     };
-    assert_eq!(records(), [(EVENTS, 0), (RELOADS, 0)]);
-    log.write(&[closed(1), reload(), reload()]);
-    assert_eq!(records(), [(EVENTS, 1), (RELOADS, 2)]);
+    assert_eq!(records(), [(EVENTS, 0), (LOGINS, 0), (RELOADS, 0)]);
+    log.write(&[closed(1), reload(), visit(), reload()]);
+    assert_eq!(records(), [(EVENTS, 1), (LOGINS, 1), (RELOADS, 2)]);
+    assert!(bodies(folder.path(), LOGINS)[0].contains("\"event\":\"refused\""));
     assert!(bodies(folder.path(), RELOADS).iter().all(|body| body.contains("\"event\":\"reload\"")));
-    let keys = [EVENTS, RELOADS].map(|name| verified(folder.path(), name).keys.swap_remove(0).fingerprint);
-    assert_eq!(keys[0], keys[1]);
+    let keys =
+        [EVENTS, RELOADS, LOGINS].map(|name| verified(folder.path(), name).keys.swap_remove(0).fingerprint);
+    assert!(keys.iter().all(|key| *key == keys[0]));
 }
 
 #[test]
@@ -105,6 +119,7 @@ fn cuts_off_what_a_kill_left_half_written() {
 fn two_files_stay_and_no_record_is_lost_between_them() {
     let folder = tempfile::tempdir().unwrap();
     let mut log = log_in(folder.path());
+    assert_eq!(log.write(&[visit()]), 0);
     let entries: Vec<Entry> = (1..=150_000).map(closed).collect();
     for entries in entries.chunks(50_000) {
         assert_eq!(log.write(entries), 0);
@@ -120,6 +135,7 @@ fn two_files_stay_and_no_record_is_lost_between_them() {
     assert!(oldest > 1);
     assert_eq!(cookies, (oldest..=150_000).collect::<Vec<_>>());
     assert_eq!(verified(folder.path(), EVENTS).first, oldest);
+    assert_eq!(verified(folder.path(), LOGINS).first, 1, "no storm of sockets pushes out who came in");
 }
 
 #[test]

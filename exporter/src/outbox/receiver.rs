@@ -10,10 +10,12 @@ pub(crate) enum Log {
     Events,
     /// What was in force when.
     Reloads,
+    /// Who came in by HTTP, and who did not.
+    Logins,
 }
 
 impl Log {
-    pub(crate) const ALL: [Log; 3] = [Log::Ledger, Log::Events, Log::Reloads];
+    pub(crate) const ALL: [Log; 4] = [Log::Ledger, Log::Events, Log::Reloads, Log::Logins];
 
     /// Its name: the file's, without `.jsonl`.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -21,6 +23,7 @@ impl Log {
             Log::Ledger => "ledger",
             Log::Events => "events",
             Log::Reloads => "reloads",
+            Log::Logins => "logins",
         }
     }
 }
@@ -78,7 +81,7 @@ pub enum ReceiverError {
         "`to` is syslog+tls://HOST:PORT, syslog+tcp://HOST:PORT, syslog:///SOCKET, journald or journald:///SOCKET, not `{0}`"
     )]
     To(String),
-    #[error("`logs` has ledger, events or reloads, each once, and not `{0}`")]
+    #[error("`logs` has ledger, events, reloads or logins, each once, and not `{0}`")]
     Logs(String),
     #[error(
         "`facility` is none of syslog's: `{0}`; the usual are auth, authpriv, daemon, and local0 to local7"
