@@ -15,16 +15,12 @@ pub(crate) fn opener(listener: &Listener) -> Opener {
     (listener.id.netns, listener.uid)
 }
 
-/// Sockets of one opener that came and went, told together.
+/// Sockets of one opener that came and went and were not held against the baseline, told together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Crowd {
     pub(crate) netns: NetNs,
     pub(crate) uid: u32,
-    /// False of those that found no time to be held against the baseline.
-    pub(crate) judged: bool,
     pub(crate) sockets: u64,
-    /// Turns of drifts that were found on them and on no others.
-    pub(crate) turns: u64,
     /// The lowest and the highest.
     pub(crate) ports: (u16, u16),
     /// When the first of them was there, and the last.
@@ -33,9 +29,9 @@ pub(crate) struct Crowd {
 
 impl Crowd {
     /// Of none yet, to which this one belongs.
-    pub(crate) fn of(listener: &Listener, judged: bool, at: SystemTime) -> Self {
+    pub(crate) fn of(listener: &Listener, at: SystemTime) -> Self {
         let (netns, uid, port) = (listener.netns.clone(), listener.uid, listener.endpoint.port);
-        Crowd { netns, uid, judged, sockets: 0, turns: 0, ports: (port, port), time: (at, at) }
+        Crowd { netns, uid, sockets: 0, ports: (port, port), time: (at, at) }
     }
 
     /// One that ended at this moment.
@@ -73,7 +69,7 @@ impl LeftOut {
         });
         let mut sockets = 0;
         for (listener, at) in ends {
-            let crowd = self.crowds.entry(opener(listener)).or_insert_with(|| Crowd::of(listener, false, at));
+            let crowd = self.crowds.entry(opener(listener)).or_insert_with(|| Crowd::of(listener, at));
             crowd.add(listener, at);
             sockets += 1;
         }
@@ -158,7 +154,7 @@ mod tests {
         assert_eq!(happened.len(), 200 + others.len());
         assert!(happened.ends_with(&others), "one's own, what is there, and what was there before");
         let crowd = &left_out.crowds[&opener(&lives)];
-        assert_eq!((crowd.sockets, crowd.ports, crowd.judged), (200, (1_101, 1_300), false));
+        assert_eq!((crowd.sockets, crowd.ports), (200, (1_101, 1_300)));
         assert_eq!(crowd.time, (now(), now() + Duration::from_secs(300)));
         assert_eq!(left_out.counts.closed[&Protocol::Tcp], 200);
         assert_eq!(left_out.take_from(&mut happened), 0, "it is done once");

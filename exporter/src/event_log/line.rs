@@ -75,8 +75,6 @@ enum Line<'a> {
         lowest_port: u16,
         highest_port: u16,
         since: String,
-        judged: bool,
-        drift_turns: u64,
     },
     Visit {
         time: String,
@@ -196,8 +194,6 @@ fn line(entry: &Entry, told: usize) -> Line<'_> {
             lowest_port: crowd.ports.0,
             highest_port: crowd.ports.1,
             since: time(crowd.time.0),
-            judged: crowd.judged,
-            drift_turns: crowd.turns,
         },
         Entry::Visit(visit) => Line::Visit {
             time: time(visit.at),
