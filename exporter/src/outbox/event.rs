@@ -122,7 +122,7 @@ fn level(value: &Value, word: &str) -> Level {
         (_, Some("warning")) => Level::Warning,
         ("reload", _) if fails("baseline_successful") || fails("config_successful") => Level::Error,
         ("web_config", _) if fails("successful") => Level::Error,
-        ("refused", _) => Level::Warning,
+        ("refused" | "crowd", _) => Level::Warning,
         ("reload" | "approval" | "admitted" | "web_config", _) => Level::Notice,
         _ if value["act"].is_string() => Level::Notice,
         _ => Level::Info,

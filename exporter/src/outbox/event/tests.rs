@@ -25,6 +25,8 @@ fn each_record_has_its_word_its_level_and_its_time() {
         (r#""event":"reload","baseline_successful":true,"config_successful":true"#, "reload", Level::Notice),
         (r#""event":"reload","baseline_successful":true,"config_successful":false"#, "reload", Level::Error),
         (r#""event":"reload","baseline_successful":false"#, "reload", Level::Error),
+        (r#""event":"refused","why":"network""#, "refused", Level::Warning),
+        (r#""event":"crowd","sockets":1713"#, "crowd", Level::Warning),
         (r#""event":"approval","approval":"web""#, "approval", Level::Notice),
         (r#""event":"two words""#, "record", Level::Info),
         (r#""event":"x\ny""#, "x\\x0ay", Level::Info),
