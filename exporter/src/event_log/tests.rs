@@ -20,6 +20,7 @@ fn reload() -> Entry {
 
 fn visit() -> Entry {
     Entry::Visit(Visit {
+        detail: None,
         at: now(),
         event: "refused",
         peer: "192.0.2.1".to_owned(),
