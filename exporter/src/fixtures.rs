@@ -121,6 +121,7 @@ pub(crate) fn holder(program: &[u8]) -> Arc<Holder> {
 }
 
 /// Compares with a file of tests/golden; with `GOLDEN=write` in the environment it writes the file.
+#[cfg(test)]
 pub(crate) fn assert_golden(name: &str, text: &str) {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     if std::env::var_os("GOLDEN").is_some_and(|what| what == "write") {
