@@ -446,7 +446,9 @@ fn a_user_who_was_added_is_told_before_who_comes_in() {
     let mut server = start(fixture(), rules(), security);
     assert_eq!(server.logged(), "web_config user prom added None");
     let users = format!("basic_auth_users: {{prom: {SECRET}, eve: {SECRET}}}\n");
-    std::fs::write(folder.path().join("web.yml"), users).unwrap();
+    // Whole: it is looked at now and then.
+    std::fs::write(folder.path().join("web.new"), users).unwrap();
+    std::fs::rename(folder.path().join("web.new"), folder.path().join("web.yml")).unwrap();
     // `eve:secret`
     assert!(server.log_in("/", "ZXZlOnNlY3JldA==").starts_with("HTTP/1.1 200 "));
     assert_eq!(server.logged(), "web_config user eve added None");
