@@ -150,22 +150,31 @@ impl Judge {
     pub(crate) fn work(mut self, mut inbox: mpsc::Receiver<Work>) {
         while let Some(first) = inbox.blocking_recv() {
             let began = Instant::now();
-            self.compare_clocks(SystemTime::now(), began);
             let mut next = Some(first);
             while let Some(work) = next {
                 match work {
                     Work::Frame(packet) => {
                         self.waited = packet.waited();
-                        self.take(&packet, SystemTime::now());
+                        let now = self.now();
+                        self.take(&packet, now);
                     }
                     Work::Resume(Resumed(times)) => {
                         self.sensor.restarts = self.sensor.restarts.max(times);
                         self.assembler.resume();
                     }
-                    Work::Reload => self.reload(SystemTime::now()),
+                    Work::Reload => {
+                        let now = self.now();
+                        self.reload(now);
+                    }
                     Work::Log(entries) => self.scribe.log(entries),
-                    Work::Tick => self.tick(SystemTime::now()),
-                    Work::End => return self.end(SystemTime::now()),
+                    Work::Tick => {
+                        let now = self.now();
+                        self.tick(now);
+                    }
+                    Work::End => {
+                        let now = self.now();
+                        return self.end(now);
+                    }
                 }
                 if self.is_behind() && self.news.happened.len() >= MAX_GATHERED {
                     self.leave_out();
@@ -178,9 +187,17 @@ impl Judge {
                 self.leave_out();
             }
             let began = Instant::now();
-            self.catch_up(SystemTime::now());
+            let now = self.now();
+            self.catch_up(now);
             self.judged_for = began.elapsed();
         }
+    }
+
+    /// The time to judge by, to which a leap of the clock made nothing older.
+    fn now(&mut self) -> SystemTime {
+        let now = SystemTime::now();
+        self.compare_clocks(now, Instant::now());
+        now
     }
 
     /// A day after something was gone is a day that passed, not one that the clock leapt over.

@@ -29,6 +29,8 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Whoever opens a socket pays for waking us: what follows shortly after is taken together.
 const TOGETHER: Duration = Duration::from_millis(2);
 const SHORTLY: Duration = Duration::from_millis(5);
+/// A loss that goes on is told of so often.
+const WARN_EVERY: Duration = Duration::from_secs(10);
 /// Events of one batch.
 const MOST_EVENTS: usize = 8_192;
 /// A look that something called for is followed by so many times its own duration without another.
@@ -142,6 +144,8 @@ struct Run {
     taken: Instant,
     lost: u64,
     lost_since_look: u64,
+    /// When it was last warned of, and how many were lost until then.
+    warned_of_loss: Option<(Instant, u64)>,
 }
 
 impl Run {
@@ -174,6 +178,7 @@ impl Run {
             taken: ended,
             lost: 0,
             lost_since_look: 0,
+            warned_of_loss: None,
         }
     }
 
@@ -376,9 +381,20 @@ impl Run {
         if lost > 0 {
             self.lost += lost;
             self.lost_since_look += lost;
-            tracing::warn!("{lost} events of opens and closes found no room: looking at everything");
+            self.warn_of_loss();
             self.want_look(REST_AFTER_LOSS);
         }
+    }
+
+    /// In a storm there is some loss many times a second.
+    fn warn_of_loss(&mut self) {
+        if self.warned_of_loss.is_some_and(|(at, _)| at.elapsed() < WARN_EVERY) {
+            return;
+        }
+        let before = self.warned_of_loss.map_or(0, |(_, lost)| lost);
+        let lost = self.lost - before;
+        tracing::warn!("{lost} events of opens and closes found no room: looking at everything");
+        self.warned_of_loss = Some((Instant::now(), self.lost));
     }
 
     fn wait(&self) -> Result<Woken, RunError> {

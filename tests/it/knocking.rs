@@ -80,7 +80,7 @@ fn who_is_known_is_not_kept_out_by_guesses_from_the_same_address() {
     let mut serve = start(&host, &[]);
     assert_eq!(ask(&host, "GET", ALICE), Some(200));
     let guesses = host.python(GUESSES);
-    let gathered = || records(&host, "events.jsonl", "refused").pop();
+    let gathered = || records(&host, "logins.jsonl", "refused").pop();
     eventually("one is refused", gathered);
     for _ in 0..200 {
         assert_eq!(ask(&host, "GET", ALICE), Some(200));
@@ -97,13 +97,13 @@ fn who_is_known_is_not_kept_out_by_guesses_from_the_same_address() {
     serve.signal(Signal::TERM);
     assert_eq!(serve.ends_with(), Some(0));
 
-    let refused = records(&host, "events.jsonl", "refused");
+    let refused = records(&host, "logins.jsonl", "refused");
     for told in
         ["\"user\":\"x\",\"why\":\"login\"", "\"user\":\"alice\",\"why\":\"login\"", "\"why\":\"method\""]
     {
         assert!(refused.iter().any(|line| line.contains(told)), "{told}: {refused:#?}");
     }
-    let admitted = records(&host, "events.jsonl", "admitted");
+    let admitted = records(&host, "logins.jsonl", "admitted");
     assert!(admitted.len() == 2 && admitted[1].contains("\"user\":\"eve\""), "{admitted:#?}");
     let changes = records(&host, "reloads.jsonl", "web_config");
     assert!(changes[0].contains("\"changes\":[\"user alice added\"]"), "{changes:#?}");

@@ -103,12 +103,13 @@ fn unready(snapshot: &Snapshot, now: SystemTime) -> Option<String> {
             "the sensor was last heard of {silent} s ago: see the log of `portledger serve`"
         ));
     }
-    let lag = snapshot.sensor.lag(now);
-    (lag > PATIENCE).then(|| {
+    // Of what a silent sensor saw meanwhile there is nothing to judge.
+    let behind = snapshot.sensor.lag(now).saturating_sub(silent);
+    (behind > PATIENCE).then(|| {
         format!(
             "nothing that happened in the last {} s is judged yet: more opens and closes than there is time for, or no \
              processor for `portledger serve`",
-            lag.as_secs()
+            behind.as_secs()
         )
     })
 }

@@ -325,26 +325,26 @@ impl House {
         line: &mut Line,
     ) -> Result<Response<Body>, Refused> {
         let visitor = caller.visitor;
-        if self.rules.read_only && ![Method::GET, Method::HEAD].contains(request.method()) {
-            return Err(Refused::by(StatusCode::METHOD_NOT_ALLOWED, Refusal::Method));
-        }
-        if !request.body().is_end_stream() {
-            return Err(Refused::by(StatusCode::PAYLOAD_TOO_LARGE, Refusal::Body));
-        }
         let who = if visitor.is_api {
             Who { uid: visitor.uid, ..Who::anonymous() }
         } else {
             self.who(&request, caller).await?
         };
         line.is_by(&who);
+        let refused = |status, why| Refused { user: who.name(), ..Refused::by(status, why) };
+        if self.rules.read_only && ![Method::GET, Method::HEAD].contains(request.method()) {
+            return Err(refused(StatusCode::METHOD_NOT_ALLOWED, Refusal::Method));
+        }
+        if !request.body().is_end_stream() {
+            return Err(refused(StatusCode::PAYLOAD_TOO_LARGE, Refusal::Body));
+        }
         let rights = match visitor.uid.filter(|_| visitor.is_api) {
             Some(uid) => Rights::on_this_host(uid, self.uid),
             None => Rights::of(&who, &self.rules.roles),
         };
         let right = right_to(request.uri().path(), &self.rules.telemetry_path);
         if right.is_some_and(|right| !rights.include(right)) {
-            let refused = Refused::by(StatusCode::FORBIDDEN, Refusal::Role);
-            return Err(Refused { user: who.name(), ..refused });
+            return Err(refused(StatusCode::FORBIDDEN, Refusal::Role));
         }
         let detail = if rights.command_lines { Detail::Whole } else { Detail::NoCommandLines };
         request.extensions_mut().insert(detail);

@@ -117,7 +117,7 @@ impl<'a> Secured<'a> {
 
     /// What its log of events says of those who were refused.
     pub(crate) fn refusals(&self) -> Vec<String> {
-        let log = fs::read_to_string(self.host.path("state/events.jsonl")).unwrap_or_default();
+        let log = fs::read_to_string(self.host.path("state/logins.jsonl")).unwrap_or_default();
         log.lines().filter(|line| line.contains("\"event\":\"refused\"")).map(str::to_owned).collect()
     }
 }
