@@ -3,6 +3,8 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::process::Stdio;
 
+use rustix::process::Signal;
+
 use super::host::{Told, finish};
 use super::process::Running;
 use super::{Host, Serve, eventually};
@@ -46,7 +48,7 @@ END
 /// `serve` with a web configuration, until it is dropped.
 pub(crate) struct Secured<'a> {
     host: &'a Host,
-    _running: Running,
+    running: Running,
 }
 
 impl<'a> Secured<'a> {
@@ -72,7 +74,7 @@ impl<'a> Secured<'a> {
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let running = Running::start(command);
         eventually("it listens", || host.within(|| TcpStream::connect(("127.0.0.1", Serve::PORT)).ok()));
-        Secured { host, _running: running }
+        Secured { host, running }
     }
 
     /// What it wrote to its standard error so far.
@@ -115,7 +117,13 @@ impl<'a> Secured<'a> {
         ))
     }
 
-    /// What its log of events says of those who were refused.
+    /// Ends it: what is told together is told then.
+    pub(crate) fn ends(&mut self) {
+        self.running.signal(Signal::TERM);
+        assert_eq!(self.running.ends_with(), Some(0));
+    }
+
+    /// What its log of logins says of those who were refused.
     pub(crate) fn refusals(&self) -> Vec<String> {
         let log = fs::read_to_string(self.host.path("state/logins.jsonl")).unwrap_or_default();
         log.lines().filter(|line| line.contains("\"event\":\"refused\"")).map(str::to_owned).collect()
