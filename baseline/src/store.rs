@@ -181,7 +181,7 @@ fn fill(file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()> {
             if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
                 fchown(&*file, Some(old.uid()), Some(old.gid()))?;
             }
-            file.set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;
+            file.set_permissions(Permissions::from_mode(old.mode() & 0o777))?;
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             file.set_permissions(Permissions::from_mode(MODE))?;

@@ -129,7 +129,7 @@ fn fill(from: &Path, to: &Path, new: &mut File, owner: Owner, mode: u32) -> io::
     if let Some((uid, gid)) = ids.filter(|ids| *ids != (own.uid(), own.gid())) {
         fchown(&*new, Some(uid), Some(gid))?;
     }
-    let mode = old.map_or(mode, |old| old.mode() & 0o7777);
+    let mode = old.map_or(mode, |old| old.mode() & 0o777);
     new.set_permissions(Permissions::from_mode(mode))?;
     io::copy(&mut File::open(from)?, new)?;
     new.sync_all()
