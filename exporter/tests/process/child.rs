@@ -8,7 +8,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use exporter::{ApiSocket, BaselineSet, Identity, ListenAddress, LoadOutcome, Options, Web};
-use rustix::process::{Resource, Rlimit};
 
 /// A folder that whoever a child becomes can pass.
 pub(crate) fn passable_folder() -> tempfile::TempDir {
@@ -38,12 +37,6 @@ pub(crate) fn play(role: &str) {
         }
         "serve" => serve(state, || None),
         "serve_approved" => serve(state, || Some(super::events::approved())),
-        "serve_with_few_descriptors" => {
-            let most = rustix::process::getrlimit(Resource::Nofile).maximum;
-            let limit = Rlimit { current: Some(24), maximum: most };
-            rustix::process::setrlimit(Resource::Nofile, limit).unwrap();
-            serve(state, || None);
-        }
         "drop_and_serve" => {
             let _lock = exporter::lock_state(&state).unwrap();
             let identity = drop_root(&state);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use inventory::frame::{Closing, Message, encode, messages_of_inventory};
 use inventory::{Coverage, Inventory, RawText, Share, Shares};
 use rustix::net::{SendFlags, send};
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 use super::child;
 use super::signals::Serving;
@@ -77,7 +77,14 @@ pub(crate) fn says_that_the_port_is_taken() {
 /// More come than there are descriptors: those who wait go, and whoever asks is answered.
 pub(crate) fn serves_with_few_descriptors() {
     let (state, port) = (tempfile::tempdir().unwrap(), choose_port());
-    let serving = Serving::start_as("serve_with_few_descriptors", state.path(), port);
+    let serving = Serving::start_as("serve", state.path(), port);
+    ask(port, "/metrics");
+    // So few are left that they do not suffice for the seats, of which there are as many as it began with descriptors for.
+    let pid = serving.pid();
+    let held = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count() as u64;
+    let before = rustix::process::getrlimit(Resource::Nofile);
+    let limit = Rlimit { current: Some(held + 6), ..before };
+    rustix::process::prlimit(Pid::from_raw(pid.cast_signed()), Resource::Nofile, limit).unwrap();
     let idle: Vec<_> = (0..60).map(|_| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap()).collect();
     let deadline = Instant::now() + Duration::from_secs(30);
     let refused = loop {
