@@ -3,6 +3,8 @@
 mod access;
 mod addresses;
 mod counts;
+mod cut;
+mod dress;
 mod landing;
 mod logins;
 mod peeked;

@@ -1,3 +1,5 @@
+mod clocks;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -8,6 +10,7 @@ use inventory::{Happening, Inventory, SocketId};
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
+use self::clocks::Clocks;
 use crate::AccountBook;
 use crate::assessed::Assessed;
 use crate::crier::Crier;
@@ -53,8 +56,6 @@ impl From<Resumed> for Work {
 
 /// How long news that wait already are gathered before they are judged together.
 const GATHER: Duration = Duration::from_millis(5);
-/// By how much the clock goes ahead at once where it was set: no correction of a clock that runs is as large.
-const LEAP: Duration = Duration::from_secs(60);
 /// Likewise, in times of how long the judgement before took: what it costs follows what is open, not what is new.
 const WORTH: u32 = 4;
 const LONGEST_GATHER: Duration = Duration::from_millis(500);
@@ -83,8 +84,7 @@ pub(crate) struct Judge {
     hurried: Muffler,
     crier: Crier,
     dismissals: Dismissals,
-    /// What both clocks showed when they were last compared.
-    clocks: Option<(SystemTime, Instant)>,
+    clocks: Clocks,
     /// When the last reload was: what it brought about is no older.
     told_at: SystemTime,
     /// What is to be closed at the next judgement.
@@ -137,7 +137,7 @@ impl Judge {
             hurried,
             crier,
             dismissals,
-            clocks: None,
+            clocks: Clocks::default(),
             told_at: SystemTime::UNIX_EPOCH,
             dismissed: Vec::new(),
         };
@@ -202,12 +202,7 @@ impl Judge {
 
     /// A day after something was gone is a day that passed, not one that the clock leapt over.
     fn compare_clocks(&mut self, now: SystemTime, steady: Instant) {
-        let Some((then, began)) = self.clocks.replace((now, steady)) else { return };
-        let passed = steady.saturating_duration_since(began);
-        let leap = now.duration_since(then).unwrap_or_default().saturating_sub(passed);
-        if leap < LEAP {
-            return;
-        }
+        let Some(leap) = self.clocks.leap(now, steady) else { return };
         warn!("the clock went ahead by {} s: what is gone is not taken to be older", leap.as_secs());
         let mut snapshot = self.publish.borrow().clone();
         Arc::make_mut(&mut snapshot.register).clock_went_ahead(leap);

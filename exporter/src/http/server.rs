@@ -22,6 +22,8 @@ use tracing::{debug, warn};
 use super::access::{AccessLog, Line};
 use super::addresses::{Door, Socket};
 use super::counts::{HttpCounts, Refusal};
+use super::cut::Cut;
+use super::dress::{behead, make_plain, protect};
 use super::logins::Logins;
 use super::peeked::Peeked;
 use super::roles::{Rights, Role, in_vain};
@@ -29,7 +31,7 @@ use super::routes::{Detail, right_to};
 use super::seats::{Seat, Seats, State};
 use super::security::{Attempt, Claim, Security, Shaken};
 use super::stream::{PIECE, Pieces};
-use super::unshaken::{answer_plainly, in_words, is_of_certificate, is_plain_http};
+use super::unshaken::{answer_plainly, is_plain_http};
 use super::validity::Validity;
 use super::visits::Visits;
 use super::who::{Peer, Who, shown};
@@ -99,8 +101,9 @@ impl House {
 
     /// Answers until it is dropped; returns only where a task fails.
     pub(crate) async fn serve(self: Arc<Self>, doors: Vec<Door>) {
-        self.tell_news();
-        self.warn_of_roles();
+        if !self.tell_news() {
+            self.warn_of_roles();
+        }
         let mut loops = tokio::task::JoinSet::new();
         for door in doors {
             loops.spawn(self.clone().keep(door));
@@ -133,13 +136,15 @@ impl House {
         vain.iter().for_each(|line| warn!("{line}"));
     }
 
-    /// Has logged what came in force of the web configuration.
-    fn tell_news(&self) {
+    /// Has logged what came in force of the web configuration, if anything did.
+    fn tell_news(&self) -> bool {
         let news = self.security.news();
-        if !news.is_empty() {
+        let is_any = !news.is_empty();
+        if is_any {
             self.warn_of_roles();
         }
         self.log(news.into_iter().map(Entry::WebConfig));
+        is_any
     }
 
     async fn keep(self: Arc<Self>, door: Door) {
@@ -199,7 +204,7 @@ impl House {
             ended = talk => {
                 let Err(cut) = ended else { return };
                 debug!("a connection ended early: {}", shown(&cut.to_string()));
-                let Some(refusal) = why(&cut) else { return };
+                let Some(refusal) = cut.refusal() else { return };
                 (refusal, cut.detail())
             }
             refusal = seat.end() => (refusal, None),
@@ -480,69 +485,6 @@ where
         () = asked.notified() => connection.as_mut().graceful_shutdown(),
     }
     connection.await
-}
-
-/// Why a connection ended early.
-#[derive(Debug, thiserror::Error)]
-enum Cut {
-    #[error("no TLS: {}", in_words(.0))]
-    Handshake(#[from] io::Error),
-    #[error("plain HTTP where TLS is spoken")]
-    PlainHttp,
-    #[error(transparent)]
-    Http(#[from] hyper::Error),
-}
-
-impl Cut {
-    /// What whoever looks for the reason wants to know.
-    fn detail(&self) -> Option<String> {
-        match self {
-            Cut::Handshake(error) => Some(in_words(error)),
-            Cut::PlainHttp => Some(self.to_string()),
-            Cut::Http(_) => None,
-        }
-    }
-}
-
-/// What to count of a connection that ended early. Clients hang up when they please.
-fn why(cut: &Cut) -> Option<Refusal> {
-    match cut {
-        Cut::Handshake(error) if is_of_certificate(error) => Some(Refusal::Certificate),
-        Cut::Handshake(_) | Cut::PlainHttp => Some(Refusal::Handshake),
-        Cut::Http(error) if error.is_parse_too_large() => Some(Refusal::LargeHead),
-        Cut::Http(error) if error.is_parse() => Some(Refusal::Malformed),
-        Cut::Http(_) => None,
-    }
-}
-
-/// Of a status that is the client's fault everybody is told the same.
-fn make_plain(response: &mut Response<Body>) {
-    let status = response.status();
-    if status.is_client_error() {
-        let reason = status.canonical_reason().unwrap_or("Refused");
-        *response.body_mut() = Body::from(format!("{} {reason}\n", status.as_u16()));
-        let headers = response.headers_mut();
-        headers.remove(header::CONTENT_LENGTH);
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    }
-}
-
-/// To those who want the head alone a body is an error (RFC 9110, section 9.3.2); its length is none.
-fn behead(response: &mut Response<Body>) {
-    let length = response.body().size_hint().exact();
-    *response.body_mut() = Body::empty();
-    if let Some(length) = length {
-        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(length.into());
-    }
-}
-
-/// What a browser must not do with names that strangers chose.
-fn protect(response: &mut Response<Body>) {
-    let headers = response.headers_mut();
-    let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
-    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
 #[cfg(any(test, fuzzing))]

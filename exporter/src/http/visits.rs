@@ -1,4 +1,4 @@
-//! Who came in and who did not, as it is told in the log of events: all of it, and no flood.
+//! Who came in and who did not, as it is told in the log of logins: all of it, and no flood.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
