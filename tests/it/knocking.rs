@@ -126,6 +126,7 @@ fn what_is_named_for_nobody_is_told() {
     assert!(log().contains(&format!("serving on http://127.0.0.1:{port}/")), "{}", log());
 
     serve.kill();
+    assert_eq!(log().matches(says).count(), 1, "{}", log());
     let told = host.run(&["serve", "--web.listen-address", "nowhere.invalid:1"]);
     assert!(told.code == 2 && told.stderr.contains("`nowhere.invalid` has no address"), "{told:?}");
     host.write("web/web.yml", "invented: 1");
