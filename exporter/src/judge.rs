@@ -24,7 +24,7 @@ use crate::muffler::Muffler;
 use crate::rules::Rules;
 use crate::scribe::{Scribe, restore_coverage, restore_register};
 use crate::silence::PATIENCE;
-use crate::snapshot::{Documents, JudgedPass, SensorStatus, Snapshot};
+use crate::snapshot::{self, Documents, JudgedPass, SensorStatus, Snapshot};
 
 /// What the judge is asked to do.
 pub(crate) enum Work {
@@ -61,8 +61,11 @@ const WORTH: u32 = 4;
 const LONGEST_GATHER: Duration = Duration::from_millis(500);
 /// How many of them at most.
 const MAX_GATHERED: usize = 8_192;
-/// How long a packet may have waited. Of what waits longer is left out what came and went in crowds.
+/// How long news may have waited, be it here, on the way, or in the kernel. Of what waits longer is left out what came and
+/// went in crowds.
 const PATIENT_FOR: Duration = Duration::from_secs(2);
+/// Fewer are judged however long they waited: they are no crowd, and a machine that stood still is no storm.
+const CROWD: usize = 1_024;
 
 /// Takes what the sensor tells, holds it against the rules and publishes what comes of it. It runs on a thread of its
 /// own, so that a long judgement keeps nobody waiting who asks by HTTP.
@@ -75,7 +78,7 @@ pub(crate) struct Judge {
     publish: watch::Sender<Snapshot>,
     sensor: SensorStatus,
     news: News,
-    /// How long the last packet had waited when it was taken.
+    /// How long what was taken last had waited by then.
     waited: Duration,
     /// How long the last judgement took.
     judged_for: Duration,
@@ -176,16 +179,14 @@ impl Judge {
                         return self.end(now);
                     }
                 }
-                if self.is_behind() && self.news.happened.len() >= MAX_GATHERED {
-                    self.leave_out();
+                if self.news.happened.len() >= MAX_GATHERED {
+                    self.leave_out_if_behind();
                 }
                 let enough =
                     began.elapsed() >= self.gathers_for() || self.news.happened.len() >= MAX_GATHERED;
                 next = if enough { None } else { inbox.try_recv().ok() };
             }
-            if self.is_behind() {
-                self.leave_out();
-            }
+            self.leave_out_if_behind();
             let began = Instant::now();
             let now = self.now();
             self.catch_up(now);
@@ -221,7 +222,10 @@ impl Judge {
 
     /// What is there is judged in time, whatever came and went: of the crowds of these the first few are kept, and the
     /// others told as lost, as what the kernel had no room for.
-    fn leave_out(&mut self) {
+    fn leave_out_if_behind(&mut self) {
+        if !self.is_behind() || self.news.happened.len() < CROWD {
+            return;
+        }
         let sockets = self.news.left_out.take_from(&mut self.news.happened);
         if sockets == 0 {
             return;
@@ -264,6 +268,7 @@ impl Judge {
             match self.assembler.take(message) {
                 Ok(None) => {}
                 Ok(Some(pass)) => {
+                    self.waited = self.waited.max(snapshot::waited(&pass, now));
                     self.sensor.note(&pass, now);
                     self.news.add(pass);
                 }

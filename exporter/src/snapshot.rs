@@ -79,6 +79,11 @@ impl SensorStatus {
     }
 }
 
+/// How long ago the last thing happened that a pass tells, as the clock has it: one that was set ahead adds to it.
+pub(crate) fn waited(pass: &Pass, now: SystemTime) -> Duration {
+    now.duration_since(told_to(pass)).unwrap_or_default()
+}
+
 /// When the last thing happened that a pass tells; of one that tells none, when it was told: nothing waited then.
 fn told_to(pass: &Pass) -> SystemTime {
     let at = |happening: &Happening| match happening {

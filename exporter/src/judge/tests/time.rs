@@ -66,6 +66,30 @@ fn what_is_there_is_told_in_time_whatever_came_and_went() {
     assert_eq!(crowds.sum::<u64>(), left_out, "nothing is left out that no record counts");
 }
 
+/// It waited in the kernel or on its way: the packets are new.
+#[test]
+fn of_a_crowd_that_is_late_is_left_out_and_few_are_judged_however_late() {
+    for (sockets, is_left_out) in [(500_u16, false), (2_000, true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut judge, snapshots) = judge(folder.path());
+        tell(&mut judge, Vec::new(), now());
+        let (inbox, work) = mpsc::channel(65_536);
+        let then = SystemTime::now() - seconds(5);
+        for cookie in 1..=sockets {
+            let mayfly = Listener { since: Some(then), ..stranger(cookie.into(), 1_000 + cookie) };
+            let events = [Event::Opened(mayfly.clone()), Event::Closed(mayfly.id, then)];
+            let nothing = fixtures::inventory(Vec::new());
+            for frame in encoded(messages_of_events(&events, &nothing, Closing::default())) {
+                let packet = Packet::read_at(Instant::now(), &frame);
+                assert!(inbox.try_send(Work::Frame(packet)).is_ok());
+            }
+        }
+        drop(inbox);
+        judge.work(work);
+        assert_eq!(snapshots.borrow().sensor.lost > 0, is_left_out, "{sockets}");
+    }
+}
+
 #[test]
 fn how_far_it_is_behind_follows_what_happened_and_no_clock_that_is_set() {
     let folder = tempfile::tempdir().unwrap();
