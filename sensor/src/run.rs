@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use confine::ConfineError;
 use inventory::frame::Closing;
-use inventory::{Discrepancies, Event, Gap, SocketId};
+use inventory::{Discrepancies, Event, Gap, Inventory, SocketId};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -245,16 +245,30 @@ impl Run {
         let Some(reader) = self.readers.as_ref().and_then(Readers::next) else { return Ok(()) };
         self.telling = Telling::new(Some(reader));
         (self.told, self.told_whole) = (Instant::now(), Instant::now());
-        let closing = Closing { took: self.looked.took, lost: self.lost, ..Closing::default() };
-        self.telling.look(None, &self.watcher.now, closing)?;
+        self.telling.look(None, &self.watcher.now, self.closing())?;
         Ok(())
     }
 
+    /// What arrived at what is known now.
     fn tell(&mut self, events: &[Event]) -> Result<Told, RunError> {
-        self.told = Instant::now();
         self.watcher.now.taken_at = SystemTime::now();
-        let closing = Closing { took: self.looked.took, lost: self.lost, ..Closing::default() };
+        let closing = self.closing();
         let told = self.telling.events(events, &self.watcher.now, closing)?;
+        self.told_events(events, told)
+    }
+
+    /// What arrived at what was known before a look.
+    fn tell_before(&mut self, before: &Inventory, events: &[Event]) -> Result<Told, RunError> {
+        let told = self.telling.events(events, before, self.closing())?;
+        self.told_events(events, told)
+    }
+
+    fn closing(&self) -> Closing {
+        Closing { took: self.looked.took, lost: self.lost, ..Closing::default() }
+    }
+
+    fn told_events(&mut self, events: &[Event], told: Told) -> Result<Told, RunError> {
+        self.told = Instant::now();
         if told == Told::Torn {
             self.count_unheard(events);
             self.want_look(REST_AFTER_LOSS);
@@ -309,7 +323,7 @@ impl Run {
         let is_whole = lost_before + during.lost == 0;
         let discrepancies = if is_whole { discrepancies } else { Discrepancies::default() };
         let closing = Closing { took: self.looked.took, lost: self.lost, discrepancies };
-        if !opened.is_empty() && self.tell(&opened)? == Told::NobodyReads {
+        if !opened.is_empty() && self.tell_before(&before, &opened)? == Told::NobodyReads {
             return Ok(Told::NobodyReads);
         }
         let whole = self.told_whole.elapsed() >= WHOLE_EVERY;

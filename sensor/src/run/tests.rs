@@ -112,6 +112,31 @@ t = tcp(port=8080)",
     reader.until(|pass, now| pass.tells != Tells::Events && lost(now) == 0);
 }
 
+/// One closes and another is on its way between two processes, and a look finds out before the events are taken.
+#[test]
+fn who_opened_what_nobody_holds_is_told_before_the_look_that_found_it() {
+    let test = "who_opened_what_nobody_holds_is_told_before_the_look_that_found_it";
+    let _alone = alone();
+    let Some((source, sensor)) = with_bpf(test) else { return };
+    let mut puppet = Puppet::new();
+    let (reader, output) = Reader::new();
+    let mut run = Run::new(sensor, source, AT_ONCE, Output::Reader(output));
+    run.begin().unwrap();
+    puppet.does("t = tcp(port=8080)");
+    step_until(&mut run, |run| run.watcher.now.listeners.iter().any(|one| is_on(one, puppet.netns, 8080)));
+    puppet.does("t.close(); s = tcp(port=8081); a, b = socket.socketpair()");
+    puppet.does("socket.send_fds(a, [b'x'], [s.fileno()]); s.close()");
+    assert_eq!(run.look().unwrap(), Told::Whole);
+    let passes = reader.until(|pass, now| {
+        pass.tells != Tells::Events && now.listeners.iter().any(|one| is_on(one, puppet.netns, 8081))
+    });
+    let told = happenings(&passes, puppet.netns);
+    let told: Vec<_> = told.iter().map(String::as_str).filter(|told| !told.starts_with('~')).collect();
+    assert_eq!(told, ["+ tcp/0.0.0.0:8080", "+ tcp/0.0.0.0:8081", "- tcp/0.0.0.0:8080"]);
+    let (_, now) = passes.last().unwrap();
+    assert_eq!(now.listeners.len(), run.watcher.now.listeners.len());
+}
+
 #[test]
 fn an_iterator_that_fails_is_a_gap_and_what_opens_is_found_by_looks() {
     let test = "an_iterator_that_fails_is_a_gap_and_what_opens_is_found_by_looks";
