@@ -175,7 +175,7 @@ fn certificates_end_while_it_runs() {
     let Some(host) = Host::new() else { return };
     certificates(&host);
     let serve = Secured::start(&host, Secured::MUTUAL);
-    serve.says("the certificate that HTTPS is served with ends at 20");
+    serve.says(", until 20");
     let issue = host.path("tls/issue").display().to_string();
     // That of the client, of whom it is known why nobody answers it any more.
     within(std::time::Duration::from_secs(30), "it is answered while it lasts", || {

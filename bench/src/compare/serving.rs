@@ -56,6 +56,13 @@ impl Files {
         Ok(())
     }
 
+    /// What `serve` warned of, the first hundred lines.
+    pub(crate) fn warnings(&self) -> anyhow::Result<Vec<String>> {
+        let log = fs::read_to_string(self.folder.join("log"))?;
+        let is_warning = |line: &&str| line.contains(" WARN ") || line.contains(" ERROR ");
+        Ok(log.lines().filter(is_warning).take(100).map(str::to_owned).collect())
+    }
+
     pub(crate) fn baseline(&self) -> anyhow::Result<String> {
         Ok(fs::read_to_string(self.folder.join("baseline.toml"))?)
     }

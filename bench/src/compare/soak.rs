@@ -29,11 +29,11 @@ pub(crate) fn run(arguments: &Arguments, minutes: f64, hours: f64) -> anyhow::Re
     let before = serving::scrape()?;
     let churn = Churn::start(each_second)?;
     let began = Instant::now();
-    let (mut rows, mut number) = (Vec::new(), 0_u32);
+    let (mut rows, mut lags, mut number) = (Vec::new(), Vec::new(), 0_u32);
     head(&serve);
     while began.elapsed() < time {
         number += 1;
-        visit(number)?;
+        lags.push(visit(number)?);
         if number % 3 == 0 {
             files.replace_baseline(&format!("{baseline}{}", approvals(number)))?;
             serve.reload()?;
@@ -51,6 +51,7 @@ pub(crate) fn run(arguments: &Arguments, minutes: f64, hours: f64) -> anyhow::Re
     rows.last().context("no row")?.print();
     let Done { sockets, services } = churn.ends()?;
     let after = settled()?;
+    files.warnings()?.iter().for_each(|line| println!("{line}"));
     anyhow::ensure!(
         after.sum("portledger_baseline_last_reload_successful")? == 1.0,
         "the approvals were not taken over"
@@ -58,6 +59,14 @@ pub(crate) fn run(arguments: &Arguments, minutes: f64, hours: f64) -> anyhow::Re
     println!(
         "opened {sockets} listeners, and {services} programs with one each; {number} scrapes, {} reloads",
         number / 3
+    );
+    lags.sort_by(f64::total_cmp);
+    let lag = |part: f64| lags.get((lags.len() as f64 * part) as usize).copied().unwrap_or_default();
+    println!(
+        "behind what happens: p50 {:.1} s, p99 {:.1} s, at most {:.1} s",
+        lag(0.5),
+        lag(0.99),
+        lags.last().unwrap_or(&0.0)
     );
     for family in [
         "portledger_opened_total",
@@ -88,12 +97,12 @@ fn settled() -> anyhow::Result<Scrape> {
     }
 }
 
-/// What readers ask for.
-fn visit(number: u32) -> anyhow::Result<()> {
-    serving::scrape()?;
+/// What readers ask for. Returns by how many seconds it is behind.
+fn visit(number: u32) -> anyhow::Result<f64> {
+    let lag = serving::scrape()?.sum("portledger_events_lag_seconds")?;
     let pages = ["/api/v1/listeners", "/api/v1/drift", "/", "/-/ready"];
     serving::get(pages[usize::try_from(number)? % pages.len()])?;
-    Ok(())
+    Ok(lag)
 }
 
 /// Others each time, of what comes and goes.

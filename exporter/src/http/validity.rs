@@ -1,49 +1,32 @@
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use tracing::{info, warn};
+use tracing::warn;
 
-/// What the log has been told of the certificate that we serve with.
+/// What the log has been told of the end of the certificate that we serve with.
 #[derive(Default)]
 pub(super) struct Validity {
-    /// When it ends, and whether it was told that it has.
-    told: Option<(SystemTime, bool)>,
-}
-
-/// What is to be told.
-#[derive(Debug, PartialEq)]
-enum Turn {
-    Begins,
-    Ended,
+    /// Of the one that has ended.
+    told: Option<SystemTime>,
 }
 
 impl Validity {
-    /// Tells of a certificate that was not there before, and once that it has ended.
+    /// Tells once of each certificate that it has ended.
     pub(super) fn watch(&mut self, ends: Option<SystemTime>, now: SystemTime) {
-        let turn = self.turn(ends, now);
-        let Some(ends) = ends.filter(|_| turn.is_some()) else { return };
-        let ends = Timestamp::try_from(ends)
+        let Some(ended) = self.has_ended(ends, now) else { return };
+        let ended = Timestamp::try_from(ended)
             .map_or_else(|_| "a time out of range".to_owned(), |at| format!("{at:.0}"));
-        match turn {
-            Some(Turn::Ended) => warn!(
-                "the certificate that HTTPS is served with ended at {ends}: whoever verifies it asks no more; put another \
-                 into the file of cert_file, with its key, and the next connection is served with it"
-            ),
-            _ => info!("the certificate that HTTPS is served with ends at {ends}"),
-        }
+        warn!(
+            "the certificate that HTTPS is served with ended at {ended}: whoever verifies it asks no more; put another \
+             into the file of cert_file, with its key, and the next connection is served with it"
+        );
     }
 
-    fn turn(&mut self, ends: Option<SystemTime>, now: SystemTime) -> Option<Turn> {
-        let known = self.told;
-        self.told = ends.map(|ends| (ends, ends <= now));
-        match (known, self.told?) {
-            (Some((before, told)), (ends, has_ended)) if before == ends => {
-                // A clock that was set back tells it once more.
-                (has_ended && !told).then_some(Turn::Ended)
-            }
-            (_, (_, true)) => Some(Turn::Ended),
-            (_, (_, false)) => Some(Turn::Begins),
-        }
+    /// `None` also where it was told before. A clock that was set back has it told once more.
+    fn has_ended(&mut self, ends: Option<SystemTime>, now: SystemTime) -> Option<SystemTime> {
+        let ended = ends.filter(|ends| *ends <= now);
+        let before = std::mem::replace(&mut self.told, ended);
+        ended.filter(|ended| before != Some(*ended))
     }
 }
 
@@ -54,21 +37,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_certificate_is_told_of_when_it_begins_and_when_it_ends() {
+    fn the_end_of_each_certificate_is_told_once() {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let mut validity = Validity::default();
-        for (ends, now, told) in [
-            (None, 0, None),
-            (Some(10), 1, Some(Turn::Begins)),
-            (Some(10), 9, None),
-            (Some(10), 10, Some(Turn::Ended)),
-            (Some(10), 99, None),
-            (Some(100), 99, Some(Turn::Begins)),
-            (Some(50), 99, Some(Turn::Ended)),
-            (None, 99, None),
-            (Some(50), 99, Some(Turn::Ended)),
+        for (ends, now, is_told) in [
+            (None, 0, false),
+            (Some(10), 1, false),
+            (Some(10), 9, false),
+            (Some(10), 10, true),
+            (Some(10), 99, false),
+            (Some(10), 9, false),
+            (Some(10), 99, true),
+            (Some(100), 99, false),
+            (Some(50), 99, true),
+            (None, 99, false),
+            (Some(50), 99, true),
         ] {
-            assert_eq!(validity.turn(ends.map(at), at(now)), told, "{ends:?} at {now}");
+            let told = validity.has_ended(ends.map(at), at(now));
+            assert_eq!(told, ends.map(at).filter(|_| is_told), "{ends:?} at {now}");
         }
     }
 }
