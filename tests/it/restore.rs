@@ -118,6 +118,8 @@ fn a_ledger_that_says_something_else_is_put_aside_only_when_that_is_asked_for() 
     let Some((host, backup, keys)) = backed_up() else { return };
     lost(&host);
     host.write("etc/portledger.toml", "[sensor]\ninterval = \"200ms\"\n");
+    // Of nothing that listens the same is learned within a second.
+    let _late = host.listen("tcp 0.0.0.0:8082").by("late");
     host.learn();
     let other = fs::read(ledger(&host)).unwrap();
     let baseline = host.baseline();
