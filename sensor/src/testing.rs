@@ -166,6 +166,20 @@ impl Host {
         }
     }
 
+    /// Has a process executed a program of this name under /usr/bin.
+    pub(crate) fn executes(&self, pid: u32, name: &str) {
+        self.write(&format!("usr/bin/{name}"), b"#!");
+        symlink(self.path(&format!("usr/bin/{name}")), self.path(&format!("proc/{pid}/exe"))).unwrap();
+    }
+
+    /// Has a process end as far as the kernel does it before it closes descriptors.
+    pub(crate) fn gives_memory_back(&self, pid: u32) {
+        let stat = self.path(&format!("proc/{pid}/stat"));
+        let ending = fs::read_to_string(&stat).unwrap().replace(" 4194560 ", " 4194564 ");
+        fs::write(&stat, ending).unwrap();
+        fs::remove_file(self.path(&format!("proc/{pid}/exe"))).unwrap();
+    }
+
     pub(crate) fn open(&self) -> (ProcRoot, Describer) {
         let proc = ProcRoot::open(&self.path("proc")).unwrap();
         let describer = Describer::new(&proc, self.root(), Redaction::default(), Hashing::Off).unwrap();

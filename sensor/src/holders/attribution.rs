@@ -16,7 +16,8 @@ pub(crate) struct Attribution {
 
 impl Attribution {
     /// The holders of the socket with that inode. A socket without an inode is the kernel's own. Whether one that nobody
-    /// holds is gone by now ([`Unattributed::Exited`]) only another look into the socket tables tells.
+    /// holds is gone by now ([`Unattributed::Exited`]) only another look into the socket tables tells, unless who held it was
+    /// seen to end.
     pub(crate) fn holders(&self, inode: u64) -> Holders {
         if inode == 0 {
             return Holders::Unattributed(Unattributed::Kernel);

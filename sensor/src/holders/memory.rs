@@ -76,10 +76,6 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) fn has_program(&self) -> bool {
-        self.described.holder.program.is_some()
-    }
-
     pub(super) fn is_stale(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.described_at) > self.stays_fresh
     }
@@ -99,6 +95,8 @@ struct Pass<'a, S> {
     /// The processes there are, with the inodes of their folders.
     entries: BTreeMap<u32, u64>,
     walked: HashSet<u32>,
+    /// Sockets of processes that ended while they were looked at.
+    left: HashSet<u64>,
     sightings: &'a mut S,
 }
 
@@ -137,7 +135,8 @@ impl Memory {
         let entries = self.proc.processes();
         let no_list = entries.as_ref().err().map(io::Error::to_string);
         let entries = entries.unwrap_or_default().iter().map(|entry| (entry.pid, entry.inode)).collect();
-        let mut pass = Pass { now: Instant::now(), wanted, entries, walked: HashSet::new(), sightings };
+        let (walked, left) = (HashSet::new(), HashSet::new());
+        let mut pass = Pass { now: Instant::now(), wanted, entries, walked, left, sightings };
         self.describer.begin_pass();
         self.forget(&pass);
         self.verify(&mut pass);
@@ -192,7 +191,7 @@ impl Memory {
         let stale = *refreshes > 0 && held.is_stale(pass.now);
         if stale || mark != held.described.mark {
             *refreshes = refreshes.saturating_sub(usize::from(stale));
-            held = self.describe(process, held.holds, pass.now)?;
+            held = self.describe_again(process, held, pass.now)?;
         }
         Ok(Verified { held, lost })
     }
@@ -319,11 +318,13 @@ impl Memory {
     /// Remembers what a look into a process found.
     fn take<S>(&mut self, pid: u32, looked: Result<Looked, Unreadable>, pass: &mut Pass<'_, S>) {
         pass.walked.insert(pid);
+        let holds = looked.as_ref().map(|looked| looked.walked.holds.clone()).unwrap_or_default();
         match looked.and_then(|looked| self.hold(pid, looked, pass)) {
             Ok(seen) => {
                 self.processes.insert(pid, seen);
             }
             Err(Unreadable::Gone) => {
+                pass.left.extend(holds.iter().map(|hold| hold.inode));
                 self.processes.remove(&pid);
                 self.held.remove(&pid);
             }
@@ -354,8 +355,9 @@ impl Memory {
             return Err(Unreadable::Gone);
         }
         let mark = self.describer.mark(&process)?;
-        let held = match known.filter(|held| held.described.mark == mark) {
-            Some(held) => Held { holds: walked.holds, ..held },
+        let held = match known.map(|known| Held { holds: walked.holds.clone(), ..known }) {
+            Some(held) if held.described.mark == mark => held,
+            Some(held) => self.describe_again(&process, held, pass.now)?,
             None => self.describe(&process, walked.holds, pass.now)?,
         };
         self.held.insert(pid, held);
@@ -375,6 +377,19 @@ impl Memory {
         Ok(Held { described, described_at: now, stays_fresh, holds })
     }
 
+    /// Likewise one that is known. What is ending has given back its program before its descriptors: it is who it was.
+    pub(super) fn describe_again(
+        &mut self,
+        process: &ProcessDir,
+        known: Held,
+        now: Instant,
+    ) -> Result<Held, Unreadable> {
+        match self.describe(process, known.holds.clone(), now) {
+            Err(Unreadable::Gone) if process.id()? == known.described.holder.id => Ok(known),
+            described => described,
+        }
+    }
+
     fn conclude<S>(&self, pass: &Pass<'_, S>, no_list: Option<String>) -> Attribution {
         let mut found: HashMap<u64, Vec<Arc<Holder>>> = HashMap::new();
         for held in self.held.values() {
@@ -385,7 +400,12 @@ impl Memory {
         let unseen = self.unseen(pass, &found, no_list);
         let refused = unseen.denied > 0 || unseen.failed > 0 || unseen.hidden_by.is_some();
         let missing = pass.wanted.iter().filter(|inode| !found.contains_key(inode));
-        let missing = missing.map(|inode| (*inode, self.why_missing(*inode, refused))).collect();
+        let missing = missing
+            .map(|inode| match pass.left.contains(inode) {
+                true => (*inode, Unattributed::Exited),
+                false => (*inode, self.why_missing(*inode, refused)),
+            })
+            .collect();
         let seen = unseen.processes - unseen.denied - unseen.failed;
         let mut gaps = unseen.gaps();
         let holders = self.held.values().map(|held| held.described.holder.as_ref());

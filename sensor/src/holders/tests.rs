@@ -393,6 +393,29 @@ fn follows_a_socket_to_another_descriptor_of_one_of_its_holders() {
     assert_eq!(holders(&mut memory, 100), [7, 8]);
 }
 
+/// Its program is gone before its sockets are closed: that is not another program, and not none.
+#[test]
+fn what_is_ending_is_who_it_was_and_nobody_where_it_was_not_known() {
+    let host = Host::new();
+    for (pid, link) in [(7, "socket:[100]"), (8, "socket:[200]")] {
+        host.process(pid, 1, b"srv", &[link]);
+        host.executes(pid, &format!("srv-{pid}"));
+    }
+    let (proc, describer) = host.open();
+    let mut memory = Memory::new(proc, describer, 1);
+    let known = memory.attribute(&[100], &mut ()).holders(100);
+    assert!(known.known()[0].program.is_some(), "{known:?}");
+    host.gives_memory_back(7);
+    host.gives_memory_back(8);
+    let ending = memory.attribute(&[100, 200], &mut ());
+    assert_eq!(ending.holders(100), known);
+    assert_eq!(ending.holders(200), Holders::Unattributed(Unattributed::Exited));
+    let hold = |fd, inode| vec![Hold { inode, tid: None, fd, via: Via::Descriptor }];
+    let mut told = |pid, inode| memory.hold_told(pid, hold(0, inode), std::time::Instant::now(), &mut 1);
+    assert_eq!(told(7, 100).unwrap(), known.known()[0]);
+    assert_eq!(told(8, 200), Err(Unreadable::Gone));
+}
+
 fn sorted<const N: usize>(mut pids: [u32; N]) -> [u32; N] {
     pids.sort_unstable();
     pids

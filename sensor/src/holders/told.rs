@@ -28,6 +28,7 @@ impl Memory {
         self.held.retain(|pid, _| holds.contains_key(pid));
         let mut found: HashMap<u64, Vec<Arc<Holder>>> = HashMap::new();
         let mut refreshes = REFRESHED_PER_PASS;
+        let mut left: HashSet<u64> = HashSet::new();
         for (pid, holds) in holds {
             let inodes: Vec<u64> = holds.iter().map(|hold| hold.inode).collect();
             match self.hold_told(pid, holds, now, &mut refreshes) {
@@ -36,7 +37,7 @@ impl Memory {
                         .iter()
                         .for_each(|inode| found.entry(*inode).or_default().push(Arc::clone(&holder)));
                 }
-                Err(Unreadable::Gone) => {}
+                Err(Unreadable::Gone) => left.extend(inodes),
                 Err(error) => {
                     unseen.failed += 1;
                     unseen.failure = Some(format!("{pid}: {error}"));
@@ -46,7 +47,8 @@ impl Memory {
         let missing = wanted.iter().filter(|inode| !found.contains_key(inode));
         let refused = unseen.denied > 0 || unseen.failed > 0;
         let why = if refused { Unattributed::Denied } else { Unattributed::InFlight };
-        let missing = missing.map(|inode| (*inode, why)).collect();
+        let why = |inode| if left.contains(inode) { Unattributed::Exited } else { why };
+        let missing = missing.map(|inode| (*inode, why(inode))).collect();
         let share = share(unseen.processes - unseen.denied - unseen.failed, unseen.processes);
         let mut gaps = unseen.gaps();
         gaps.extend(gaps::of_descriptions(found.values().flatten().map(AsRef::as_ref)));
@@ -95,7 +97,7 @@ impl Memory {
     /// `refreshes` are left.
     ///
     /// # Errors
-    /// [`Unreadable::Gone`] where it has ended meanwhile.
+    /// [`Unreadable::Gone`] where it has ended meanwhile, or is ending and was not described before.
     pub(crate) fn hold_told(
         &mut self,
         pid: u32,
@@ -105,23 +107,16 @@ impl Memory {
     ) -> Result<Arc<Holder>, Unreadable> {
         let process = self.proc.process(pid)?;
         let mark = self.describer.mark(&process)?;
-        // What is ending has given back its program before its descriptors: it is who it was.
-        let id = process.id()?;
-        let is_ending =
-            |held: &Held| mark.has_no_program() && held.described.holder.id == id && held.has_program();
-        let known = self.held.remove(&pid);
-        let known = known.filter(|held| held.described.mark == mark || is_ending(held));
-        let stale =
-            *refreshes > 0 && !mark.has_no_program() && known.as_ref().is_some_and(|held| held.is_stale(now));
-        *refreshes -= usize::from(stale);
-        let held = match known {
-            Some(held) if !stale => Held { holds, ..held },
-            known => {
-                let anew = self.describe(&process, holds, now)?;
-                let ends_meanwhile = |held: &Held| held.has_program() && held.described.holder.id == id;
-                match known.filter(|held| anew.described.mark.has_no_program() && ends_meanwhile(held)) {
-                    Some(held) => Held { holds: anew.holds, ..held },
-                    None => anew,
+        let held = match self.held.remove(&pid) {
+            None => self.describe(&process, holds, now)?,
+            Some(known) => {
+                let held = Held { holds, ..known };
+                let stale = *refreshes > 0 && held.is_stale(now);
+                if stale || held.described.mark != mark {
+                    *refreshes = refreshes.saturating_sub(usize::from(stale));
+                    self.describe_again(&process, held, now)?
+                } else {
+                    held
                 }
             }
         };

@@ -49,13 +49,6 @@ struct Ancestor {
     parent: u32,
 }
 
-impl Mark {
-    /// Of a kernel thread, of a process that is ending, and of somebody else's.
-    pub(crate) fn has_no_program(&self) -> bool {
-        self.running.is_none()
-    }
-}
-
 impl Describer {
     /// `host_root` is the host's root folder, usually `/`.
     ///
@@ -81,7 +74,7 @@ impl Describer {
     /// Everything that is told of a holder.
     ///
     /// # Errors
-    /// [`Unreadable::Gone`] where the process ended before all was read.
+    /// [`Unreadable::Gone`] where the process ended before all was read, or is ending.
     #[cfg(test)]
     pub(crate) fn describe(&mut self, proc: &ProcRoot, process: &ProcessDir) -> Result<Holder, Unreadable> {
         Ok(Arc::unwrap_or_clone(self.describe_marked(proc, process)?.holder))
@@ -98,8 +91,8 @@ impl Describer {
         let workload = self.workload(process)?;
         let program = mark.running.as_ref().map(|running| self.program(process, running));
         let parents = self.parents(proc, process)?;
-        // Last, because a process that still answers was there for all that was read before.
-        let id = process.id()?;
+        // Last, because a process that has its memory still had it for all that was read before.
+        let id = process.id_alive()?;
         let started_at = proc.time_of(id.start_ticks);
         let uid = mark.owner.uid;
         let holder = Holder { id, started_at, program, name, arguments, uid, workload, parents };

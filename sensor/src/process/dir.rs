@@ -24,6 +24,9 @@ const OTHER_THREADS: usize = 8;
 
 const EXE: &str = "exe";
 
+/// `PF_EXITING` of include/linux/sched.h, in the ninth field of /proc/PID/stat.
+const EXITING: u32 = 0x4;
+
 /// The folder of one process, through which everything is read: once that process is gone nothing answers any more,
 /// not even for another one that was given its pid.
 #[derive(Debug)]
@@ -68,6 +71,8 @@ pub(crate) struct Origin {
     pub(crate) parent: u32,
     /// Its first thread has exited: nothing is left of the process but its exit code and its other threads, if any.
     pub(crate) is_zombie: bool,
+    /// Its first thread exits, or has exited.
+    is_exiting: bool,
 }
 
 /// What a descriptor's owner is made of, as far as it tells a program from its successor in the same process.
@@ -105,7 +110,21 @@ impl ProcessDir {
         let stat = parse_stat(&bytes).ok_or(Unreadable::Failed { file: "stat", errno: Errno::INVAL })?;
         let id = ProcessId { pid: self.pid, start_ticks: stat.starttime };
         // A parent outside of our pid namespace is 0.
-        Ok(Origin { id, parent: u32::try_from(stat.ppid).unwrap_or(0), is_zombie: stat.state == 'Z' })
+        let (is_zombie, is_exiting) = (stat.state == 'Z', stat.flags & EXITING != 0);
+        Ok(Origin { id, parent: u32::try_from(stat.ppid).unwrap_or(0), is_zombie, is_exiting })
+    }
+
+    /// The same of a process that has its memory still: `do_exit` of kernel/exit.c takes that away, and with it program and
+    /// arguments, before it closes what the process has open.
+    ///
+    /// # Errors
+    /// [`Unreadable::Gone`] also where it is that far.
+    pub(crate) fn id_alive(&self) -> Result<ProcessId, Unreadable> {
+        let origin = self.origin()?;
+        match origin.is_exiting && self.program_path() == Err(Unreadable::Gone) {
+            true => Err(Unreadable::Gone),
+            false => Ok(origin.id),
+        }
     }
 
     /// Only to be believed where something else is read of the process afterwards: see [`Owner::uid`].
