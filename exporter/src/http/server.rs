@@ -201,6 +201,8 @@ impl House {
     /// Lets a connection go on until it ends or is cut off.
     async fn attend(self: Arc<Self>, talk: impl Future<Output = Result<(), Cut>>, peer: Peer, seat: Seat) {
         let (refusal, detail) = tokio::select! {
+            // What came in time is answered, however late we read it.
+            biased;
             ended = talk => {
                 let Err(cut) = ended else { return };
                 debug!("a connection ended early: {}", shown(&cut.to_string()));
@@ -489,3 +491,5 @@ where
 
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzed;
+#[cfg(test)]
+mod tests;

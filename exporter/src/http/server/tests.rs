@@ -1,0 +1,43 @@
+use std::net::Ipv4Addr;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::watch;
+
+use super::super::routes::{Board, router};
+use super::*;
+use crate::metrics::Metrics;
+use crate::snapshot::Snapshot;
+
+fn house() -> (Arc<House>, Arc<Seats>) {
+    let (_, snapshots) = watch::channel(Snapshot::default());
+    let metrics = Arc::new(Metrics::new(snapshots.clone(), true, SystemTime::now).unwrap());
+    let telemetry_path = "/metrics".to_owned();
+    let board = Board { snapshots, metrics, telemetry_path: telemetry_path.clone() };
+    let rules = Rules { allow: Vec::new(), read_only: true, roles: Vec::new(), telemetry_path };
+    let (judge, _) = mpsc::channel(1);
+    let seats = Seats::new();
+    let shared = (seats.clone(), Arc::default());
+    let house = House::new(router(board).unwrap(), rules, Arc::new(Security::new(None)), shared, judge);
+    (Arc::new(house), seats)
+}
+
+/// On a machine that stalls, what a client sent and the end of its time are heard of together.
+#[tokio::test(start_paused = true)]
+async fn whoever_asked_in_time_is_answered_however_late_it_is_read() {
+    let (house, seats) = house();
+    for turn in 0..32 {
+        let (mut client, served) = tokio::io::duplex(64 << 10);
+        let peer = Peer::at(Ipv4Addr::LOCALHOST.into());
+        let seat = seats.take(peer, Instant::now()).0.unwrap();
+        let visitor = Visitor { peer, uid: None, is_api: false };
+        let talk = house.clone().converse(served, visitor, seat.state().clone());
+        tokio::spawn(house.clone().attend(talk, peer, seat));
+        tokio::task::yield_now().await;
+        // Then its seat has not been looked at yet.
+        tokio::time::advance(Duration::from_secs(3)).await;
+        client.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{turn}: {answer:?}");
+    }
+}
