@@ -3,6 +3,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -104,7 +105,48 @@ fn a_restart_of_what_is_approved_is_no_drift() {
         let app = host.listen("tcp 0.0.0.0:8080").by("app");
         std::thread::sleep(Duration::from_millis(150));
         app.ends();
-        serve.drifts().nothing_on(8080);
+        serve.never_drifted(8080);
+    }
+}
+
+/// Nor wherever in its work the sensor stands still for a while, whatever tells it of events.
+#[test]
+fn a_restart_while_the_sensor_stalls_is_no_drift() {
+    for is_without_bpf in [false, true] {
+        let Some(host) = Host::new() else { return };
+        host.write("etc/portledger.toml", "[sensor]\ninterval = \"100ms\"\n");
+        if is_without_bpf {
+            host.hides_btf();
+        }
+        let app = host.listen("tcp 0.0.0.0:8080").by("app");
+        host.learn();
+        app.ends();
+        let serve = host.serve();
+        let sensor = serve.sensor();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for stall in (0..400).map(|turn| turn * 7_919 % 200).cycle() {
+                    std::thread::sleep(Duration::from_millis(stall % 37));
+                    send(sensor, Signal::STOP);
+                    std::thread::sleep(Duration::from_millis(stall));
+                    send(sensor, Signal::CONT);
+                    if is_over.load(Ordering::Relaxed) {
+                        return;
+                    }
+                }
+            });
+            for turn in 0..40 {
+                let app = host.listen("tcp 0.0.0.0:8080").by("app");
+                std::thread::sleep(Duration::from_millis(turn * 61 % 150));
+                app.ends();
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+        let seen = host.listen("tcp 0.0.0.0:8081").by("other");
+        eventually("it has caught up", || serve.drifts().find(8081));
+        drop(seen);
+        serve.never_drifted(8080);
     }
 }
 

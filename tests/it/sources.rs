@@ -38,8 +38,7 @@ fn where_all_is_told_doctor_and_serve_say_so() {
 #[test]
 fn a_kernel_without_btf_is_listened_to_by_perf() {
     let Some(host) = Host::new() else { return };
-    host.write("etc/no-btf", "");
-    host.sh(&format!("mount --bind {} /sys/kernel/btf/vmlinux", host.path("etc/no-btf").display()));
+    host.hides_btf();
     host.learn();
     let events = doctor(host.portledger(&["doctor"]));
     let refused = events["hooks"][0]["refused"].as_str().unwrap_or_default().to_owned();

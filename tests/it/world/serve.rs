@@ -61,6 +61,16 @@ impl<'a> Serve<'a> {
         Drifts::of(self.json("/api/v1/drift"))
     }
 
+    /// What is bound to a port is no drift, and was none since it was started.
+    #[track_caller]
+    pub(crate) fn never_drifted(&self, port: u16) {
+        let drifts = self.drifts();
+        if drifts.find(port).is_some() {
+            let opened = self.logged("open", port);
+            panic!("{:#}\nits log: {}\nopened: {opened:#?}", drifts.document, self.log());
+        }
+    }
+
     /// The value of a series, its name and labels written as in the scrape.
     pub(crate) fn metric(&self, series: &str) -> Option<f64> {
         let (status, text) = self.get("/metrics");
