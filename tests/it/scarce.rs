@@ -20,8 +20,15 @@ fn small_disk(host: &Host) -> String {
     state
 }
 
+/// Leaves no room, nor any that a file which is being replaced gives back.
 fn fill(host: &Host, folder: &str) {
-    host.sh(&format!("cat /dev/zero >{folder}/full 2>/dev/null || true"));
+    host.sh(&format!(
+        "cd {folder}; before=none
+         until [ $before = \"$(stat -c %s full)\" ] && [ -z \"$(find . -name '*.new' -size +0)\" ]; do
+             before=$(stat -c %s full || echo none)
+             sleep 1.5; cat /dev/zero >>full || true
+         done 2>/dev/null"
+    ));
 }
 
 /// What stands on that disk, where we can read it.
