@@ -1,8 +1,8 @@
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -43,12 +43,24 @@ impl<'a> Serve<'a> {
     }
 
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
-        self.try_get(path).unwrap_or_else(|| panic!("no answer for {path}; log: {}", self.log()))
+        self.ask(path).unwrap_or_else(|error| panic!("no answer for {path}: {error}; log: {}", self.log()))
     }
 
     /// `None` where nobody answers.
     pub(crate) fn try_get(&self, path: &str) -> Option<(u16, String)> {
-        self.host.within(|| request(&format!("GET {path} HTTP/1.1\r\nHost: {}\r\n", Host::NAME)))
+        self.ask(path).ok()
+    }
+
+    fn ask(&self, path: &str) -> io::Result<(u16, String)> {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", Host::NAME);
+        loop {
+            let began = Instant::now();
+            match self.host.within(|| request(&head)) {
+                // On a machine that stalls we may be too slow to ask: whoever takes two seconds is cut off.
+                Err((asked, _)) if asked.duration_since(began) > Duration::from_secs(1) => {}
+                answered => return answered.map_err(|(_, error)| error),
+            }
+        }
     }
 
     pub(crate) fn json(&self, path: &str) -> Value {
@@ -140,17 +152,25 @@ impl<'a> Serve<'a> {
     }
 }
 
-/// One request over loopback; the head's last line is added here.
-pub(crate) fn request(head: &str) -> Option<(u16, String)> {
-    let mut stream = TcpStream::connect(("127.0.0.1", Serve::PORT)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    stream.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let status = head.split(' ').nth(1)?.parse().ok()?;
+/// One request over loopback; of one that is not answered, also when it had been sent, as far as it was.
+fn request(head: &str) -> Result<(u16, String), (Instant, io::Error)> {
+    let sent = TcpStream::connect(("127.0.0.1", Serve::PORT)).and_then(|mut stream| {
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        stream.write_all(head.as_bytes())?;
+        Ok(stream)
+    });
+    let asked = Instant::now();
+    let answer = sent.and_then(|mut stream| {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    });
+    let answer = answer.map_err(|error| (asked, error))?;
+    let broken = || (asked, io::Error::other(format!("it ends with {answer:?}")));
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(broken)?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(broken)?;
     let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
-    Some((status, if chunked { unchunked(body) } else { body.to_owned() }))
+    Ok((status, if chunked { unchunked(body) } else { body.to_owned() }))
 }
 
 fn unchunked(mut body: &str) -> String {
