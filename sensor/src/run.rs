@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use confine::ConfineError;
 use inventory::frame::Closing;
-use inventory::{Discrepancies, Event, Gap, Inventory, SocketId};
+use inventory::{Event, Gap, Inventory, SocketId};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -301,17 +301,12 @@ impl Run {
         let known = self.followed();
         let lost_before = std::mem::take(&mut self.lost_since_look);
         let (began, clock) = (Instant::now(), Clock::now());
-        // After a loss nothing that was told is a reason to doubt what is seen.
         let announced = if lost_before == 0 { self.source.announced } else { Announced::default() };
         let (source, heard) = (&mut self.source, &mut self.heard);
-        let mut during = Taken::default();
-        let reconciled = self.watcher.reconcile(announced, || {
-            during = source.take(heard, MOST_EVENTS);
-            std::mem::take(&mut during.records)
-        });
-        let Reconciled { before, opened, discrepancies, mut passed, records } = reconciled;
+        let reconciled = self.watcher.reconcile(announced, || source.take(heard, MOST_EVENTS));
+        let Reconciled { before, opened, discrepancies, mut passed, records, lost } = reconciled;
         self.looked = Looked { ended: Instant::now(), took: began.elapsed() };
-        self.lose(during.lost);
+        self.lose(lost);
         passed.extend(self.heard.looked(&mut self.watcher, clock.boot_nanos()));
         if self.heard.waits_for_look() {
             self.want_look(REST_AFTER_LOSS);
@@ -319,9 +314,6 @@ impl Run {
         self.forget_what_is_gone(known);
         self.follow_what_is_known();
         self.brand(lost_before, false);
-        // What was lost accounts for what differs.
-        let is_whole = lost_before + during.lost == 0;
-        let discrepancies = if is_whole { discrepancies } else { Discrepancies::default() };
         let closing = Closing { took: self.looked.took, lost: self.lost, discrepancies };
         if !opened.is_empty() && self.tell_before(&before, &opened)? == Told::NobodyReads {
             return Ok(Told::NobodyReads);

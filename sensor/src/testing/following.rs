@@ -143,7 +143,8 @@ impl Following {
         let (source, taken) = (&self.source, &self.taken);
         let mut reconciled = self.watcher.reconcile(announced, || {
             take(&mut source.lock().unwrap(), taken);
-            std::mem::take(&mut taken.lock().unwrap().records)
+            let records = std::mem::take(&mut taken.lock().unwrap().records);
+            Taken { records, ..Taken::default() }
         });
         let records = std::mem::take(&mut reconciled.records);
         reconciled.passed.extend(self.watcher.take(records));

@@ -10,6 +10,7 @@ use inventory::{
 use super::{Key, Watcher, key_of};
 use crate::bpf::{EventKind, EventRecord};
 use crate::events::clock::Clock;
+use crate::events::source::Taken;
 
 /// What a look found.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct Reconciled {
     pub(crate) passed: Vec<Event>,
     /// What happened during the look, to be taken next.
     pub(crate) records: Vec<EventRecord>,
+    /// How many events found no room during the look.
+    pub(crate) lost: u64,
 }
 
 /// Of which sockets the kernel tells opens and closes.
@@ -55,14 +58,12 @@ impl Announced {
 }
 
 impl Watcher {
-    /// Looks at everything. `during` gives what the kernel told while the look was under way.
-    pub(crate) fn reconcile(
-        &mut self,
-        announced: Announced,
-        during: impl FnOnce() -> Vec<EventRecord>,
-    ) -> Reconciled {
+    /// Looks at everything. `during` gives what the kernel told while the look was under way. After a loss nothing that
+    /// was told is a reason to doubt what is seen.
+    pub(crate) fn reconcile(&mut self, announced: Announced, during: impl FnOnce() -> Taken) -> Reconciled {
         let look = self.sensor.pass();
-        let mut records = during();
+        let Taken { mut records, lost, .. } = during();
+        let announced = if lost == 0 { announced } else { Announced::default() };
         records.iter_mut().for_each(|record| self.described.complete(record));
         let told = Told {
             sockets: records.iter().map(key_of).chain(self.awaited()).collect(),
@@ -91,7 +92,7 @@ impl Watcher {
             Event::Changed(_) | Event::Closed(..) => None,
         }));
         before.listeners.sort_by_key(|listener| listener.id);
-        Reconciled { before, opened, discrepancies, passed, records }
+        Reconciled { before, opened, discrepancies, passed, records, lost }
     }
 
     /// What is new and was found with nobody was opened by whom an event named: gives the news of that, which comes before

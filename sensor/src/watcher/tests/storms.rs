@@ -3,8 +3,9 @@ use std::time::Duration;
 use inventory::Event;
 
 use super::is_closed;
-use crate::events::source::Teller;
-use crate::testing::{Following, Puppet, detach, of};
+use crate::events::source::{Taken, Teller};
+use crate::testing::{Following, Puppet, alone, detach, is_root, of, sensor};
+use crate::watcher::{Announced, Watcher};
 
 const MANY: &str = "
 def many(count):
@@ -111,4 +112,25 @@ fn a_program_that_somebody_takes_off_is_missed() {
     detach(link);
     let missed = source.check().unwrap_err().to_string();
     assert_eq!(missed, format!("{hook} was detached by somebody else"));
+}
+
+/// The ring may have run over while the look was under way.
+#[test]
+fn a_look_that_lost_events_doubts_nothing_that_it_sees() {
+    if !is_root("a_look_that_lost_events_doubts_nothing_that_it_sees") {
+        return;
+    }
+    let _alone = alone();
+    let mut puppet = Puppet::new();
+    let mut sensor = sensor();
+    let now = sensor.pass();
+    let mut watcher = Watcher::new(sensor, now);
+    let all = Announced { streams: true, datagrams: true, raw: true };
+    for (port, lost) in [(8080, 0), (8081, 3)] {
+        puppet.does(&format!("s{port} = tcp(port={port})"));
+        let taken = || Taken { lost, ..Taken::default() };
+        let reconciled = watcher.reconcile(all, taken);
+        assert_eq!(reconciled.lost, lost);
+        assert_eq!(reconciled.discrepancies.unannounced > 0, lost == 0, "{:?}", reconciled.discrepancies);
+    }
 }
