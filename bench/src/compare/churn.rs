@@ -69,6 +69,20 @@ pub(crate) fn run(each_second: f64) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// As many programs as drifts can be open, one after the other, each with a port of its own.
+pub(crate) fn fill(programs: u32) -> anyhow::Result<()> {
+    fs::create_dir_all(BIN)?;
+    let whole = Path::new(BIN).join("whole");
+    fs::copy(std::env::current_exe()?, &whole)?;
+    for number in 0..programs {
+        let file = Path::new(BIN).join(format!("fill-{number}"));
+        fs::hard_link(&whole, &file)?;
+        let words = words(&file, number);
+        Program { child: start(&words)?, file, netns: None, cgroup: None }.end()?;
+    }
+    Ok(fs::remove_file(whole)?)
+}
+
 /// Listens until standard input is closed; one of the programs.
 pub(crate) fn listen(port: u16) -> anyhow::Result<()> {
     // Something else may have the port.
@@ -164,14 +178,8 @@ impl Program {
             None if number % 4 == 3 => words.extend(["unshare", "--net"].map(str::to_owned)),
             None => {}
         }
-        words.push(file.display().to_string());
-        words.extend(["listen".to_owned(), "--port".to_owned(), (1_024 + number * 13 % 60_000).to_string()]);
-        words.push(format!("--note=program {number}"));
-        let mut command = Command::new(&words[0]);
-        let mut child = command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        // One that cannot listen, for something else has its port, ends without a word.
-        let _ready = child.stdout.as_mut().context("no output")?.read(&mut [0; 6])?;
-        Ok(Program { child, file, netns, cgroup })
+        words.extend(self::words(&file, number));
+        Ok(Program { child: start(&words)?, file, netns, cgroup })
     }
 
     fn end(mut self) -> anyhow::Result<()> {
@@ -186,6 +194,21 @@ impl Program {
         }
         Ok(())
     }
+}
+
+fn words(file: &Path, number: u32) -> [String; 5] {
+    let port = (1_024 + number * 13 % 60_000).to_string();
+    let note = format!("--note=program {number}");
+    [file.display().to_string(), "listen".to_owned(), "--port".to_owned(), port, note]
+}
+
+/// Waits until it listens.
+fn start(words: &[String]) -> anyhow::Result<Child> {
+    let mut command = Command::new(&words[0]);
+    let mut child = command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    // One that cannot listen, for something else has its port, ends without a word.
+    let _ready = child.stdout.as_mut().context("no output")?.read(&mut [0; 6])?;
+    Ok(child)
 }
 
 fn ip(words: &[&str]) -> anyhow::Result<()> {

@@ -3,13 +3,15 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use crate::Arguments;
-use crate::churn::{Churn, Done};
+use crate::churn::{self, Churn, Done};
 use crate::load::Load;
 use crate::serving::{self, Files, Process, Scrape, Serve};
 
 /// What a busy host opens and closes in a second.
 const OF_A_BUSY_HOST: f64 = 100.0;
-/// The share of the time in which what is bounded fills up.
+/// As many drifts as can be open: they fill up before the time begins.
+const PROGRAMS: u32 = 10_000;
+/// The share of the time in which what else is bounded fills up.
 const WARM_UP: f64 = 1.0 / 3.0;
 const ROWS: u32 = 30;
 /// What may come and go between two rows.
@@ -26,6 +28,8 @@ pub(crate) fn run(arguments: &Arguments, minutes: f64, hours: f64) -> anyhow::Re
     let time = Duration::from_secs_f64(minutes * 60.0);
     let each_second = OF_A_BUSY_HOST * hours * 3600.0 / time.as_secs_f64();
     println!("{hours} h of {OF_A_BUSY_HOST} listeners a second in {minutes} min: {each_second:.0} a second");
+    churn::fill(PROGRAMS)?;
+    println!("{PROGRAMS} programs listened once each");
     let before = serving::scrape()?;
     let churn = Churn::start(each_second)?;
     let began = Instant::now();
