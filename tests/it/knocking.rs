@@ -1,14 +1,12 @@
 //! Whoever guesses passwords beside somebody who knows one, and what the logs keep of it.
 
 use std::fs;
-use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
-use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::world::{Host, Running, Serve, eventually, installed};
+use crate::world::{self, Host, Running, Serve, eventually, installed};
 
 /// `secret`, as libcrypt hashes it.
 const SECRET: &str = "$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
@@ -35,16 +33,9 @@ fn users(host: &Host, names: &[&str]) {
 
 /// The status that is answered; none where the connection is closed instead.
 fn ask(host: &Host, method: &str, credentials: &str) -> Option<u16> {
-    host.within(|| {
-        let mut stream = TcpStream::connect(("127.0.0.1", Serve::PORT)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let head =
-            format!("{method} /-/healthy HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {credentials}\r\n\r\n");
-        stream.write_all(head.as_bytes()).ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        answer.split(' ').nth(1)?.parse().ok()
-    })
+    let head =
+        format!("{method} /-/healthy HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {credentials}\r\n\r\n");
+    world::ask(host, &head).ok().map(|(status, _)| status)
 }
 
 fn records(host: &Host, log: &str, event: &str) -> Vec<String> {

@@ -247,7 +247,7 @@ impl Webhook {
     fn call(&self) -> Option<Value> {
         let (stream, _) = self.listener.accept().ok()?;
         stream.set_nonblocking(false).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let mut reader = BufReader::new(&stream);
         let mut length = 0;
         loop {

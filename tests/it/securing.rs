@@ -180,7 +180,7 @@ fn answers(host: &Host, mut command: Command, port: u16) -> bool {
     let mut child = command.spawn().unwrap();
     let says_something = || {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         stream.write_all(b"GET / HTTP/1.0\r\n\r\n").ok()?;
         stream.read_exact(&mut [0]).ok()
     };

@@ -20,7 +20,7 @@ pub(crate) use people::Person;
 pub(crate) use process::{Running, send, status};
 pub(crate) use puppet::Puppet;
 pub(crate) use secured::{ALICE, Secured, certificates};
-pub(crate) use serve::Serve;
+pub(crate) use serve::{Serve, ask};
 pub(crate) use tampered::CALLS;
 pub(crate) use watch::Watch;
 
@@ -52,9 +52,9 @@ pub(crate) fn installed(programs: &[&str]) -> bool {
     missing.is_empty()
 }
 
-/// Asks until there is an answer; fails with `what` after half a minute.
+/// Asks until there is an answer; fails with `what` after a minute.
 pub(crate) fn eventually<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
-    within(Duration::from_secs(30), what, ask)
+    within(Duration::from_secs(60), what, ask)
 }
 
 /// Asks until there is an answer; fails with `what` when the time is over.

@@ -52,15 +52,7 @@ impl<'a> Serve<'a> {
     }
 
     fn ask(&self, path: &str) -> io::Result<(u16, String)> {
-        let head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", Host::NAME);
-        loop {
-            let began = Instant::now();
-            match self.host.within(|| request(&head)) {
-                // On a machine that stalls we may be too slow to ask: whoever takes two seconds is cut off.
-                Err((asked, _)) if asked.duration_since(began) > Duration::from_secs(1) => {}
-                answered => return answered.map_err(|(_, error)| error),
-            }
-        }
+        ask(self.host, &format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", Host::NAME))
     }
 
     pub(crate) fn json(&self, path: &str) -> Value {
@@ -152,7 +144,19 @@ impl<'a> Serve<'a> {
     }
 }
 
-/// One request over loopback; of one that is not answered, also when it had been sent, as far as it was.
+/// Asks over a host's loopback.
+pub(crate) fn ask(host: &Host, head: &str) -> io::Result<(u16, String)> {
+    loop {
+        let began = Instant::now();
+        match host.within(|| request(head)) {
+            // On a machine that stalls we may be too slow: whoever takes two seconds to ask is cut off.
+            Err((asked, _)) if asked.duration_since(began) > Duration::from_secs(1) => {}
+            answered => return answered.map_err(|(_, error)| error),
+        }
+    }
+}
+
+/// Of a request that is not answered also when it had been sent.
 fn request(head: &str) -> Result<(u16, String), (Instant, io::Error)> {
     let sent = TcpStream::connect(("127.0.0.1", Serve::PORT)).and_then(|mut stream| {
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
