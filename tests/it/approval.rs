@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -116,12 +117,12 @@ fn two_admins_who_approve_the_same_write_one_approval() {
     host.approve(&drift, "first");
     let first = host.baseline();
     host.write("etc/baseline.toml", before);
-    let lock = ".baseline.toml.lock";
-    let held = std::fs::File::options().write(true).open(host.path("etc").join(lock)).unwrap();
+    let lock = host.path("etc/.baseline.toml.lock");
+    let held = std::fs::File::options().write(true).open(&lock).unwrap();
     held.lock().unwrap();
     let told = std::thread::scope(|scope| {
         let second = scope.spawn(|| host.approve(&drift, "second"));
-        eventually("the second waits for the lock", || is_opened(lock).then_some(()));
+        eventually("the second waits for the lock", || is_opened(&lock).then_some(()));
         host.write("etc/baseline.toml", &first);
         drop(held);
         second.join().unwrap()
@@ -131,15 +132,15 @@ fn two_admins_who_approve_the_same_write_one_approval() {
     assert_eq!(host.baseline(), first);
 }
 
-/// Whether a process of Portledger has a file of this name open.
-fn is_opened(name: &str) -> bool {
+/// Whether a process of Portledger has this file open.
+fn is_opened(path: &Path) -> bool {
     let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|process| process.path());
     let ours = processes.filter(|process| {
         std::fs::read_link(process.join("exe")).is_ok_and(|exe| exe.ends_with("portledger"))
     });
     let descriptors = ours.filter_map(|process| std::fs::read_dir(process.join("fd")).ok());
     let mut links = descriptors.flatten().flatten().filter_map(|fd| std::fs::read_link(fd.path()).ok());
-    links.any(|link| link.file_name().is_some_and(|file| file == name))
+    links.any(|link| link == path)
 }
 
 #[test]
