@@ -280,9 +280,9 @@ fn a_look_counts_and_logs_what_no_event_had_told() {
     let mut peer = host.python(
         "import ctypes, socket, sys\n\
          s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('0.0.0.0', 5353)); s.connect(('127.0.0.1', 9))\n\
-         sys.stdin.readline()\n\
-         ctypes.CDLL(None).connect(s.fileno(), bytes(16), 16)\n\
-         sys.stdin.read()",
+         while sys.stdin.readline():\n\
+         \x20 ctypes.CDLL(None).connect(s.fileno(), bytes(16), 16)\n\
+         \x20 if sys.stdin.readline(): s.connect(('127.0.0.1', 9))",
     );
     host.learn();
     let serve = host.serve();
@@ -293,9 +293,18 @@ fn a_look_counts_and_logs_what_no_event_had_told() {
     eventually("it has a peer", || serve.listeners_on(5353).pop().filter(has_peer(true)));
     let altered = "portledger_reconcile_discrepancies_total{kind=\"altered\"}";
     assert_eq!(serve.metric(altered), Some(0.0));
-    peer.entered.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
-    eventually("it is counted", || serve.metric(altered).filter(|count| *count == 1.0));
-    eventually("it has none", || serve.listeners_on(5353).pop().filter(has_peer(false)));
+    let mut turns = peer.entered.stdin.take().unwrap();
+    // What was lost on a busy machine accounts for what differs.
+    eventually("it is counted", || {
+        turns.write_all(b"\n").unwrap();
+        eventually("it has none", || serve.listeners_on(5353).pop().filter(has_peer(false)));
+        let is_counted = serve.metric(altered) == Some(1.0);
+        if !is_counted {
+            turns.write_all(b"\n").unwrap();
+            eventually("it has one", || serve.listeners_on(5353).pop().filter(has_peer(true)));
+        }
+        is_counted.then_some(())
+    });
     assert!(serve.log().contains("udp/0.0.0.0:5353 has other holders, or another peer"), "{}", serve.log());
     eventually("it drifts", || serve.drifts().find(5353)).shows("unapproved");
 }
