@@ -28,7 +28,9 @@ fn start(host: &Host, flags: &[&str]) -> Running {
 fn users(host: &Host, names: &[&str]) {
     host.sh(&format!("mkdir -p {}", host.path("web").display()));
     let each: Vec<String> = names.iter().map(|name| format!("{name}: {SECRET}")).collect();
-    host.write("web/web.yml", format!("basic_auth_users: {{{}}}\n", each.join(", ")));
+    // It is read at any moment.
+    host.write("web/new.yml", format!("basic_auth_users: {{{}}}\n", each.join(", ")));
+    fs::rename(host.path("web/new.yml"), host.path("web/web.yml")).unwrap();
 }
 
 /// The status that is answered; none where the connection is closed instead.
