@@ -416,6 +416,32 @@ fn what_is_ending_is_who_it_was_and_nobody_where_it_was_not_known() {
     assert_eq!(told(8, 200), Err(Unreadable::Gone));
 }
 
+/// Its first thread and many others have exited, and somebody who traces them keeps them from being forgotten.
+#[test]
+fn what_runs_on_in_one_of_many_threads_is_not_ending() {
+    for (threads, program) in [(100, true), (1_000, false)] {
+        let host = Host::new();
+        host.process(7, 1, b"srv", &["socket:[100]"]);
+        host.executes(7, "srv-7");
+        let running = std::fs::read_link(host.path("proc/7/exe")).unwrap();
+        host.gives_memory_back(7);
+        for thread in 8..8 + threads {
+            std::fs::create_dir(host.path(&format!("proc/7/task/{thread}"))).unwrap();
+            if program && thread == 107 {
+                std::os::unix::fs::symlink(&running, host.path(&format!("proc/7/task/{thread}/exe")))
+                    .unwrap();
+            }
+        }
+        let (proc, describer) = host.open();
+        let holders = Memory::new(proc, describer, 1).attribute(&[100], &mut ()).holders(100);
+        assert_eq!(
+            holders.known().first().map(|holder| holder.program.is_some()),
+            Some(program),
+            "{holders:?}"
+        );
+    }
+}
+
 fn sorted<const N: usize>(mut pids: [u32; N]) -> [u32; N] {
     pids.sort_unstable();
     pids

@@ -20,7 +20,7 @@ const COMM_BYTES: u64 = 128;
 /// One line for each of at most some twenty hierarchies; a path has at most 4 KiB.
 const CGROUP_BYTES: u64 = 128 << 10;
 /// A thread that has exited is listed no longer, unless it is the first or somebody traces it.
-const OTHER_THREADS: usize = 8;
+const OTHER_THREADS: usize = 256;
 
 const EXE: &str = "exe";
 
@@ -118,10 +118,15 @@ impl ProcessDir {
     /// arguments, before it closes what the process has open.
     ///
     /// # Errors
-    /// [`Unreadable::Gone`] also where it is that far.
+    /// [`Unreadable::Gone`] also where it is that far with each of its threads.
     pub(crate) fn id_alive(&self) -> Result<ProcessId, Unreadable> {
         let origin = self.origin()?;
-        match origin.is_exiting && self.program_path() == Err(Unreadable::Gone) {
+        let is_ending = || {
+            // One that has more threads than are looked at may run on in another.
+            self.program_path() == Err(Unreadable::Gone)
+                && self.other_threads().map_or(true, |threads| threads.len() < OTHER_THREADS)
+        };
+        match origin.is_exiting && is_ending() {
             true => Err(Unreadable::Gone),
             false => Ok(origin.id),
         }
