@@ -1,12 +1,15 @@
 //! A socket that the service manager made and listens on, for one reader after the other.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
+use rustix::net::UCred;
 use rustix::net::sockopt::{socket_acceptconn, socket_peercred, socket_type};
 use rustix::net::{SocketAddrUnix, SocketFlags, SocketType, accept_with, getsockname};
 
@@ -14,6 +17,8 @@ use crate::sys;
 
 /// sd_listen_fds(3): the first descriptor that is passed.
 const FIRST: i32 = 3;
+/// Strangers are warned of so often, and counted meanwhile.
+const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// Where readers come from. Only root, and whom the socket's file belongs to, is told anything.
 #[derive(Debug)]
@@ -21,6 +26,8 @@ pub struct Readers {
     socket: OwnedFd,
     pub(crate) owner: u32,
     pub(crate) group: u32,
+    /// When a stranger was last warned of, and how many were turned away since.
+    pub(crate) strangers: Cell<(Option<Instant>, u64)>,
 }
 
 /// Why there are none, although a socket was passed.
@@ -66,7 +73,7 @@ impl Readers {
         let path = name.path().ok_or(NoReaders::Kind)?;
         let path = PathBuf::from(std::ffi::OsStr::from_bytes(path.to_bytes()));
         let meta = path.symlink_metadata().map_err(|error| NoReaders::File { path, error })?;
-        Ok(Readers { socket, owner: meta.uid(), group: meta.gid() })
+        Ok(Readers { socket, owner: meta.uid(), group: meta.gid(), strangers: Cell::default() })
     }
 
     /// The next that waits and may read, if there is one. Nothing that it writes is ever read, nor kept.
@@ -84,12 +91,7 @@ impl Readers {
         match (socket_peercred(&reader), one_way) {
             (Ok(peer), Ok(())) if self.may_read(peer.uid.as_raw(), peer.gid.as_raw()) => Some(reader),
             (Ok(peer), Ok(())) => {
-                tracing::warn!(
-                    "process {} of uid {} and gid {} wanted to read what the sensor tells, and was turned away",
-                    peer.pid.as_raw_nonzero(),
-                    peer.uid.as_raw(),
-                    peer.gid.as_raw()
-                );
+                self.warn_of_stranger(&peer);
                 None
             }
             (Err(errno), _) | (_, Err(errno)) => {
@@ -97,6 +99,20 @@ impl Readers {
                 None
             }
         }
+    }
+
+    /// Whoever may connect can do so all the time.
+    pub(crate) fn warn_of_stranger(&self, peer: &UCred) {
+        let (warned_at, unsaid) = self.strangers.get();
+        if warned_at.is_some_and(|at| at.elapsed() < WARN_EVERY) {
+            return self.strangers.set((warned_at, unsaid.saturating_add(1)));
+        }
+        self.strangers.set((Some(Instant::now()), 0));
+        let (pid, uid, gid) = (peer.pid.as_raw_nonzero(), peer.uid.as_raw(), peer.gid.as_raw());
+        let more = if unsaid > 0 { format!(" (and {unsaid} more before)") } else { String::new() };
+        tracing::warn!(
+            "process {pid} of uid {uid} and gid {gid} wanted to read what the sensor tells, and was turned away{more}"
+        );
     }
 
     /// A file of root's group is there for root alone.

@@ -19,6 +19,8 @@ const MAX_KINDS_OF_ALL: usize = 4096;
 const PAUSE: Duration = Duration::from_secs(60);
 /// How many who were admitted are remembered, to be told once.
 const MAX_KNOWN: usize = 1024;
+/// The logins of how many names are told whatever others do; further names share what is told.
+const MAX_NAMES: usize = 256;
 /// So many records can be written at once, and one more every [`REFILL`]: at that pace what is older stays for weeks.
 const MAX_RECORDS: u32 = 60;
 const REFILL: Duration = Duration::from_secs(30);
@@ -35,10 +37,18 @@ struct Books {
     known: BTreeSet<(Peer, String)>,
     /// Whoever is refused cannot keep from being told who came in.
     refusals: Budget,
-    logins: Budget,
+    /// By name: nor can whoever comes in from ever more addresses.
+    logins: BTreeMap<String, Logins>,
     /// How many kinds wait, of all peers.
     waiting: usize,
     /// Refusals that there was no room for.
+    untold: u64,
+}
+
+/// What may be told of one name.
+struct Logins {
+    budget: Budget,
+    /// Requests of peers that are not told.
     untold: u64,
 }
 
@@ -64,9 +74,8 @@ struct Budget {
 
 impl Visits {
     pub(super) fn new(now: Instant) -> Self {
-        let budget = || Budget { records: MAX_RECORDS, counted_at: now };
-        let (refused, known) = Default::default();
-        let books = Books { refused, known, refusals: budget(), logins: budget(), waiting: 0, untold: 0 };
+        let (refused, known, logins) = Default::default();
+        let books = Books { refused, known, refusals: Budget::new(now), logins, waiting: 0, untold: 0 };
         Visits { books: Mutex::new(books) }
     }
 
@@ -75,9 +84,10 @@ impl Visits {
         let name = who.name()?;
         let mut books = self.lock();
         let key = (peer.crowd(), name.clone());
-        if books.known.contains(&key) || !books.logins.may_tell(now) {
+        if books.known.contains(&key) {
             return None;
         }
+        let untold = books.logins_of(&name, now).may_tell(now)?;
         if books.known.len() >= MAX_KNOWN {
             books.known.pop_first();
         }
@@ -90,7 +100,7 @@ impl Visits {
             why: None,
             detail: None,
             times: 1,
-            untold: 0,
+            untold,
         }))
     }
 
@@ -175,6 +185,13 @@ impl Visits {
 }
 
 impl Books {
+    fn logins_of(&mut self, name: &str, now: Instant) -> &mut Logins {
+        let is_one_too_many = self.logins.len() >= MAX_NAMES && !self.logins.contains_key(name);
+        let name = if is_one_too_many { "" } else { name };
+        let begin = || Logins { budget: Budget::new(now), untold: 0 };
+        self.logins.entry(name.to_owned()).or_insert_with(begin)
+    }
+
     fn gather(&mut self, crowd: Peer, kind: Kind) {
         let Some(Refused { waiting, .. }) = self.refused.get_mut(&crowd) else { return };
         let is_full = self.waiting >= MAX_KINDS_OF_ALL || waiting.len() >= MAX_KINDS;
@@ -207,7 +224,22 @@ impl Books {
     }
 }
 
+impl Logins {
+    /// How many were not told before; `None` where this one is not either.
+    fn may_tell(&mut self, now: Instant) -> Option<u64> {
+        if self.budget.may_tell(now) {
+            return Some(std::mem::take(&mut self.untold));
+        }
+        self.untold += 1;
+        None
+    }
+}
+
 impl Budget {
+    fn new(now: Instant) -> Self {
+        Budget { records: MAX_RECORDS, counted_at: now }
+    }
+
     fn may_tell(&mut self, now: Instant) -> bool {
         let may = self.is_left(now);
         self.records = self.records.saturating_sub(1);
@@ -351,5 +383,26 @@ mod tests {
         assert!(admit(1, &who("prom")) && !admit(1, &who("prom")));
         assert!(admit(2, &who("prom")) && admit(1, &who("alice")));
         assert!(!admit(1, &Who::anonymous()));
+    }
+
+    #[test]
+    fn who_comes_in_from_everywhere_hides_nobody_else_and_is_counted() {
+        let now = Instant::now();
+        let visits = Visits::new(now);
+        let who = |name: &str| Who { user: Some(name.to_owned()), ..Who::anonymous() };
+        let admit = |number, name: &str, at| visits.admitted(peer(number), &who(name), at, SystemTime::now());
+        let told: u64 = times((0..100).filter_map(|number| admit(number, "bob", now)));
+        assert_eq!(told, u64::from(MAX_RECORDS));
+        assert_eq!(times(admit(7, "prom", now)), 1, "others have records of their own");
+        let later = told_of(admit(100, "bob", now + REFILL));
+        assert_eq!((later.times, later.untold), (1, 40));
+        for number in 0..1_000 {
+            admit(number, &format!("name {number}"), now);
+        }
+        assert_eq!(visits.lock().logins.len(), MAX_NAMES + 1);
+    }
+
+    fn told_of(entry: Option<Entry>) -> Visit {
+        told(entry).pop().expect("a record")
     }
 }

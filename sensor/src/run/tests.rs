@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 use inventory::frame::{MAX_FRAME, Message, Tells, decode};
 use inventory::{EventSource, Happening, Inventory, Listener, Scope, Share};
 
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketType, recv, send};
+use rustix::net::sockopt::socket_peercred;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, recv, send, socketpair,
+};
 
 use super::*;
 use crate::events::source::Source;
@@ -375,4 +378,15 @@ fn only_whom_the_socket_belongs_to_may_read() {
     assert!(!may(&readers, 99, 99) && !may(&readers, 8, 7));
     (readers.owner, readers.group) = (0, 0);
     assert!(!may(&readers, 99, 0), "root's group is no exporter's");
+}
+
+#[test]
+fn strangers_are_warned_of_now_and_then_and_counted_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, readers) = socket_for_readers(folder.path());
+    let (ours, _theirs) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+    let peer = socket_peercred(&ours).unwrap();
+    (0..5).for_each(|_| readers.warn_of_stranger(&peer));
+    assert_eq!(readers.strangers.get().1, 4);
 }
