@@ -1,20 +1,21 @@
 mod clocks;
+mod news;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use baseline::{Dismissal, Meanwhile, Passed, Register, assess, reassess};
-use inventory::frame::{Assembler, Message, Pass, Tells, decode};
-use inventory::{Happening, Inventory, SocketId};
+use inventory::frame::{Assembler, Message, decode};
+use inventory::{Happening, Inventory};
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use self::clocks::Clocks;
+use self::news::News;
 use crate::AccountBook;
 use crate::assessed::Assessed;
 use crate::crier::Crier;
-use crate::crowd::LeftOut;
 use crate::dismissals::Dismissals;
 use crate::event_log::Entry;
 use crate::frames::{Packet, Resumed};
@@ -92,18 +93,6 @@ pub(crate) struct Judge {
     told_at: SystemTime,
     /// What is to be closed at the next judgement.
     dismissed: Vec<Dismissal>,
-}
-
-/// What came in and is not judged yet.
-#[derive(Default)]
-struct News {
-    happened: Vec<Happening>,
-    /// Sockets whose end was told as an event; what a look lacks it may not have seen.
-    ended: Vec<SocketId>,
-    looked: bool,
-    covers_otherwise: bool,
-    first: bool,
-    left_out: LeftOut,
 }
 
 impl Judge {
@@ -445,30 +434,6 @@ impl Judge {
     fn publish(&self, snapshot: Snapshot) {
         self.publish.send_replace(snapshot);
     }
-}
-
-impl News {
-    fn add(&mut self, pass: Pass) {
-        self.looked |= pass.tells != Tells::Events;
-        self.covers_otherwise |= pass.covers_otherwise;
-        self.first |= pass.first;
-        if pass.tells == Tells::Events {
-            self.ended.extend(pass.happened.iter().filter_map(ended));
-        }
-        self.happened.extend(pass.happened);
-    }
-
-    fn is_any(&self) -> bool {
-        self.looked || self.is_to_be_judged()
-    }
-
-    fn is_to_be_judged(&self) -> bool {
-        self.first || self.covers_otherwise || !self.happened.is_empty()
-    }
-}
-
-fn ended(happening: &Happening) -> Option<SocketId> {
-    matches!(happening, Happening::Closed { .. }).then(|| happening.id())
 }
 
 /// What the log of events says of it; nothing of a socket that only changed.

@@ -50,15 +50,15 @@ fn failed_scrapes(host: &Host) -> Vec<String> {
     log.lines().filter(|line| line.contains("Scrape failed")).map(str::to_owned).collect()
 }
 
-/// Connections that send a byte now and then, from the address that Prometheus has, and open again when they are cut.
+/// Connections that send a byte now and then, from the address that is named, and open again when they are cut.
 const SLOW: &str = r#"
-import selectors, socket, sys, time
+import socket, time
 many = []
 def connect():
     s = socket.socket()
     s.settimeout(1)
     try:
-        s.connect(('127.0.0.1', 10433)); s.setblocking(False); s.send(b'GET /metrics HTTP/1.1\r\n')
+        s.bind((ADDRESS, 0)); s.connect(('127.0.0.1', 10433)); s.setblocking(False); s.send(b'GET /metrics HTTP/1.1\r\n')
         return s
     except OSError:
         s.close()
@@ -87,16 +87,21 @@ fn a_thousand_slow_connections_do_not_stop_a_scrape() {
     let serve = host.serve();
     let prometheus = start_prometheus(&host);
     within(Duration::from_secs(60), "it is scraped", || scrapes(&host).filter(|(_, good)| *good > 2.0));
-    let (bad_before, good_before) = scrapes(&host).unwrap();
-    let mut slow = host.python(SLOW);
-    within(Duration::from_secs(60), "the slow ones are done", || slow.entered.try_wait().unwrap());
-    let (bad, good) = scrapes(&host).unwrap();
+    let scraped_beside = |address: &str| {
+        let (bad_before, good_before) = scrapes(&host).unwrap();
+        let mut slow = host.python(&format!("ADDRESS = '{address}'\n{SLOW}"));
+        within(Duration::from_secs(60), "the slow ones are done", || slow.entered.try_wait().unwrap());
+        let (bad, good) = scrapes(&host).unwrap();
+        assert!(good > good_before + 5.0, "{good_before} to {good}");
+        (bad - bad_before, good - good_before)
+    };
+    let (failed, _) = scraped_beside("127.0.0.2");
+    assert_eq!(failed, 0.0, "beside a stranger: {:#?}", failed_scrapes(&host));
+    // Who is kept by a busy host from asking while sixteen come from the same address loses the seat to them.
+    let (failed, good) = scraped_beside("127.0.0.1");
+    assert!(failed * 6.0 <= good, "{good} good: {:#?}", failed_scrapes(&host));
     let cut = serve.metric("portledger_http_refused_total{reason=\"peer\"}").unwrap();
     assert!(cut > 1000.0, "{cut}");
-    // Who is kept by a busy host from asking while sixteen come from the same address loses the seat to them.
-    let failed = bad - bad_before;
-    assert!(failed * 6.0 <= good - good_before, "{good} good: {:#?}", failed_scrapes(&host));
-    assert!(good > good_before + 5.0, "{good_before} to {good}");
     assert!(serve.metric("portledger_http_connections").unwrap() <= 17.0);
     prometheus.kill();
 }

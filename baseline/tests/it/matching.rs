@@ -1,5 +1,8 @@
 //! The design's matching rules as a table of cases.
 
+mod places;
+mod programs;
+
 use baseline::Covering;
 use inventory::{NetNs, NetNsId, NetNsKind, ProgramFile, Protocol, Reach, Scope, Unattributed};
 
@@ -278,29 +281,6 @@ fn a_scope_sets_what_is_judged() {
     assert_eq!(world.verdict(), "unapproved critical");
 }
 
-#[test]
-fn an_interpreter_is_what_it_runs() {
-    let text = r#"
-        [[approval]]
-        id = "exporter"
-        listen = "tcp/127.0.0.1:9100"
-        program = "/usr/bin/python3.11"
-        arguments = "/opt/*/exporter.py --port [0-9]*"
-        "#;
-    let cases = [
-        ("python3 /opt/app/exporter.py --port 9100", "approved exporter"),
-        ("python3 /opt/app/evil.py --port 9100", "program_changed info (exporter)"),
-        ("python3 /opt/a/b/exporter.py --port 9100", "program_changed info (exporter)"),
-        ("python3 -m http.server /opt/app/exporter.py --port 9100", "program_changed info (exporter)"),
-        ("python3", "program_changed info (exporter)"),
-    ];
-    for (line, expected) in cases {
-        let mut world = World::new();
-        world.baseline(text).listen("tcp/127.0.0.1:9100").by(program("/usr/bin/python3.11").arguments(line));
-        assert_eq!(world.verdict(), expected, "{line}");
-    }
-}
-
 const POSTGRES: &str = r#"
 [[approval]]
 id = "postgres"
@@ -313,102 +293,6 @@ team = "db"
 
 fn postgres() -> crate::world::Process {
     program("/usr/lib/postgresql/15/bin/postgres").uid(105)
-}
-
-#[test]
-fn loopback_became_a_wildcard() {
-    let mut world = World::new();
-    world.baseline(POSTGRES).listen("tcp/127.0.0.1:5432").by(postgres());
-    assert_eq!(world.verdict(), "approved postgres");
-    let mut world = World::new();
-    world.baseline(POSTGRES).listen("tcp/0.0.0.0:5432").by(postgres());
-    assert_eq!(world.verdict(), "widened critical (postgres)");
-    let finding = world.finding();
-    assert_eq!(
-        finding.differs,
-        [
-            "bound to tcp/0.0.0.0:5432, approved for tcp/loopback:5432",
-            "reach is public, approved up to loopback"
-        ]
-    );
-    assert_eq!(finding.team.as_deref(), Some("db"));
-    assert_eq!(finding.id.as_str(), world.judged().service.id.as_str());
-    world.listeners[0].reach(Reach::Loopback);
-    assert_eq!(world.verdict(), "widened critical (postgres)", "an interface may come any day");
-}
-
-#[test]
-fn the_ceiling_of_reach_holds_for_the_same_address() {
-    let text = "[[approval]]\nid = \"a\"\nlisten = \"tcp/*:80\"\nreach = \"private\"\n";
-    for (reach, expected) in [
-        (Reach::Isolated, "approved a"),
-        (Reach::Private, "approved a"),
-        (Reach::Public, "widened critical (a)"),
-    ] {
-        let mut world = World::new();
-        world.baseline(text).listen("tcp/0.0.0.0:80").reach(reach).by(program("/usr/sbin/nginx"));
-        assert_eq!(world.verdict(), expected, "{reach}");
-    }
-}
-
-#[test]
-fn a_package_upgrade_is_no_alarm() {
-    let mut world = World::new();
-    world.baseline(SSH).listen("tcp/0.0.0.0:22").by(sshd().file(ProgramFile::Deleted { replaced: true }));
-    assert_eq!(world.verdict(), "outdated info (ssh)");
-    let mut world = World::new();
-    world.baseline(SSH).listen("tcp/0.0.0.0:22").by(sshd().file(ProgramFile::Deleted { replaced: false }));
-    assert_eq!(world.verdict(), "binary_changed critical (ssh)");
-}
-
-#[test]
-fn a_file_that_never_was_one() {
-    let memfd = || program("/memfd:sshd").file(ProgramFile::Deleted { replaced: false }).unit("ssh.service");
-    let mut world = World::new();
-    world.baseline(SSH).listen("tcp/127.0.0.1:22").by(memfd());
-    assert_eq!(world.verdict(), "binary_changed+program_changed critical (ssh)");
-    let mut world = World::new();
-    world.baseline(SSH).listen("tcp/127.0.0.1:2222").by(memfd());
-    assert_eq!(world.verdict(), "binary_changed+unapproved critical");
-}
-
-#[test]
-fn a_path_faked_by_a_mount_namespace_is_not_the_program() {
-    for file in [ProgramFile::Foreign, ProgramFile::Unknown] {
-        let mut world = World::new();
-        world.baseline(SSH).listen("tcp/0.0.0.0:22").by(sshd().file(file));
-        assert_eq!(world.verdict(), "program_changed critical (ssh)", "{file:?}");
-    }
-    let mut world = World::new();
-    world.baseline(SSH).listen("tcp/0.0.0.0:22").by(sshd().file(ProgramFile::Foreign));
-    assert_eq!(world.finding().differs, ["what runs as /usr/sbin/sshd is not the host's file of that name"]);
-}
-
-#[test]
-fn a_pinned_hash_must_be_the_one_that_runs() {
-    let pin = |byte: &str| format!("{SSH}sha256 = \"{}\"\n", byte.repeat(32));
-    for (text, hash, expected) in [
-        (pin("07"), Some([7; 32]), "approved ssh"),
-        (pin("08"), Some([7; 32]), "binary_changed critical (ssh)"),
-        (pin("07"), None, "binary_changed critical (ssh)"),
-    ] {
-        let mut world = World::new();
-        world.baseline(&text).listen("tcp/0.0.0.0:22").by(sshd().sha256(hash));
-        assert_eq!(world.verdict(), expected, "{text} {hash:?}");
-    }
-}
-
-#[test]
-fn v4_and_v6_twins_are_one_service() {
-    let mut world = World::new();
-    world.baseline(SSH).listen("tcp/0.0.0.0:22").by(sshd());
-    world.listen("tcp/[::]:22").v6_only().by(sshd());
-    assert_eq!(world.verdicts(), ["approved ssh"]);
-    assert_eq!(world.judged().service.listeners.len(), 2);
-    world.baseline(&SSH.replace("tcp/*:22", "tcp/0.0.0.0:22"));
-    assert_eq!(world.verdict(), "widened critical (ssh)", "one of the twins is not in it");
-    world.baseline(&SSH.replace("\"tcp/*:22\"", "[\"tcp/0.0.0.0:22\", \"tcp/[::]:22\"]"));
-    assert_eq!(world.verdict(), "approved ssh", "both families are everything");
 }
 
 #[test]
@@ -504,45 +388,6 @@ fn an_approval_is_for_its_hosts() {
         world.baseline(&text).listen("tcp/0.0.0.0:22").by(sshd());
         let expected = if is_for_it { "approved ssh" } else { "unapproved critical" };
         assert_eq!(world.verdict(), expected, "{hosts}");
-    }
-}
-
-#[test]
-fn a_device_is_part_of_where_it_is_bound() {
-    let on = |device: &str| SSH.replace("tcp/*:22", &format!("tcp/*{device}:22"));
-    for (text, endpoint, expected) in [
-        (on("%eth0"), "tcp/0.0.0.0%eth0:22", "approved ssh"),
-        (on("%eth*"), "tcp/0.0.0.0%eth1:22", "approved ssh"),
-        (on(""), "tcp/0.0.0.0%eth1:22", "approved ssh"),
-        (on("%eth0"), "tcp/0.0.0.0%eth1:22", "widened critical (ssh)"),
-        (on("%eth0"), "tcp/0.0.0.0:22", "widened critical (ssh)"),
-    ] {
-        let mut world = World::new();
-        world.baseline(&text).listen(endpoint).by(sshd());
-        assert_eq!(world.verdict(), expected, "{text} {endpoint}");
-    }
-}
-
-#[test]
-fn namespaces_are_named_and_the_host_is_a_word() {
-    for (netns, kind, name, expected) in [
-        ("host", NetNsKind::Host, "host", true),
-        ("any", NetNsKind::Host, "host", true),
-        ("*", NetNsKind::Host, "host", false),
-        ("container", NetNsKind::Container, "web", true),
-        ("web", NetNsKind::Container, "web", true),
-        ("red", NetNsKind::Named, "red", true),
-        ("r*", NetNsKind::Named, "red", true),
-        ("host", NetNsKind::Named, "host", false),
-        ("container", NetNsKind::Named, "container", false),
-        ("[h]ost", NetNsKind::Named, "host", true),
-        ("[h]ost", NetNsKind::Host, "host", false),
-    ] {
-        let mut world = World::new();
-        world.baseline(&format!("{SSH}netns = \"{netns}\"\n[[scope]]\nnetns = \"any\"\njudged = true\n"));
-        world.listen("tcp/0.0.0.0:22").in_netns(kind, name).by(sshd());
-        let expected = if expected { "approved ssh" } else { "unapproved critical" };
-        assert_eq!(world.verdict(), expected, "{netns} and {kind:?} {name}");
     }
 }
 

@@ -318,13 +318,14 @@ impl Memory {
     /// Remembers what a look into a process found.
     fn take<S>(&mut self, pid: u32, looked: Result<Looked, Unreadable>, pass: &mut Pass<'_, S>) {
         pass.walked.insert(pid);
-        let holds = looked.as_ref().map(|looked| looked.walked.holds.clone()).unwrap_or_default();
-        match looked.and_then(|looked| self.hold(pid, looked, pass)) {
+        let seen = looked.as_ref().map_err(Clone::clone).and_then(|looked| self.hold(pid, looked, pass));
+        match seen {
             Ok(seen) => {
                 self.processes.insert(pid, seen);
             }
             Err(Unreadable::Gone) => {
-                pass.left.extend(holds.iter().map(|hold| hold.inode));
+                pass.left
+                    .extend(looked.iter().flat_map(|looked| &looked.walked.holds).map(|hold| hold.inode));
                 self.processes.remove(&pid);
                 self.held.remove(&pid);
             }
@@ -340,10 +341,10 @@ impl Memory {
         }
     }
 
-    fn hold<S>(&mut self, pid: u32, looked: Looked, pass: &Pass<'_, S>) -> Result<Seen, Unreadable> {
+    fn hold<S>(&mut self, pid: u32, looked: &Looked, pass: &Pass<'_, S>) -> Result<Seen, Unreadable> {
         let Looked { inode, walked } = looked;
         let seen = Seen {
-            inode,
+            inode: *inode,
             access: Access::Readable { unsure_threads: walked.unsure_threads, busy_rings: walked.busy_rings },
         };
         let known = self.held.remove(&pid);
@@ -351,14 +352,15 @@ impl Memory {
             return Ok(seen);
         }
         let process = self.proc.process(pid)?;
-        if process.owner()?.inode != inode {
+        if process.owner()?.inode != *inode {
             return Err(Unreadable::Gone);
         }
         let mark = self.describer.mark(&process)?;
-        let held = match known.map(|known| Held { holds: walked.holds.clone(), ..known }) {
-            Some(held) if held.described.mark == mark => held,
-            Some(held) => self.describe_again(&process, held, pass.now)?,
-            None => self.describe(&process, walked.holds, pass.now)?,
+        let holds = walked.holds.clone();
+        let held = match known {
+            Some(known) if known.described.mark == mark => Held { holds, ..known },
+            Some(known) => self.describe_again(&process, Held { holds, ..known }, pass.now)?,
+            None => self.describe(&process, holds, pass.now)?,
         };
         self.held.insert(pid, held);
         Ok(seen)

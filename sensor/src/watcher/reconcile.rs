@@ -58,12 +58,10 @@ impl Announced {
 }
 
 impl Watcher {
-    /// Looks at everything. `during` gives what the kernel told while the look was under way. After a loss nothing that
-    /// was told is a reason to doubt what is seen.
+    /// Looks at everything. `during` gives what the kernel told while the look was under way.
     pub(crate) fn reconcile(&mut self, announced: Announced, during: impl FnOnce() -> Taken) -> Reconciled {
         let look = self.sensor.pass();
         let Taken { mut records, lost, .. } = during();
-        let announced = if lost == 0 { announced } else { Announced::default() };
         records.iter_mut().for_each(|record| self.described.complete(record));
         let told = Told {
             sockets: records.iter().map(key_of).chain(self.awaited()).collect(),
@@ -74,7 +72,9 @@ impl Watcher {
         self.let_go.clear();
         let opened = self.name_openers(&before, &records);
         self.keep_unseen(&before, announced);
-        let discrepancies = differences(&before.listeners, &self.now.listeners, announced, &told);
+        // After a loss nothing that was told is a reason to doubt what is seen.
+        let expected = if lost == 0 { announced } else { Announced::default() };
+        let discrepancies = differences(&before.listeners, &self.now.listeners, expected, &told);
         let clock = Clock::now();
         let mut passed = Vec::new();
         for (key, record) in std::mem::take(&mut self.unfound) {
