@@ -7,7 +7,7 @@ use inventory::{Holder, Parent, Program, Workload};
 
 use super::arguments;
 use super::dir::{Owner, ProcessDir, Unreadable};
-use super::file_id::FileId;
+use super::file_id::UserNamespace;
 use super::hashing::{Hasher, Hashing};
 use super::program::{HostRoot, Running};
 use super::redaction::Redaction;
@@ -25,7 +25,7 @@ pub(crate) struct Describer {
     redaction: Redaction,
     hasher: Hasher,
     workloads: Workloads,
-    hosts_user_namespace: Option<FileId>,
+    hosts_user_namespace: Option<UserNamespace>,
     ancestors: HashMap<u32, Ancestor>,
 }
 
@@ -60,13 +60,13 @@ impl Describer {
         redaction: Redaction,
         hashing: Hashing,
     ) -> io::Result<Self> {
-        let namespace_of = |process| FileId::at(proc.fd(), process).ok();
+        let namespace_of = |link| UserNamespace::at(proc.fd(), link).ok();
         Ok(Describer {
             host: HostRoot::open(host_root)?,
             redaction,
             hasher: Hasher::new(hashing),
             workloads: Workloads::new(host_root),
-            hosts_user_namespace: namespace_of(b"1/ns/user").or_else(|| namespace_of(b"self/ns/user")),
+            hosts_user_namespace: namespace_of("1/ns/user").or_else(|| namespace_of("self/ns/user")),
             ancestors: HashMap::new(),
         })
     }
@@ -134,11 +134,8 @@ impl Describer {
     }
 
     fn program(&mut self, process: &ProcessDir, running: &Running) -> Program {
-        let namespace = process.user_namespace().ok();
-        let in_hosts = match (&self.hosts_user_namespace, &namespace) {
-            (Some(hosts), Some(its)) => hosts.is_same_file(its),
-            _ => false,
-        };
+        let hosts = self.hosts_user_namespace;
+        let in_hosts = hosts.is_some() && process.user_namespace().ok() == hosts;
         Program {
             path: running.path.clone(),
             file: running.verdict(in_hosts),

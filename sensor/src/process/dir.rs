@@ -10,7 +10,7 @@ use procfs::process::Stat;
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, fstat, openat, readlinkat, stat, statat};
 use rustix::io::Errno;
 
-use super::file_id::FileId;
+use super::file_id::{FileId, UserNamespace};
 use super::root::decimal;
 
 /// `stat` has 52 numbers and a name of at most 64 bytes.
@@ -188,9 +188,9 @@ impl ProcessDir {
     }
 
     /// The user namespace in which it lives.
-    pub(crate) fn user_namespace(&self) -> Result<FileId, Unreadable> {
+    pub(crate) fn user_namespace(&self) -> Result<UserNamespace, Unreadable> {
         let link = "ns/user";
-        FileId::at(self.fd(), link.as_bytes()).map_err(|errno| Unreadable::new(link, errno))
+        UserNamespace::at(self.fd(), link).map_err(|errno| Unreadable::new(link, errno))
     }
 
     fn program<T>(&self, look: impl Fn(&str) -> Result<T, Errno>) -> Result<T, Errno> {

@@ -43,3 +43,19 @@ impl FileId {
         (self.device, self.inode) == (other.device, other.inode)
     }
 }
+
+/// A user namespace, by the file of nsfs that stands for it. No [`FileId`]: the kernel may make that file anew for each
+/// look, and its times with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UserNamespace {
+    device: (u32, u32),
+    inode: u64,
+}
+
+impl UserNamespace {
+    /// Of a link such as /proc/PID/ns/user.
+    pub(crate) fn at(dir: BorrowedFd<'_>, link: &str) -> Result<Self, Errno> {
+        let FileId { device, inode, .. } = FileId::at(dir, link.as_bytes())?;
+        Ok(UserNamespace { device, inode })
+    }
+}
