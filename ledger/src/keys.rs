@@ -132,12 +132,12 @@ pub(crate) fn armor(key: &PrivateKey, namespace: &str, message: &[u8]) -> Result
 }
 
 /// What stands between the first and the last line.
-pub(crate) fn fold_away(armor: &str) -> String {
+fn fold_away(armor: &str) -> String {
     armor.lines().filter(|line| !line.starts_with('-')).collect()
 }
 
-/// `None` where the same signature would be written otherwise: no byte of it may be changed unseen.
-fn unfold(signature: &str) -> Option<SshSig> {
+/// What [`fold_away`] takes off.
+fn wrap(signature: &str) -> Option<String> {
     // All that there are have 248.
     if signature.len() > 4096 || !signature.is_ascii() {
         return None;
@@ -149,7 +149,18 @@ fn unfold(signature: &str) -> Option<SshSig> {
     }
     armor.push_str(END);
     armor.push('\n');
-    let parsed = SshSig::from_pem(&armor).ok()?;
+    Some(armor)
+}
+
+/// As base64 on one line. `None` where ssh-keygen would have written it otherwise: no byte of it may be changed unseen.
+pub(crate) fn disarm(armor: &[u8]) -> Option<String> {
+    let signature = fold_away(std::str::from_utf8(armor).ok()?);
+    (wrap(&signature)?.as_bytes() == armor).then_some(signature)
+}
+
+/// `None` where the same signature would be written otherwise: no byte of it may be changed unseen.
+fn unfold(signature: &str) -> Option<SshSig> {
+    let parsed = SshSig::from_pem(wrap(signature)?).ok()?;
     // ssh-keygen takes a version 0 as well.
     let is_one_form =
         parsed.version() == SshSig::VERSION && fold_away(&parsed.to_pem(LineEnding::LF).ok()?) == signature;

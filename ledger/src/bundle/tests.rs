@@ -1,4 +1,5 @@
 use std::fs;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use super::*;
@@ -63,20 +64,36 @@ fn a_log_without_a_current_file_or_any_is_bundled() {
     assert_eq!(unpacked(&bundle(&empty), &empty.keys()).0.unwrap().logs[0].records, 0);
 }
 
+/// Where a tar has the content of its files. Besides, it pads and says of owners what means nothing.
+fn content(tar: &[u8]) -> Vec<Range<usize>> {
+    let range = |entry: tar::Entry<'_, &[u8]>| {
+        let begin = usize::try_from(entry.raw_file_position()).unwrap();
+        begin..begin + usize::try_from(entry.size()).unwrap()
+    };
+    tar::Archive::new(tar).entries().unwrap().map(|entry| range(entry.unwrap())).collect()
+}
+
 #[test]
 fn every_changed_byte_of_content_is_found() {
     let world = World::new();
     world.write(Keeping { segment: 1, ..ALL }, &[1, 1]);
     let good = bundle(&world);
     let whole = unpacked(&good, &world.keys()).0.unwrap();
-    for place in (0..good.len()).step_by(43) {
-        let mut bad = good.clone();
-        bad[place] ^= 0x20;
-        let (contents, left) = unpacked(&bad, &world.keys());
-        // Where a tar pads, and what it says of owners, means nothing.
-        match contents {
-            Ok(contents) => assert_eq!(contents, whole, "{place}"),
-            Err(_) => assert_eq!(left, [""; 0].map(PathBuf::from), "{place}"),
+    let content = content(&good);
+    assert_eq!(content.len(), whole.manifest.files.len() + 2);
+    let signature = content[1].clone();
+    for place in (0..good.len()).step_by(43).chain(signature) {
+        for bit in [1, 0x20] {
+            let mut bad = good.clone();
+            bad[place] ^= bit;
+            let (contents, left) = unpacked(&bad, &world.keys());
+            match contents {
+                Ok(contents) => {
+                    assert_eq!(contents, whole, "{place}");
+                    assert!(!content.iter().any(|range| range.contains(&place)), "{place} is content");
+                }
+                Err(_) => assert_eq!(left, [""; 0].map(PathBuf::from), "{place}"),
+            }
         }
     }
     for length in (0..good.len() - 1024).step_by(511) {

@@ -11,7 +11,7 @@ use super::{
     io,
 };
 use crate::error::fail;
-use crate::keys::{HostKeys, fold_away};
+use crate::keys::{HostKeys, disarm};
 use crate::verify::{Verified, verify};
 
 /// What a bundle held, once all of it was found as it should be.
@@ -42,7 +42,9 @@ fn fill(from: impl Read, keys: &HostKeys, most: u64, into: &Path) -> Result<Cont
     let mut entries = archive.entries().map_err(io("reading"))?.raw(true);
     let text = whole(&mut entries, MANIFEST, MAX_MANIFEST)?;
     let signature = whole(&mut entries, SIGNATURE, MAX_SIGNATURE)?;
-    let signature = fold_away(&String::from_utf8_lossy(&signature));
+    let signature = disarm(&signature).ok_or_else(|| {
+        BundleError::Damaged(format!("{SIGNATURE} is not as ssh-keygen writes a signature"))
+    })?;
     keys.verify(NAMESPACE, &text, &signature).map_err(BundleError::Unvouched)?;
     let manifest = read(&text, most)?;
     for file in &manifest.files {
