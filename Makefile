@@ -1,14 +1,17 @@
 # The recipes that people run are the ones that CI runs.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: test lint bench vm fuzz deb package sbom reproducible peers format clippy object bpf rules unit
+.PHONY: test lint bench vm fuzz deb package sbom reproducible peers format clippy object bpf rules mixin unit
 
 # What the tests run against, and the program by which each is known to be there.
 PEERS := ss:iproute2 promtool:prometheus prometheus-alertmanager:prometheus-alertmanager \
 	prometheus-node-exporter:prometheus-node-exporter nginx:nginx-light curl:curl \
 	redis-server:redis-server sshd:openssh-server podman:podman runc:runc busybox:busybox-static \
 	python3:python3 setpriv:util-linux bpftool:bpftool ssh-keygen:openssh-client openssl:openssl \
-	rsyslogd:rsyslog journalctl:systemd strace:strace slowhttptest:slowhttptest faketime:faketime
+	rsyslogd:rsyslog journalctl:systemd strace:strace slowhttptest:slowhttptest faketime:faketime jsonnet:jsonnet \
+	Xvfb:xvfb dunst:dunst dbus-run-session:dbus-daemon dbus-send:dbus-bin \
+	nagios4:nagios4-core nrpe:nagios-nrpe-server check_nrpe:nagios-nrpe-plugin pandora_agent:pandorafms-agent \
+	centreon_plugins.pl:centreon-plugins
 BENCH_PEERS := ss:iproute2 lsof:lsof netstat:net-tools
 PACKAGE_PEERS := debootstrap:debootstrap systemd-nspawn:systemd-container
 VM_PEERS := qemu-system-x86_64:qemu-system-x86 cpio:cpio busybox:busybox-static ss:iproute2 socat:socat jq:jq bpftool:bpftool
@@ -50,6 +53,17 @@ rules:
 	else echo "SKIP rules: no promtool (package prometheus)"; fi
 	@if command -v amtool >/dev/null; then amtool check-config monitoring/alertmanager.yml; \
 	else echo "SKIP alertmanager.yml: no amtool (package prometheus-alertmanager)"; fi
+	@if command -v jsonnet >/dev/null && command -v promtool >/dev/null; then monitoring/tests/mixin.sh; \
+	else echo "SKIP mixin: no jsonnet or promtool (packages jsonnet, prometheus)"; fi
+	@if [ -z "$${GRAFANA_SCHEMA:-}" ]; then \
+		echo "SKIP dashboard: GRAFANA_SCHEMA names no jsonschema/dashboard.jsonschema.json of grafana-foundation-sdk"; \
+	elif ! python3 -c 'import jsonschema' 2>/dev/null; then \
+		echo "SKIP dashboard: no jsonschema (package python3-jsonschema)"; \
+	else python3 -W ignore -m jsonschema -i monitoring/dashboards/portledger.json "$$GRAFANA_SCHEMA"; fi
+
+# The rules as JSON, for the mixin, stand beside the rules, so that nobody needs PyYAML (package python3-yaml) to use it.
+mixin:
+	monitoring/rules/json.sh monitoring/rules
 
 # A skipped test prints a line that begins with SKIP; they are gathered at the end, where they are seen.
 unit:
@@ -116,7 +130,7 @@ reproducible:
 
 define install
 missing=(); for peer in $(1); do \
-	PATH=$$PATH:/usr/sbin:/sbin command -v $${peer%%:*} >/dev/null || missing+=($${peer##*:}); done; \
+	PATH=$$PATH:/usr/sbin:/sbin:/usr/lib/nagios/plugins command -v $${peer%%:*} >/dev/null || missing+=($${peer##*:}); done; \
 if [ $${#missing[@]} -eq 0 ]; then :; \
 elif [ $$(id -u) -ne 0 ]; then echo "Not root, so not installed: $${missing[*]}"; \
 else export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && \

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# 300 hosts with one drift, and with one approval that ends: 300 alerts each that agree in `alertname` and `drift`, by which alertmanager.yml groups them, so
-# one page. A script, for promtool wants each of its 900 series written out.
+# 300 hosts with one drift, and with one approval that ends: 300 alerts each that agree in `alertname` and `drift`, by which
+# alertmanager.yml groups them, so one page; and one of the fleet. A script, for promtool wants each of its series written out.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 test=$(mktemp --suffix=.yml)
@@ -20,7 +20,9 @@ trap 'rm -f "$test"' EXIT
     promql_expr_test:
       - eval_time: 1m
         expr: count by (alertname, drift) (ALERTS{alertstate="firing"})
-        exp_samples: [{labels: '{alertname="PortledgerDrift",drift="s1-0123456789ab"}', value: 300}]
+        exp_samples:
+          - {labels: '{alertname="PortledgerDrift",drift="s1-0123456789ab"}', value: 300}
+          - {labels: '{alertname="PortledgerFleetDrift",drift="s1-0123456789ab"}', value: 1}
       - eval_time: 8m
         expr: count by (alertname, drift) (ALERTS{alertstate="firing",alertname="PortledgerApprovalExpires"})
         exp_samples: [{labels: '{alertname="PortledgerApprovalExpires",drift="web"}', value: 300}]

@@ -1,0 +1,5 @@
+{
+  prometheusRules+:: {
+    groups+: (import 'dashboards.json').groups,
+  },
+}
