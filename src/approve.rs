@@ -408,7 +408,7 @@ fn say(judgement: &Judgement, policy: &Policy, target: &Target, approval: &Appro
             ));
         }
         let listeners = judged.service.listeners.iter().map(|place| &judgement.inventory.listeners[*place]);
-        if listeners.into_iter().any(may_be_kernels) {
+        if listeners.into_iter().any(|listener| may_be_kernels(listener)) {
             say::aside(
                 "The kernel may have chosen its port: if it is another after a restart, write `kernel` in place of the number.",
             );

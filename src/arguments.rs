@@ -1,5 +1,7 @@
+mod alerting;
 mod approving;
 mod baseline;
+mod checking;
 mod looking;
 mod records;
 mod sensing;
@@ -9,16 +11,18 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+pub(crate) use self::alerting::{AlertsStatusOptions, AlertsTestOptions, AlertsVerb};
 pub(crate) use self::approving::{
     ApproveOptions, CountersignOptions, DismissOptions, LearnOptions, Lifetime, RevokeOptions, SigningOptions,
 };
 pub(crate) use self::baseline::{BaselineVerb, CheckOptions, ExplainOptions, FormatOptions, PlanOptions};
+pub(crate) use self::checking::{HostCheckOptions, Manner};
 pub(crate) use self::looking::{
-    DiffOptions, DoctorOptions, Format, HostCheckOptions, ListOptions, ReportFormat, ReviewOptions,
-    ShowOptions, WatchOptions,
+    DiffOptions, DoctorOptions, Format, ListOptions, NotifyOptions, PageFormat, ReportFormat, ReportOptions,
+    ReviewOptions, ShowOptions, WatchOptions,
 };
 pub(crate) use self::records::{
-    AuditOptions, AuditVerb, BackupOptions, ExportOptions, RestoreOptions, VerifyOptions,
+    AuditOptions, AuditVerb, BackupOptions, ExportOptions, HistoryOptions, RestoreOptions, VerifyOptions,
 };
 pub(crate) use self::serving::{LoaderOptions, SensorOptions, ServeOptions};
 
@@ -48,10 +52,21 @@ impl Arguments {
     }
 }
 
-/// Whether the command line asks for `check`, also where it is not understood.
-pub(crate) fn are_of_check() -> bool {
+/// For which monitoring the command line asks for `check`, also where it is not understood; `None` where it asks for
+/// another verb.
+pub(crate) fn are_of_check() -> Option<Manner> {
     let lenient = Arguments::command().ignore_errors(true).disable_help_flag(true).disable_version_flag(true);
-    lenient.try_get_matches().is_ok_and(|matches| matches.subcommand_name() == Some("check"))
+    lenient.try_get_matches().ok().filter(|matches| matches.subcommand_name() == Some("check"))?;
+    // What stands behind the first mistake is not parsed.
+    let words: Vec<_> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let names = |manner: &str| {
+        words.contains(&format!("--as={manner}")) || words.windows(2).any(|pair| pair == ["--as", manner])
+    };
+    Some(match (names("pandora"), names("centreon")) {
+        (true, _) => Manner::Pandora,
+        (_, true) => Manner::Centreon,
+        _ => Manner::Nagios,
+    })
 }
 
 /// Flags of every verb.
@@ -152,6 +167,35 @@ Examples:
   portledger review --unused 30d
   portledger review --format json | jq -r '.approvals[] | select(.unused).approval'")]
     Review(ReviewOptions),
+    /// Show when each service was first and last there, opened, closed, drifted and approved
+    ///
+    /// `serve` remembers it: of 10,000 services, and of what is gone for 400 days. Of what is asked for it also tells what
+    /// the logs still have, with who did what, and says how far back they reach. Services of which something is new come
+    /// first.
+    ///
+    /// Exit status: 0 shown, 1 nothing is known of it, 2 failed, also where `serve` has remembered nothing.
+    #[command(after_help = "\
+Examples:
+  sudo portledger history --since 7d              what is new since a week ago
+  sudo portledger history tcp/8443                whatever was bound to port 8443
+  sudo portledger history s1-3f2a91c04d           a service or drift: 11 characters and more of its id
+  sudo portledger history nginx                   what an approval covers, or covered last
+  sudo portledger history --format json | jq -r '.services[] | select(.approval == null) | .endpoint'")]
+    History(HistoryOptions),
+    /// Report whether only approved services listen on a network interface, for an auditor
+    ///
+    /// It answers item 2.1.22 of the CIS Debian Linux 12 Benchmark v1.1.0, which other benchmarks have under other numbers:
+    /// each service that other hosts can reach, its verdict, and the evidence: who approved it, when, by what signature and
+    /// what act of the ledger. What was learned and never approved is a finding. Services on loopback are listed apart.
+    ///
+    /// Exit status: 0 pass, 1 fail, 2 failed, 3 it cannot be said: something was not seen or is not judged, or the ledger is
+    /// broken.
+    #[command(after_help = "\
+Examples:
+  sudo portledger report
+  sudo portledger report --format html > report.html
+  sudo portledger report --format json | jq -r '.services[] | select(.bears == \"fail\") | .endpoint'")]
+    Report(ReportOptions),
     /// Show who approved and revoked what, and whether the record of it is whole
     ///
     /// It reads the ledger of this host, or of a bundle (--from), and verifies its hashes and signatures while it does. Its
@@ -208,19 +252,42 @@ Examples:
     /// Ask the running daemon how this host stands, for monitoring
     ///
     /// It needs no privileges: it asks `portledger serve` over the socket of its local API, and waits 10 seconds at most. The
-    /// first line is the verdict, what follows tells of each drift, and of what is not seen. Drift that is gone counts as
-    /// long as it is open: `approve` or `dismiss` closes it.
+    /// first line is the verdict with what monitoring draws graphs of, what follows tells of each drift, and of what is not
+    /// seen. Drift that is gone counts as long as it is open: `approve` or `dismiss` closes it.
     ///
     /// Exit status, that of the Monitoring Plugins Development Guidelines: 0 OK, no drift but of severity info; 1 WARNING,
     /// drift of severity warning; 2 CRITICAL, critical drift; 3 UNKNOWN, it could not be told: the daemon does not answer,
     /// has not heard of its sensor, has no baseline, or found no drift and did not see all. So are arguments that are
-    /// not understood, and this help.
-    #[command(after_help = "\
+    /// not understood, and this help. With --as pandora it is 0, whatever it tells.
+    #[command(
+        version,
+        after_help = "\
 Examples:
   portledger check
-  portledger check --format json | jq -r '.drifts[]? | .id'
-  portledger check --socket /run/portledger/api.sock")]
-    Check(HostCheckOptions),
+  portledger check --filter reach=public,private --warning-listeners 40 --critical-age 60
+  portledger check --as centreon --filter-port 443 --critical-listeners 1:
+  portledger check --as pandora                            as a `module_plugin` of the agent
+  sudo portledger check --one-shot                         where no daemon runs
+  portledger check --format json | jq -r '.drifts[]? | .id'"
+    )]
+    Check(Box<HostCheckOptions>),
+    /// Show drift on the desktop of the user who runs it
+    ///
+    /// It runs in the session of whoever is logged in, asks the daemon over the socket of its local API, and shows what
+    /// drifts as notifications: one for each, replaced when it changes, closed when it is over. At most five at once: what is
+    /// beyond is counted in one. What was put away stays away, until it is graver or comes back. A click opens its page.
+    ///
+    /// The unit portledger-notify.service starts it with the session: `systemctl --user enable --now portledger-notify`.
+    ///
+    /// Exit status: 0 ended by Ctrl-C or with the session, 2 failed, also where no notification service answers.
+    #[command(after_help = "\
+Examples:
+  portledger notify
+  portledger notify --severity critical --url https://web-17.example.org:10433")]
+    Notify(NotifyOptions),
+    /// Try whether alerts arrive that `serve` posts, or show what waits
+    #[command(subcommand)]
+    Alerts(AlertsVerb),
     /// Look all the time, and serve metrics, drift and inventory over HTTP
     ///
     /// Exit status: 0 ended by a signal, 2 failed.

@@ -26,19 +26,21 @@ use inventory::RawText;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+pub(crate) use self::at::told_who;
 pub(crate) use self::bundle::tell_written;
 use self::filter::Filter;
 use self::history::Source;
 pub(crate) use self::kept::Kept;
 pub(crate) use self::moment::Moment;
-pub(crate) use self::place::{EVENTS, EVENTS_KEY, LEDGER_KEY, LOGINS, Place, RELOADS, STATE, fetched};
-use self::records::{Entry, Record};
-pub(crate) use self::records::{Log, Soundness};
+pub(crate) use self::place::{
+    ALERTS, EVENTS, EVENTS_KEY, LEDGER_KEY, LOGINS, Place, RELOADS, STATE, fetched,
+};
+pub(crate) use self::records::{Entry, Log, Record, Soundness};
 pub(crate) use self::remembered::Remembered;
 use self::rows::Rows;
 pub(crate) use self::scratch::Scratch;
 use self::streams::Stream;
-use self::told::Span;
+pub(crate) use self::told::{Span, soundness};
 use self::unacted::Unacted;
 use crate::acts;
 use crate::arguments::{AuditOptions, AuditVerb, ReportFormat, Shared};

@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use baseline::{Mode, Signatures};
+use baseline::{Mode, Remedy, SeverityRules, Signatures};
 use exporter::{Receiver, TlsFiles};
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
@@ -40,13 +40,26 @@ pub(crate) struct Config {
     pub(crate) local_approvals: Option<Duration>,
     pub(crate) reach: Reach,
     pub(crate) sensor: Sensor,
+    /// How grave drift is.
+    #[serde(deserialize_with = "severity::rules")]
+    pub(crate) severity: SeverityRules,
+    /// How long it may be open.
+    remedy: RemedyTable,
     web: WebTable,
     /// To whom the logs go.
     export: Vec<Export>,
+    /// Who alerts of drift.
+    alerting: Alerting,
+    alertmanager: Vec<AlertReceiverTable>,
+    webhook: Vec<AlertReceiverTable>,
 }
 
+mod alerting;
+mod severity;
 mod web;
 
+use alerting::{AlertReceiverTable, Alerting};
+use severity::RemedyTable;
 pub(crate) use web::Web;
 use web::WebTable;
 
@@ -148,6 +161,7 @@ impl Config {
         }
         config.receivers().with_context(|| path.display().to_string())?;
         config.web().with_context(|| path.display().to_string())?;
+        config.post_to().with_context(|| path.display().to_string())?;
         Ok(config)
     }
 
@@ -165,6 +179,11 @@ impl Config {
             receivers.push(receiver);
         }
         Ok(receivers)
+    }
+
+    /// How long it may be open.
+    pub(crate) fn remedy(&self) -> Remedy {
+        self.remedy.read()
     }
 
     /// Who may ask by HTTP, and what for.
@@ -301,6 +320,18 @@ mod tests {
             ("[[export]]\nname = 'a'", "missing field `to`"),
             ("[[export]]\nname = 'a'\nto = 'journald'\nport = 1", "unknown field `port`"),
             ("[[export]]\nname = 'a'\nto = 'udp://a:1'", "[[export]] `a`: `to` is syslog+tls://"),
+            ("alerting = 'both'", "unknown variant `both`"),
+            ("alerting = 'post'", "nobody to post to"),
+            ("[[webhook]]\nname = 'a'\nurl = 'http://a'", "would have no effect"),
+            ("alerting = 'post'\n[[webhook]]\nname = 'a'\nurl = 'a'", "[[webhook]] `a`: `url` is http://"),
+            (
+                "alerting = 'post'\n[[webhook]]\nname = 'a'\nurl = 'http://a'\npassword = 'x'",
+                "unknown field `password`",
+            ),
+            (
+                "alerting = 'post'\nwebhook = [{name = 'a', url = 'http://a'}]\nalertmanager = [{name = 'a', url = 'http://b'}]",
+                "another one has this name",
+            ),
             (
                 "export = [{name = 'a', to = 'journald'}, {name = 'a', to = 'journald'}]",
                 "another one has this name",

@@ -30,7 +30,8 @@ pub(crate) fn run(shared: &Shared, options: &DiffOptions) -> anyhow::Result<Outc
             output.write_all(harmless(&(report(&judgement) + &report_gone(&gone))).as_bytes())?;
         }
         ReportFormat::Json => {
-            let document = diff_document(&judgement.inventory, &judgement.assessment, &gone);
+            let document =
+                diff_document(&judgement.inventory, &judgement.assessment, &gone, &judgement.policy);
             serde_json::to_writer_pretty(&mut output, &document)?;
             writeln!(output)?;
         }
@@ -95,7 +96,7 @@ fn report_gone(gone: &[&Drift]) -> String {
     let paging = gone.iter().filter(|drift| drift.finding.severity > Severity::Info).count();
     let pages = still_pages(paging, gone.len());
     format!(
-        "\nGone, and kept open by `serve` for a day after that:\n\n{blocks}\
+        "\nGone, and kept open by `serve`, what is critical until it is dismissed, else for a day:\n\n{blocks}\
          {pages}; the exit status does not count what is gone.\n"
     )
 }
@@ -104,9 +105,9 @@ fn report_gone(gone: &[&Drift]) -> String {
 fn still_pages(paging: usize, gone: usize) -> String {
     match paging {
         0 => "None of it pages, all being info".to_owned(),
-        1 if gone == 1 => "1 gone drift still pages for a day".to_owned(),
-        paging if paging == gone => format!("{gone} gone drifts still page for a day"),
-        paging => format!("of {gone} gone drifts {paging} still page for a day, the others being info"),
+        1 if gone == 1 => "1 gone drift still pages".to_owned(),
+        paging if paging == gone => format!("{gone} gone drifts still page"),
+        paging => format!("of {gone} gone drifts {paging} still page, the others being info"),
     }
 }
 
@@ -148,7 +149,7 @@ fn block(judgement: &Judgement, finding: &Finding, service: Option<&Service>) ->
     lines.extend(finding.differs.iter().map(|sentence| format!("  why      {sentence}")));
     let listeners = service.iter().flat_map(|service| &service.listeners);
     let mut ports = listeners.map(|place| &judgement.inventory.listeners[*place]);
-    if ports.any(crate::approve::may_be_kernels) {
+    if ports.any(|listener| crate::approve::may_be_kernels(listener)) {
         lines.push("  port     the kernel may have chosen it: `kernel` matches any such port".to_owned());
     }
     let nearest = finding.approval.iter();
@@ -246,8 +247,8 @@ mod tests {
     #[test]
     fn info_is_not_counted_among_what_pages() {
         assert_eq!(still_pages(0, 2), "None of it pages, all being info");
-        assert_eq!(still_pages(1, 1), "1 gone drift still pages for a day");
-        assert_eq!(still_pages(2, 2), "2 gone drifts still page for a day");
-        assert!(still_pages(2, 5).starts_with("of 5 gone drifts 2 still page "));
+        assert_eq!(still_pages(1, 1), "1 gone drift still pages");
+        assert_eq!(still_pages(2, 2), "2 gone drifts still page");
+        assert!(still_pages(2, 5).starts_with("of 5 gone drifts 2 still page,"));
     }
 }

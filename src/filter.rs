@@ -1,3 +1,4 @@
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -11,6 +12,8 @@ use crate::table::Row;
 #[derive(Clone, Debug)]
 pub(crate) struct Filter {
     test: Test,
+    /// As it was given.
+    written: String,
 }
 
 #[derive(Clone, Debug)]
@@ -20,8 +23,8 @@ enum Test {
 }
 
 /// What a pattern is held against.
-#[derive(Clone, Copy, Debug)]
-enum Key {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Key {
     Protocol,
     Address,
     Program,
@@ -52,7 +55,7 @@ impl FromStr for Filter {
         let (key, values) = text.split_once('=').ok_or("not KEY=VALUE, as in port=22")?;
         if key == "port" {
             let ranges = values.split(',').map(port_range).collect::<Result<_, _>>()?;
-            return Ok(Filter { test: Test::Port(ranges) });
+            return Ok(Filter { test: Test::Port(ranges), written: text.to_owned() });
         }
         let key = KEYS.iter().find(|(name, _)| *name == key).map(|(_, key)| *key).ok_or_else(|| {
             let known: Vec<_> = KEYS.iter().map(|(name, _)| *name).collect();
@@ -65,7 +68,8 @@ impl FromStr for Filter {
             }
         }
         let patterns = values.split(',').map(Pattern::new).collect::<Result<_, _>>();
-        Ok(Filter { test: Test::Text(key, patterns.map_err(|error| error.to_string())?) })
+        let patterns = patterns.map_err(|error| error.to_string())?;
+        Ok(Filter { test: Test::Text(key, patterns), written: text.to_owned() })
     }
 }
 
@@ -96,13 +100,32 @@ fn port_range(text: &str) -> Result<RangeInclusive<u16>, String> {
 impl Filter {
     /// Whether a row is to be shown.
     pub(crate) fn passes(&self, row: &Row<'_>) -> bool {
+        self.matches(Some(row.listener.endpoint.port), |key| texts(key, row))
+    }
+
+    /// Whether what has this port, and these texts under a key, passes.
+    pub(crate) fn matches<T: AsRef<str>>(&self, port: Option<u16>, texts: impl Fn(Key) -> Vec<T>) -> bool {
         match &self.test {
-            Test::Port(ranges) => ranges.iter().any(|range| range.contains(&row.listener.endpoint.port)),
+            Test::Port(ranges) => port.is_some_and(|port| ranges.iter().any(|range| range.contains(&port))),
             Test::Text(key, patterns) => {
-                let texts = texts(*key, row);
-                patterns.iter().any(|pattern| texts.iter().any(|text| pattern.matches(text)))
+                let texts = texts(*key);
+                patterns.iter().any(|pattern| texts.iter().any(|text| pattern.matches(text.as_ref())))
             }
         }
+    }
+
+    /// What it looks at; `None` is the port.
+    pub(crate) fn key(&self) -> Option<Key> {
+        match &self.test {
+            Test::Port(_) => None,
+            Test::Text(key, _) => Some(*key),
+        }
+    }
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.written.fmt(f)
     }
 }
 

@@ -187,6 +187,8 @@ fn policy(config: &Config, baseline: Option<Baseline>, trust: Arc<Trust>) -> Pol
     if let Some(missing_after) = config.missing_after {
         policy.missing_after = missing_after;
     }
+    policy.severities = config.severity.clone();
+    policy.remedy = config.remedy();
     policy
 }
 

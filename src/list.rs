@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::io::Write;
+use std::sync::Arc;
 
 use baseline::Assessment;
 use clap::ValueEnum;
@@ -70,7 +71,9 @@ fn only(rows: &[Row<'_>], inventory: &Inventory, assessment: &Assessment) -> (In
         .zip(&assessment.service_of)
         .map(|(listener, place)| (listener.id, *place))
         .collect();
-    let chosen = rows.iter().filter_map(|row| Some((row.listener.clone(), *place_of.get(&row.listener.id)?)));
+    let chosen = rows
+        .iter()
+        .filter_map(|row| Some((Arc::new(row.listener.clone()), *place_of.get(&row.listener.id)?)));
     let (listeners, service_of) = chosen.unzip();
     let mut assessment = assessment.clone();
     assessment.service_of = service_of;

@@ -2,8 +2,10 @@
 #![forbid(unsafe_code)]
 
 mod acts;
+mod alerts;
 mod approve;
 mod arguments;
+mod asking;
 mod audit;
 mod backup;
 mod baseline;
@@ -18,6 +20,7 @@ mod doctor;
 mod editing;
 mod filter;
 mod gaps;
+mod history;
 mod inventory_file;
 mod judge;
 mod keeper;
@@ -25,11 +28,13 @@ mod learn;
 mod list;
 mod loader;
 mod log;
+mod notify;
 mod outcome;
 mod owned;
 mod page;
 mod paths;
 mod progress;
+mod report;
 mod restore;
 mod review;
 mod revoke;
@@ -37,6 +42,7 @@ mod say;
 mod sensor;
 mod serve;
 mod show;
+mod signals;
 mod signer;
 mod table;
 mod trust;
@@ -54,8 +60,10 @@ fn main() -> ExitCode {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let Arguments { shared, verb } = match Arguments::read() {
         Ok(arguments) => arguments,
-        Err(error) if arguments::are_of_check() => return check::untold(&error),
-        Err(error) => error.exit(),
+        Err(error) => match arguments::are_of_check() {
+            Some(manner) => return check::untold(&error, manner),
+            None => error.exit(),
+        },
     };
     let outcome = match verb {
         Verb::List(options) => list::run(&shared, &options),
@@ -66,13 +74,17 @@ fn main() -> ExitCode {
         Verb::Countersign(options) => countersign::run(&shared, &options),
         Verb::Dismiss(options) => dismiss::run(&shared, &options),
         Verb::Review(options) => review::run(&shared, &options),
+        Verb::History(options) => history::run(&shared, &options),
+        Verb::Report(options) => report::run(&shared, &options),
         Verb::Revoke(options) => revoke::run(&shared, &options),
         Verb::Baseline(verb) => baseline::run(&shared, &verb),
         Verb::Audit(options) => audit::run(&shared, &options),
         Verb::Backup(options) => backup::run(&shared, &options),
         Verb::Restore(options) => restore::run(&shared, &options),
         // Its exit codes are those of monitoring plugins.
-        Verb::Check(options) => return check::run(&options),
+        Verb::Check(options) => return check::run(&shared, &options),
+        Verb::Notify(options) => notify::run(&options),
+        Verb::Alerts(verb) => alerts::run(&shared, &verb),
         Verb::Watch(options) => watch::run(&shared, &options),
         Verb::Serve(options) => serve::run(&shared, options),
         Verb::Sensor(options) => sensor::run(&shared, &options),

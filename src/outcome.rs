@@ -8,7 +8,8 @@ pub(crate) enum Outcome {
     /// Done; of `diff` and `doctor`: nothing to tell.
     Clean = 0,
     /// There is drift; of `doctor`: the second opinion differs; of `show`: nothing is known of it;
-    /// of `review`: there is something to review; of `audit`: a log is broken, or nothing vouches for a bundle.
+    /// of `review`: there is something to review; of `audit`: a log is broken, or nothing vouches for a bundle;
+    /// of `alerts status`: a receiver could not be told of late.
     Drift = 1,
     /// It could not be done; the message says what failed.
     Failed = 2,

@@ -20,6 +20,11 @@ impl Page {
         self.0.push_str(&folded("", text, WIDTH));
     }
 
+    /// A line of a list.
+    pub(crate) fn entry(&mut self, text: &str) {
+        self.0.push_str(&folded("", text, WIDTH));
+    }
+
     pub(crate) fn line(&mut self, label: &str, text: impl AsRef<str>) {
         self.labelled(2, label, text.as_ref());
     }

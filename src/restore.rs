@@ -19,7 +19,7 @@ use self::files::{Aside, Owner, Target};
 use self::logs::{Plan, Standing};
 use crate::acts::{self, Deed, LEDGER};
 use crate::arguments::{RestoreOptions, Shared};
-use crate::audit::{EVENTS, LEDGER_KEY, LOGINS, RELOADS, fetched};
+use crate::audit::{ALERTS, EVENTS, LEDGER_KEY, LOGINS, RELOADS, fetched};
 use crate::config::Config;
 use crate::editing::PATIENCE;
 use crate::outcome::Outcome;
@@ -141,6 +141,7 @@ fn name_of(log: &str) -> &'static str {
         EVENTS => "log of events",
         RELOADS => "log of reloads",
         LOGINS => "log of logins",
+        ALERTS => "log of alerts",
         _ => "ledger",
     }
 }

@@ -32,6 +32,7 @@ pub(crate) fn run(shared: &Shared, options: ServeOptions) -> anyhow::Result<Outc
     let web = config.web()?;
     let exports =
         exporter::Exports { host: judge::host(&config).name.escaped(), receivers: config.receivers()? };
+    let alerting = exporter::Alerting { post_to: config.post_to()? };
     // Held until the process ends.
     let _lock = exporter::lock_state(&paths.state)?;
     let identity = Identity::find(&paths.state)?;
@@ -53,6 +54,7 @@ pub(crate) fn run(shared: &Shared, options: ServeOptions) -> anyhow::Result<Outc
         inherited,
         config: options.web_config,
         telemetry_path: options.telemetry_path,
+        external_url: options.external_url.unwrap_or_default(),
         allow: web.allow,
         read_only: web.read_only,
         roles: web.roles,
@@ -62,7 +64,7 @@ pub(crate) fn run(shared: &Shared, options: ServeOptions) -> anyhow::Result<Outc
     let seen_by_user = identity.origin() == Origin::Started && options.sensor.socket.is_none();
     exporter::drop_to(&identity)?;
     let needs = Needs { seen_by_user, ..needs(&paths, &config, &web) };
-    exporter::confine(needs, &exports, &identity)?;
+    exporter::confine(needs, (&exports, &alerting), &identity)?;
     exporter::run(exporter::Options {
         web,
         listener_info: options.listener_info,
@@ -70,6 +72,7 @@ pub(crate) fn run(shared: &Shared, options: ServeOptions) -> anyhow::Result<Outc
         frames,
         load: Box::new(move || explained(judge::load(&paths))),
         exports,
+        alerting,
     })?;
     Ok(Outcome::Clean)
 }

@@ -1,8 +1,9 @@
 mod approval;
 mod document;
-mod history;
+pub(crate) mod history;
 mod next;
 mod service;
+mod together;
 
 use std::io::Write;
 
@@ -10,16 +11,18 @@ use anyhow::{Context, bail};
 use baseline::{
     Approval, Drift, Finding, Judged, NAMESPACE, Register, Sought, SourceText, canonical, countersigned, edit,
 };
-use exporter::open_drifts;
+use exporter::{is_of_many, open_drifts};
 use inventory::RawText;
 use signing::Signature;
 
 use self::history::{History, Topic};
+pub(crate) use self::service::{endpoint, why_unjudged, words};
 use crate::arguments::{ReportFormat, Shared, ShowOptions};
 use crate::editing::Standing;
 use crate::judge::{self, Judgement};
 use crate::outcome::Outcome;
 use crate::page::{self, Page};
+use crate::paths::Paths;
 use crate::say;
 
 /// Shows all there is to know of services, drifts and approvals.
@@ -29,6 +32,10 @@ pub(crate) fn run(shared: &Shared, options: &ShowOptions) -> anyhow::Result<Outc
     }
     if options.by.is_some() {
         bail!("--by says whose signature is meant: it wants --text or --signature");
+    }
+    if is_of_many(&options.what) {
+        let register = open_drifts(&Paths::of(shared)?.state)?;
+        return together::show(register.as_ref(), options);
     }
     let wanted: Sought = options.what.parse().map_err(anyhow::Error::msg)?;
     let (judgement, wrong) = judge::in_any_case(shared, true)?;
@@ -102,7 +109,7 @@ impl<'a> Found<'a> {
         let kept = self.kept.iter().map(|(drift, _)| service::topic_of_kept(drift));
         let approvals = self.approvals.iter().map(|(approval, _)| approval::topic(approval));
         let topics: Vec<Topic> = services.chain(kept).chain(approvals).collect();
-        let (histories, unread) = history::read(&judgement.paths.state, &topics);
+        let (histories, unread) = history::read(&judgement.paths.state, &topics, history::SHOWN);
         self.unread.extend(unread);
         let services = self.services.iter_mut().map(|(_, history)| history);
         let kept = self.kept.iter_mut().map(|(_, history)| history);

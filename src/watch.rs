@@ -1,7 +1,7 @@
 mod child;
 mod line;
 mod printer;
-mod signals;
+
 mod standing;
 
 use std::io::IsTerminal;
@@ -18,10 +18,10 @@ use crate::judge;
 use crate::outcome::Outcome;
 use crate::paths::Paths;
 use crate::say::aside;
+use crate::signals::{Signals, Wanted};
 use child::Sensor;
 use line::Lines;
 use printer::Printer;
-use signals::{Signals, Wanted};
 use standing::Standing;
 
 /// How many frames wait to be judged before no more are read, as far as there is room for their bytes.

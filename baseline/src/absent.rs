@@ -3,9 +3,10 @@ use std::collections::BTreeSet;
 use inventory::{Coverage, Gap, NetNs, NetNsKind, Protocol, RawText, Scope};
 
 use crate::assess::Judge;
+use crate::severity::Facts;
 use crate::{
-    AddressPattern, AddressWord, Approval, DriftId, DriftKind, Finding, Mode, NetNsPattern, PortPattern,
-    PortWord, ProgramPattern, Severity, Subject,
+    AddressPattern, AddressWord, Approval, DriftId, DriftKind, Finding, NetNsPattern, Policy, PortPattern,
+    PortWord, ProgramPattern, Subject,
 };
 
 /// Required approvals that nothing was found for, where nothing could hide it. `present` are the places of those that
@@ -20,7 +21,7 @@ pub(crate) fn absent(judge: &Judge<'_>, present: &BTreeSet<usize>, coverage: &Co
             && !approval.is_expired(judge.around.now, judge.around.zone)
             && !may_hide(coverage, approval)
     });
-    wanted.filter_map(|(_, approval)| missing(approval, judge.policy.mode)).collect()
+    wanted.filter_map(|(_, approval)| missing(approval, judge.policy)).collect()
 }
 
 /// Whether what an approval is about may be there unseen.
@@ -56,17 +57,18 @@ pub(crate) fn may_hide_subject(coverage: &Coverage, subject: &Subject, netns_kin
     coverage.gaps.iter().any(hides)
 }
 
-fn missing(approval: &Approval, mode: Mode) -> Option<Finding> {
+fn missing(approval: &Approval, policy: &Policy) -> Option<Finding> {
+    let subject = subject(approval)?;
     let listen: Vec<String> = approval.listen.iter().map(ToString::to_string).collect();
     Some(Finding {
         id: DriftId(approval.id.as_str().into()),
         kind: DriftKind::Missing,
         also: Vec::new(),
-        severity: if mode == Mode::Observe { Severity::Info } else { Severity::Warning },
+        severity: Facts::severity_of_missing(&subject, approval.team.as_deref(), policy),
         approval: Some(approval.id.clone()),
         differs: vec![format!("it is required, and nothing that it covers listens on {}", listen.join(", "))],
         team: approval.team.clone(),
-        subject: subject(approval)?,
+        subject,
     })
 }
 

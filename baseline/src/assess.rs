@@ -4,18 +4,18 @@ use std::mem::discriminant;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use inventory::{Inventory, ProgramFile, Reach, Unattributed};
+use inventory::{Inventory, ProgramFile, Unattributed};
 
 use crate::absent::absent;
 use crate::difference::{Circumstances, Difference, differences, is_bound_within, speaks_of};
 use crate::group::{Key, group, service};
 use crate::in_parts::in_parts;
 use crate::index::Bound;
+use crate::severity::severity_of;
 use crate::view::{HolderViews, ServiceView, Spot, view_holders};
 use crate::when::timestamp;
 use crate::{
-    Accounts, Approval, Assessment, DriftId, DriftKind, Finding, Judged, Mode, Policy, ServiceKey, Severity,
-    Subject, Verdict,
+    Accounts, Approval, Assessment, DriftId, DriftKind, Finding, Judged, Policy, ServiceKey, Subject, Verdict,
 };
 
 /// Holds an inventory against a baseline.
@@ -200,11 +200,12 @@ impl<'a> Judge<'a> {
         let mut told = HashSet::new();
         differs.retain(|sentence| told.insert(sentence.clone()));
         differs.truncate(SENTENCES);
-        let severity = self.severity(&kinds, view);
         let mut kinds = kinds.into_iter();
         // There is always one: what has no kind to it is covered or cannot be judged.
         let kind = kinds.next().unwrap_or(DriftKind::Unapproved);
         let approval = nearest.or(untrusted).map(|held| held.approval);
+        let team = approval.and_then(|approval| approval.team.clone());
+        let severity = severity_of(view, kind, team.as_deref(), self.policy, self.around.accounts);
         let id = match approval {
             Some(approval) if kind == DriftKind::Expired => DriftId(approval.id.as_str().into()),
             _ => DriftId(view.service.id.0.clone()),
@@ -216,35 +217,8 @@ impl<'a> Judge<'a> {
             severity,
             approval: approval.map(|approval| approval.id.clone()),
             differs,
-            team: approval.and_then(|approval| approval.team.clone()),
+            team,
             subject: Subject::of(view.service),
-        }
-    }
-
-    fn severity(&self, kinds: &BTreeSet<DriftKind>, view: &ServiceView<'_>) -> Severity {
-        if self.policy.mode == Mode::Observe {
-            return Severity::Info;
-        }
-        let exposed = view.service.wildcard || view.service.reach == Reach::Public;
-        let grave = |kind: &DriftKind| match kind {
-            DriftKind::BinaryChanged => true,
-            DriftKind::Unapproved
-            | DriftKind::Widened
-            | DriftKind::ProgramChanged
-            | DriftKind::UserChanged
-            | DriftKind::WorkloadChanged
-            // Whoever can write the file must not make his port look harmless by it.
-            | DriftKind::Untrusted => exposed,
-            DriftKind::Missing | DriftKind::Expired | DriftKind::Outdated => false,
-        };
-        if kinds.iter().any(grave) {
-            Severity::Critical
-        } else if view.service.reach <= Reach::Loopback
-            || kinds.iter().all(|kind| *kind == DriftKind::Outdated)
-        {
-            Severity::Info
-        } else {
-            Severity::Warning
         }
     }
 }

@@ -54,6 +54,13 @@ pub struct Judged {
     pub(crate) is_udp_client: bool,
 }
 
+impl Judged {
+    /// Its listeners count as UDP clients: the kernel chose their port, and they ask where nobody asks them.
+    pub fn is_udp_client(&self) -> bool {
+        self.is_udp_client
+    }
+}
+
 /// An inventory held against a baseline at one instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assessment {

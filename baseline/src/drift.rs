@@ -128,11 +128,11 @@ pub struct Subject {
     /// The namespace's name.
     pub netns: RawText,
     /// Programs, in order, joined by `,` where they are shown.
-    pub programs: Vec<RawText>,
+    pub programs: Arc<[RawText]>,
     /// Users likewise.
-    pub users: Vec<String>,
+    pub users: Arc<[String]>,
     /// Workloads likewise.
-    pub workloads: Vec<RawText>,
+    pub workloads: Arc<[RawText]>,
     /// Who can reach it; `None` for something absent.
     pub reach: Option<Reach>,
 }
@@ -145,9 +145,9 @@ impl Subject {
             port: service.port,
             device: service.device.clone(),
             netns: service.netns.clone(),
-            programs: service.programs.iter().cloned().collect(),
-            users: service.users.iter().cloned().collect(),
-            workloads: service.workloads.iter().cloned().collect(),
+            programs: service.programs.clone(),
+            users: service.users.clone(),
+            workloads: service.workloads.clone(),
             reach: Some(service.reach),
         }
     }

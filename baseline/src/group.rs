@@ -1,8 +1,10 @@
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use inventory::{Holders, Inventory, Listener, NetNsKind, PortChoice, Protocol, RawText, Unattributed};
+use inventory::{
+    Holder, Holders, Inventory, Listener, NetNsKind, PortChoice, Protocol, RawText, Unattributed,
+};
 use sha2::{Digest, Sha256};
 
 use crate::baseline::hex;
@@ -17,16 +19,16 @@ pub(crate) struct Key {
     device: Option<RawText>,
     netns_kind: NetNsKind,
     netns: RawText,
-    programs: BTreeSet<RawText>,
-    users: BTreeSet<String>,
-    workloads: BTreeSet<RawText>,
+    programs: Arc<[RawText]>,
+    users: Arc<[String]>,
+    workloads: Arc<[RawText]>,
     connected: bool,
 }
 
 /// The order of services.
 type Rank<'a> = (
     (Protocol, AddressWord, PortWord, &'a Option<RawText>, NetNsKind, &'a RawText),
-    (&'a BTreeSet<RawText>, &'a BTreeSet<String>, &'a BTreeSet<RawText>, bool),
+    (&'a [RawText], &'a [String], &'a [RawText], bool),
 );
 
 impl ServiceKey {
@@ -93,11 +95,9 @@ impl Key {
             PortChoice::Explicit | PortChoice::Unknown { .. } => PortWord::Number(endpoint.port),
         };
         let holders = listener.holders.known();
-        let mut programs: BTreeSet<RawText> =
-            holders.iter().filter_map(|holder| Some(holder.program.as_ref()?.path.clone())).collect();
-        if listener.holders == Holders::Unattributed(Unattributed::Kernel) {
-            programs.insert(RawText::from("kernel"));
-        }
+        let program = |holder: &Arc<Holder>| Some(holder.program.as_ref()?.path.clone());
+        let is_kernel = listener.holders == Holders::Unattributed(Unattributed::Kernel);
+        let kernel = is_kernel.then(|| RawText::from("kernel"));
         Key {
             protocol: endpoint.protocol,
             address,
@@ -105,9 +105,9 @@ impl Key {
             device: endpoint.device.clone(),
             netns_kind: listener.netns.kind,
             netns: listener.netns.name.clone(),
-            programs,
-            users: holders.iter().map(|holder| accounts.word(holder.uid)).collect(),
-            workloads: holders.iter().filter_map(|holder| holder.workload.stable_name()).collect(),
+            programs: in_order(holders.iter().filter_map(program).chain(kernel)),
+            users: in_order(holders.iter().map(|holder| accounts.word(holder.uid))),
+            workloads: in_order(holders.iter().filter_map(|holder| holder.workload.stable_name())),
             connected: listener.peer.is_some(),
         }
     }
@@ -157,10 +157,18 @@ impl Key {
     }
 }
 
+/// Each once. Most are of one, for which a tree has eleven places.
+fn in_order<T: Ord>(names: impl Iterator<Item = T>) -> Arc<[T]> {
+    let mut names: Vec<T> = names.collect();
+    names.sort_unstable();
+    names.dedup();
+    names.into()
+}
+
 /// The service that these listeners are.
 pub(crate) fn service(key: Arc<ServiceKey>, members: Vec<usize>, inventory: &Inventory) -> Service {
     let listeners = || members.iter().map(|place| &inventory.listeners[*place]);
-    let reason = |listener: &Listener| match listener.holders {
+    let reason = |listener: &Arc<Listener>| match listener.holders {
         Holders::Unattributed(reason) if reason != Unattributed::Kernel => Some(reason),
         _ => None,
     };

@@ -39,7 +39,9 @@ mod propose;
 mod reassess;
 mod recorded;
 mod register;
+mod remedy;
 mod service;
+mod severity;
 mod sources;
 mod standing;
 mod store;
@@ -78,9 +80,12 @@ pub use propose::{CannotApprove, Request, propose};
 pub use reassess::{Before, reassess};
 pub use recorded::approval_of_json;
 pub use register::{
-    BrokenRegister, ClosedBecause, Dismissal, Drift, DriftEvent, Meanwhile, Passed, Register,
+    BrokenRegister, ClosedBecause, ClosedBy, Dismissal, Drift, DriftEvent, Meanwhile, Passed, Register,
+    StartedBy, Starter,
 };
+pub use remedy::{Overdue, Remedy, remedy_by};
 pub use service::{AddressWord, PortWord, Service, ServiceId, ServiceKey};
+pub use severity::{RunningFile, SeverityRule, SeverityRules, Traits};
 pub use sources::{ReadError, ReadErrorKind, Sources, read_of_anybody, read_trusted, read_trusted_bytes};
 pub use standing::{Distrust, Signed, Standing};
 pub use store::{LockedFile, StoreError};

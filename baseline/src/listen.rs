@@ -156,6 +156,15 @@ impl Listen {
     }
 }
 
+impl FromStr for PortPattern {
+    type Err = String;
+
+    /// Reads `*`, `kernel`, `22` or `8000-8999`. Fails with a sentence about what is wrong.
+    fn from_str(text: &str) -> Result<Self, String> {
+        parse_port(text)
+    }
+}
+
 impl FromStr for Listen {
     type Err = String;
 

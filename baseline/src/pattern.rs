@@ -73,6 +73,19 @@ pub enum ProgramPattern {
     Path(Pattern),
 }
 
+impl ProgramPattern {
+    /// Reads the word `kernel` or a glob over paths. Fails with a sentence about what is wrong with it.
+    pub fn new(text: &str) -> Result<Self, String> {
+        if text == "kernel" {
+            return Ok(ProgramPattern::Kernel);
+        }
+        if !text.starts_with(['/', '*', '[', '?']) {
+            return Err(format!("`{text}` is no path from the root, and not the word `kernel`"));
+        }
+        Pattern::new(text).map(ProgramPattern::Path)
+    }
+}
+
 impl fmt::Display for ProgramPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use inventory::RawText;
 
-use crate::{Baseline, HostPattern, Mode, Trust};
+use crate::{Baseline, HostPattern, Mode, Remedy, SeverityRules, Trust};
 
 /// Everything by which an inventory is judged.
 #[derive(Clone, Debug)]
@@ -17,6 +17,10 @@ pub struct Policy {
     pub mode: Mode,
     /// How long a required service may be absent before that is drift.
     pub missing_after: Duration,
+    /// How grave drift is.
+    pub severities: SeverityRules,
+    /// How long it may be open.
+    pub remedy: Remedy,
     /// Whose word counts, and in which time zone dates of the baseline are meant.
     pub trust: Arc<Trust>,
 }
@@ -29,7 +33,8 @@ impl Policy {
     pub fn new(baseline: Option<Baseline>, host: Host, trust: Arc<Trust>) -> Self {
         let mode = if baseline.is_some() { Mode::Enforce } else { Mode::Observe };
         let baseline = baseline.unwrap_or_default();
-        Policy { baseline, host, mode, missing_after: Policy::MISSING_AFTER, trust }
+        let (severities, remedy) = Default::default();
+        Policy { baseline, host, mode, missing_after: Policy::MISSING_AFTER, severities, remedy, trust }
     }
 }
 

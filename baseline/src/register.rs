@@ -1,9 +1,11 @@
+mod closed;
 mod drift;
 mod evidence;
 mod rejudge;
 mod room;
 mod saved;
 mod settling;
+mod started_by;
 
 use std::cmp::Reverse;
 use std::collections::btree_map::Entry;
@@ -13,6 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use inventory::{Inventory, SocketId};
 
+pub use self::closed::{ClosedBecause, ClosedBy, Dismissal};
 pub use self::drift::Drift;
 use self::drift::FoundAs;
 pub(crate) use self::evidence::Evidence;
@@ -22,6 +25,7 @@ use self::settling::{Settling, ended_well, may_be_handed_on};
 use crate::{Accounts, Assessment, DriftId, DriftKind, Finding, Policy, Severity};
 
 pub use self::saved::BrokenRegister;
+pub use self::started_by::{StartedBy, Starter};
 
 /// The open drifts of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -41,7 +45,7 @@ pub struct Register {
 pub enum DriftEvent {
     /// It is new.
     Opened(Arc<Drift>),
-    /// It is not there any more, and stays open.
+    /// It is not there any more, as far as anybody can tell, and stays open.
     Gone(Arc<Drift>),
     /// It was gone and came back. Told once an update, however often that happened since the one before; where it went
     /// again within it, [`DriftEvent::Gone`] follows.
@@ -67,31 +71,6 @@ impl DriftEvent {
     }
 }
 
-/// Why a drift is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClosedBecause {
-    /// An approval covers it, or it is again as approved.
-    Approved,
-    /// A scope leaves it unjudged, or too little of it is seen to judge it.
-    Unjudged,
-    /// It was gone, or hidden by gaps, for [`Register::KEPT_GONE`].
-    Aged,
-    /// Somebody let it be.
-    Dismissed,
-    /// Others needed its place: it was one of a crowd that differs in port alone, or they are graver or reach farther, or
-    /// as grave and there where it was gone.
-    Crowded,
-}
-
-/// Somebody's word that a drift which is gone may be let be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dismissal {
-    /// The drift.
-    pub drift: DriftId,
-    /// Since when it was gone, as it was shown.
-    pub gone_since: SystemTime,
-}
-
 /// What listened and was gone again before this update, judged as if it were there.
 #[derive(Clone, Copy)]
 pub struct Passed<'a> {
@@ -99,6 +78,8 @@ pub struct Passed<'a> {
     pub inventory: &'a Inventory,
     /// What the baseline says of them.
     pub assessment: &'a Assessment,
+    /// Their users.
+    pub accounts: &'a Accounts,
 }
 
 /// What was told between two inventories.
@@ -123,13 +104,15 @@ struct Found<'a> {
 }
 
 impl Register {
-    /// How long a drift stays open after it was gone, and after it was last seen where a gap hides whether it is there.
+    /// How long a drift that is not critical stays open after it was gone, and after it was last seen where a gap hides
+    /// whether it is there. A critical one never ends by itself: whoever opened a port for two seconds must not be rid of
+    /// the alert by waiting. It is closed by an approval, by a dismissal, or for want of room.
     ///
-    /// What is hidden is never told to be gone, for nobody knows. But it must end some day: where its namespace went with
+    /// What is hidden is not told to be gone, for nobody knows. But it must end some day: where its namespace went with
     /// it, or the sensor was started again, nobody is left who could tell. It has then been open, and alerted, for as long
     /// as it would have been had it gone when it was last seen; a look is due every few minutes, so that a day is hundreds
     /// of looks and outlasts a gap that comes and goes. The gap itself goes on being told, and a drift that is seen again
-    /// is opened anew.
+    /// is opened anew. A critical one is told to be gone since it was last seen: only what is gone can be dismissed.
     pub const KEPT_GONE: Duration = Duration::from_secs(24 * 60 * 60);
     /// How long a finding waits for its listeners to be attributed, or handed to whom the baseline expects.
     pub const SETTLING: Duration = Duration::from_secs(2);
@@ -163,7 +146,7 @@ impl Register {
         let Meanwhile { passed, ended } = meanwhile;
         let mut events = Vec::new();
         let Found { drifts: mut found, same, listeners: places } =
-            self.found(inventory, assessment, policy, now);
+            self.found(inventory, assessment, policy, accounts, now);
         let mut known: BTreeSet<DriftId> = found.keys().cloned().collect();
         known.extend(same.into_iter().cloned());
         let rejudge = Rejudge { inventory, assessment, policy, accounts, now };
@@ -189,16 +172,26 @@ impl Register {
     /// Closes what is gone and was let be. One that came back since then stays: it is another matter.
     pub fn dismiss(&mut self, dismissed: &[Dismissal]) -> Vec<DriftEvent> {
         let mut events = Vec::new();
-        for Dismissal { drift, gone_since } in dismissed {
+        for Dismissal { drift, gone_since, by } in dismissed {
             let apart = |since| elapsed(*gone_since, since) + elapsed(since, *gone_since);
             let is_meant = |open: &Arc<Drift>| open.gone_since.is_some_and(|since| apart(since) < SAME);
             if self.open.get(drift).is_some_and(is_meant)
                 && let Some(drift) = self.open.remove(drift)
             {
-                events.push(DriftEvent::Closed { drift, why: ClosedBecause::Dismissed });
+                events.push(DriftEvent::Closed { drift, why: ClosedBecause::Dismissed { by: by.clone() } });
             }
         }
         events
+    }
+
+    /// Opens what is known to have been told, in place of what is known of it: what was written is lost or old. As gone as it
+    /// was, until the next update finds out.
+    pub fn recall(&mut self, finding: Finding, first_seen: SystemTime, gone_since: Option<SystemTime>) {
+        if self.open.len() < Register::ROOM || self.open.contains_key(&finding.id) {
+            let there = Drift::without_sockets(finding, first_seen, Evidence::default());
+            let drift = Drift { gone_since, ..there };
+            self.open.insert(drift.id().clone(), drift.into());
+        }
     }
 
     /// The clock went ahead by this without as much time having passed: nothing is older for that.
@@ -223,9 +216,7 @@ impl Register {
             if is_told { None } else { since.checked_add(policy.missing_after) }
         };
         let missing = self.absent_since.iter().filter_map(waits);
-        let ages =
-            |drift: &Arc<Drift>| drift.gone_since.or(drift.hidden_since)?.checked_add(Register::KEPT_GONE);
-        let aged = self.open.values().filter_map(ages);
+        let aged = self.open.values().filter_map(|drift| drift.ages_at());
         self.settling.due().chain(missing).chain(aged).min()
     }
 
@@ -272,10 +263,11 @@ impl Register {
         inventory: &Inventory,
         assessment: &'a Assessment,
         policy: &Policy,
+        accounts: &Accounts,
         now: SystemTime,
     ) -> Found<'a> {
         let Found { drifts: mut found, mut listeners, mut same } = Found::default();
-        let mut seen = Witnesses::of(inventory);
+        let mut seen = Witnesses::of(inventory, accounts);
         for judged in &assessment.services {
             let crate::Verdict::Drift(finding) = &judged.verdict else { continue };
             if self.has(finding) {
@@ -285,7 +277,7 @@ impl Register {
             let known = found
                 .entry(finding.id.clone())
                 .or_insert_with(|| Drift::of(finding, &judged.service.listeners, &mut seen, now));
-            known.finding.severity = known.finding.severity.max(finding.severity);
+            known.is_at_least(finding.severity);
             let sockets = judged.service.listeners.iter().map(|place| inventory.listeners[*place].id);
             known.sockets.get_or_insert_default().extend(sockets);
             listeners.insert(&finding.id, &judged.service.listeners);
@@ -324,8 +316,8 @@ impl Register {
         now: SystemTime,
     ) -> BTreeMap<DriftId, (Drift, bool)> {
         let mut drifts: BTreeMap<DriftId, (Drift, bool)> = BTreeMap::new();
-        let Some(Passed { inventory, assessment }) = passed else { return drifts };
-        let mut seen = Witnesses::of(inventory);
+        let Some(Passed { inventory, assessment, accounts }) = passed else { return drifts };
+        let mut seen = Witnesses::of(inventory, accounts);
         let is_there =
             |id: &SocketId| present.listeners.binary_search_by_key(id, |listener| listener.id).is_ok();
         let goes_on = |place: &usize| {
@@ -347,7 +339,7 @@ impl Register {
                 (drift, was_gone)
             };
             let (known, _) = drifts.entry(finding.id.clone()).or_insert_with(drift);
-            known.finding.severity = known.finding.severity.max(finding.severity);
+            known.is_at_least(finding.severity);
         }
         drifts
     }
@@ -394,8 +386,11 @@ impl Register {
                 (_, None) => Arc::make_mut(drift).hidden_since = Some(now),
                 // A clock that was ahead must not keep it open until it is that late again.
                 (_, Some(since)) if since > now => Arc::make_mut(drift).began_to_age(now),
-                (_, Some(since)) if elapsed(since, now) >= Register::KEPT_GONE => {
-                    closed.push((id.clone(), ClosedBecause::Aged));
+                (_, Some(since)) if elapsed(since, now) < Register::KEPT_GONE => {}
+                (_, Some(_)) if !drift.is_critical() => closed.push((id.clone(), ClosedBecause::Aged)),
+                (_, Some(since)) if drift.is_present() => {
+                    Arc::make_mut(drift).go(since);
+                    events.push(DriftEvent::Gone(drift.clone()));
                 }
                 (_, Some(_)) => {}
             }

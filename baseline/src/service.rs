@@ -1,4 +1,3 @@
-use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::Deref;
@@ -85,12 +84,12 @@ pub struct ServiceKey {
     pub netns_kind: NetNsKind,
     /// The name of their namespace.
     pub netns: RawText,
-    /// The paths of all their holders' programs, `kernel` for a socket of the kernel.
-    pub programs: BTreeSet<RawText>,
+    /// The paths of all their holders' programs, `kernel` for a socket of the kernel; like the next two in order, each once.
+    pub programs: Arc<[RawText]>,
     /// The users of all their holders: the account's name where it has one, else the number.
-    pub users: BTreeSet<String>,
+    pub users: Arc<[String]>,
     /// The stable names of all their holders' workloads.
-    pub workloads: BTreeSet<RawText>,
+    pub workloads: Arc<[RawText]>,
     /// They have a peer, and take packets from nobody else. Kept apart from those that have none under the same id:
     /// they are not judged.
     pub connected: bool,

@@ -54,7 +54,7 @@ impl<'a> HolderView<'a> {
 /// All holders of an inventory; many listeners share one.
 pub(crate) type HolderViews<'a> = HashMap<*const Holder, HolderView<'a>>;
 
-pub(crate) fn view_holders<'a>(listeners: impl IntoIterator<Item = &'a Listener>) -> HolderViews<'a> {
+pub(crate) fn view_holders<'a>(listeners: impl IntoIterator<Item = &'a Arc<Listener>>) -> HolderViews<'a> {
     let mut views = HashMap::new();
     for holder in listeners.into_iter().flat_map(|listener| listener.holders.known()) {
         views.entry(Arc::as_ptr(holder)).or_insert_with(|| HolderView::of(holder));

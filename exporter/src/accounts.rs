@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use baseline::{Accounts, Baseline};
-use inventory::Inventory;
+use inventory::{Inventory, Workload};
 use nix::unistd::{Group, Uid, User};
 use tracing::warn;
 
@@ -52,7 +52,7 @@ impl AccountBook {
         AccountBook::default()
     }
 
-    /// The accounts that `baseline` names and those that hold a socket of `inventory`. What cannot be found stays out.
+    /// The accounts that `baseline` names and those that hold a socket of `inventory`, or in whose login it is held. What cannot be found stays out.
     pub fn resolve(&mut self, inventory: &Inventory, baseline: &Baseline) -> Accounts {
         let (users, groups) = baseline.accounts_named();
         let mut found = BTreeMap::new();
@@ -158,7 +158,13 @@ fn uids_in(inventory: &Inventory) -> BTreeSet<u32> {
     let mut uids = BTreeSet::new();
     for listener in &inventory.listeners {
         uids.insert(listener.uid);
-        uids.extend(listener.holders.known().iter().map(|holder| holder.uid));
+        uids.extend(listener.holders.known().iter().flat_map(|holder| {
+            let login = match &holder.workload {
+                Workload::Session(session) => Some(session.uid),
+                _ => None,
+            };
+            std::iter::once(holder.uid).chain(login)
+        }));
     }
     uids
 }

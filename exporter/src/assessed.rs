@@ -69,7 +69,7 @@ impl Assessed {
         let listeners = &self.inventory.listeners;
         let first = listeners.partition_point(|other| other.id < listener.id);
         let same = listeners.get(first..)?.iter().take_while(|other| other.id == listener.id);
-        let place = first + same.enumerate().find(|(_, other)| *other == listener)?.0;
+        let place = first + same.enumerate().find(|(_, other)| ***other == *listener)?.0;
         self.at(place)
     }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use confine::{Argument, Bound, Calls, ConfineError, Reach};
 use tracing::{info, warn};
 
+use crate::alerting::Alerting;
 use crate::identity::{Identity, Origin};
 use crate::outbox::Exports;
 
@@ -49,7 +50,11 @@ const MOST_ADDRESSES: u64 = 8 << 30;
 
 /// Gives up for good all that `identity` does not need to serve, after [`crate::drop_to`] and before there is a second
 /// thread. What an old kernel or a container does not have is logged; without a filter of system calls it fails.
-pub fn confine(needs: Needs, exports: &Exports, identity: &Identity) -> Result<(), ConfineError> {
+pub fn confine(
+    needs: Needs,
+    (exports, alerting): (&Exports, &Alerting),
+    identity: &Identity,
+) -> Result<(), ConfineError> {
     confine::without_new_privileges()?;
     told(confine::without_dumps(!needs.seen_by_user));
     told(confine::bound(Bound::Descriptors, MOST_DESCRIPTORS));
@@ -57,7 +62,7 @@ pub fn confine(needs: Needs, exports: &Exports, identity: &Identity) -> Result<(
     if identity.origin() != Origin::Started {
         told(confine::bound(Bound::Threads, MOST_THREADS));
     }
-    match confine::within(&reach(needs, exports)) {
+    match confine::within(&reach(needs, exports, alerting)) {
         Ok(how_far) => info!("no file but its own can be opened: Landlock, {how_far}"),
         Err(error) => warn!(
             "{error}: whoever takes over this process reads what its user may read and connects where it likes; the \
@@ -79,10 +84,12 @@ fn told(done: Result<(), ConfineError>) {
     }
 }
 
-fn reach(needs: Needs, exports: &Exports) -> Reach {
+fn reach(needs: Needs, exports: &Exports, alerting: &Alerting) -> Reach {
     let mut reads: Vec<PathBuf> = EVERYBODYS.into_iter().chain(KERNELS).map(PathBuf::from).collect();
-    reads.extend(needs.reads.iter().chain(&exports.files()).flat_map(|path| places_of(path)));
-    let connects = exports.ports().chain([DNS]).collect();
+    reads.extend(
+        needs.reads.iter().chain(&exports.files()).chain(&alerting.files()).flat_map(|path| places_of(path)),
+    );
+    let connects = exports.ports().chain(alerting.ports()).chain([DNS]).collect();
     Reach { reads, writes: needs.writes, listens: needs.listens, connects }
 }
 

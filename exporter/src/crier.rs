@@ -1,7 +1,9 @@
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
-use baseline::{ClosedBecause, DriftEvent, Severity};
+use baseline::{ClosedBecause, ClosedBy, DriftEvent, Severity};
+use inventory::RawText;
 use tracing::info;
 
 /// So many lines in so long a time. A storm makes thousands a second, and whoever collects the log pays for each.
@@ -91,21 +93,31 @@ fn tell(event: &DriftEvent) {
     );
 }
 
-fn what_happened(event: &DriftEvent) -> &'static str {
-    match event {
+fn what_happened(event: &DriftEvent) -> Cow<'static, str> {
+    Cow::Borrowed(match event {
         DriftEvent::Opened(_) => "opened",
         DriftEvent::Returned(_) => "is back",
         DriftEvent::Gone(_) => "is gone",
         DriftEvent::Closed { why, .. } => match why {
-            ClosedBecause::Approved => "is closed: it is as approved",
+            ClosedBecause::Approved(None) => "is closed: it is required no more",
+            ClosedBecause::Approved(Some(ClosedBy { approval, by })) => {
+                let by = by.as_ref().map(|by| format!(" of {}", escaped(by))).unwrap_or_default();
+                return format!("is closed: it is as approved, by {}{by}", escaped(approval)).into();
+            }
             ClosedBecause::Unjudged => {
                 "is closed: it is not judged any more, being out of scope or too little seen"
             }
             ClosedBecause::Aged => "is closed: it has been gone for a day",
-            ClosedBecause::Dismissed => "is closed: it was dismissed",
+            ClosedBecause::Dismissed { by } => {
+                return format!("is closed: it was dismissed by {}", escaped(by)).into();
+            }
             ClosedBecause::Crowded => "is closed: others needed its place",
         },
-    }
+    })
+}
+
+fn escaped(text: &str) -> String {
+    RawText::from(text).escaped()
 }
 
 #[cfg(test)]
@@ -116,8 +128,26 @@ mod tests {
     fn opened(severity: Severity, times: usize) -> Vec<DriftEvent> {
         let snapshot = snapshot_of_the_fixture();
         let mut drift = snapshot.register.drifts().next().unwrap().clone();
-        drift.finding.severity = severity;
+        std::sync::Arc::make_mut(&mut drift.finding).severity = severity;
         vec![DriftEvent::Opened(drift.into()); times]
+    }
+
+    #[test]
+    fn what_is_closed_is_told_with_whose_word_it_was() {
+        let [DriftEvent::Opened(drift)] = &opened(Severity::Critical, 1)[..] else { panic!("opened") };
+        let told = |why| what_happened(&DriftEvent::Closed { drift: drift.clone(), why }).into_owned();
+        let by = |by: Option<&str>| Some(ClosedBy { approval: "web".into(), by: by.map(Into::into) });
+        for (why, expected) in [
+            (ClosedBecause::Approved(by(Some("carol"))), "is closed: it is as approved, by web of carol"),
+            (ClosedBecause::Approved(by(None)), "is closed: it is as approved, by web"),
+            (ClosedBecause::Approved(None), "is closed: it is required no more"),
+            (
+                ClosedBecause::Dismissed { by: "a\n\x1bb".into() },
+                r"is closed: it was dismissed by a\x0a\x1bb",
+            ),
+        ] {
+            assert_eq!(told(why), expected);
+        }
     }
 
     #[test]

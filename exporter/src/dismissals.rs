@@ -59,10 +59,18 @@ impl Dismissals {
     }
 }
 
+/// All that the ledger in the state folder ever told to let be, for whoever looks where no `serve` runs that reads it. What
+/// cannot be read lets nothing be.
+pub fn dismissed(state: &Path) -> Vec<Dismissal> {
+    Dismissals::new(state, true).read()
+}
+
 fn dismissal(body: &[u8]) -> Option<Dismissal> {
     let act: Act = serde_json::from_slice(body).ok().filter(|act: &Act| act.act == ActKind::Dismiss)?;
     let gone_since: Timestamp = act.gone_since?.parse().ok()?;
-    Some(Dismissal { drift: DriftId::from(act.drift?.as_str()), gone_since: SystemTime::from(gone_since) })
+    let by = act.who.principal.unwrap_or(act.who.user).into();
+    let drift = DriftId::from(act.drift?.as_str());
+    Some(Dismissal { drift, gone_since: SystemTime::from(gone_since), by })
 }
 
 /// A record of the ledger.
@@ -107,6 +115,8 @@ mod tests {
         };
         let mut all = Dismissals::new(folder.path(), true);
         assert_eq!(ids(&mut all), ["s1-a"]);
+        let again = Dismissals::new(folder.path(), true).read();
+        assert_eq!(again.iter().map(|dismissal| &*dismissal.by).collect::<Vec<_>>(), ["root"]);
         let mut new = Dismissals::new(folder.path(), false);
         assert_eq!(ids(&mut new), [""; 0]);
         act(folder.path(), &dismissed("s1-b"));

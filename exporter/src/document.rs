@@ -11,7 +11,8 @@ use std::time::SystemTime;
 use inventory::{Coverage, Gap, RawText};
 use serde::{Serialize, Serializer};
 
-pub use drift::{diff_document, drift_document};
+pub use drift::diff_document;
+pub(crate) use drift::drift_document;
 pub use listeners::{Listed, listeners_document};
 pub(crate) use listeners::{NetNsEntry, WorkloadEntry};
 pub use read_listeners::{MAX_INVENTORY, NoInventory, read_listeners};
@@ -21,12 +22,15 @@ pub use witnessed::{missing_document, standing_document, witnessed_document};
 /// Raised when a field changes its meaning or goes; new fields do not raise it.
 const SCHEMA: u32 = 1;
 
+/// What is told of times that no year has four digits for.
+pub(crate) const BEYOND: &str = "9999-12-31T23:59:59.999Z";
+
 /// RFC 3339 in UTC, to the millisecond.
 pub(crate) fn time(time: SystemTime) -> String {
     match jiff::Timestamp::try_from(time) {
         Ok(time) => format!("{time:.3}"),
         // Beyond the year 9999: a clock that lies.
-        Err(_) => "9999-12-31T23:59:59.999Z".to_owned(),
+        Err(_) => BEYOND.to_owned(),
     }
 }
 

@@ -1,6 +1,7 @@
-//! `events.jsonl`, `reloads.jsonl` and `logins.jsonl`: chained and signed logs, in which each socket that opened or closed,
-//! each turn of a drift, each reload, each login and refusal is a record. Reloads and logins have logs of their own: no storm
-//! of sockets pushes out what was in force when, or who came in.
+//! `events.jsonl`, `reloads.jsonl`, `logins.jsonl` and `alerts.jsonl`: chained and signed logs, in which each socket that
+//! opened or closed, each turn of a drift, each reload, each login and refusal, each turn of an alert is a record. All but
+//! sockets and drift have logs of their own: no storm of sockets pushes out what was in force when, who came in, or what
+//! somebody is to be told.
 
 mod line;
 
@@ -8,11 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use baseline::{Accounts, ApprovalChange, DriftEvent, DriftId, Judged, Verdict};
+use baseline::{Accounts, ApprovalChange, DriftEvent, DriftId, Judged, ServiceId, Verdict};
 use inventory::Listener;
 use ledger::{HostKey, Keeping, KeyError, LogError, Writer};
 use tracing::info;
 
+use crate::alerting::Turns;
 use crate::crowd::Crowd;
 use crate::log_heads::LogHeads;
 use crate::muffler::Muffler;
@@ -24,6 +26,7 @@ pub(crate) use line::{HolderLine, lived};
 pub(crate) const EVENTS: &str = "events";
 pub(crate) const RELOADS: &str = "reloads";
 pub(crate) const LOGINS: &str = "logins";
+pub(crate) const ALERTS: &str = "alerts";
 /// Signs all; it is the exporter's own.
 const KEY: &str = "events.key";
 /// Two files of 16 MiB.
@@ -31,8 +34,12 @@ const KEEP_EVENTS: Keeping = Keeping { segment: 16 << 20, segments: Some(1), mod
 const KEEP_RELOADS: Keeping = Keeping { segment: 1 << 20, segments: Some(64), mode: 0o640, synced: false };
 /// At the pace at which logins are told they stay for weeks.
 const KEEP_LOGINS: Keeping = KEEP_RELOADS;
+/// Whoever is told by it must find what was told before a power failure.
+const KEEP_ALERTS: Keeping = Keeping { segment: 16 << 20, segments: Some(3), mode: 0o640, synced: true };
 /// How much is signed at once: neither memory nor a file grows with what the scribe takes at a time.
 const BATCH: usize = 1 << 20;
+/// How many turns of alerts are signed at once.
+const TURNS: usize = 256;
 /// For whoever had the log before to be gone.
 const WAIT: Duration = Duration::from_secs(1);
 
@@ -44,12 +51,18 @@ pub(crate) enum Entry {
         at: SystemTime,
         verdict: &'static str,
         drift: Option<DriftId>,
+        /// Which service it belongs to, where that is known.
+        service: Option<ServiceId>,
+        /// What covers it.
+        approval: Option<Arc<str>>,
         /// The names of its holders' users, in their order.
         users: Vec<Option<String>>,
     },
     Closed {
         listener: Arc<Listener>,
         at: SystemTime,
+        /// Which service it belonged to, where that is known.
+        service: Option<ServiceId>,
     },
     Drift {
         at: SystemTime,
@@ -97,13 +110,15 @@ impl Entry {
         at: SystemTime,
     ) -> Self {
         let verdict = judged.map_or(&Verdict::Unjudged, |(judged, _)| &judged.verdict);
-        let drift = match verdict {
-            Verdict::Drift(finding) => Some(finding.id.clone()),
-            _ => None,
+        let (drift, approval) = match verdict {
+            Verdict::Drift(finding) => (Some(finding.id.clone()), None),
+            Verdict::Approved(id) | Verdict::Learned(id) => (None, Some(id.clone())),
+            Verdict::Unjudged => (None, None),
         };
+        let service = judged.map(|(judged, _)| judged.service.id.clone());
         let name = |uid| judged.and_then(|(_, accounts)| accounts.name(uid)).map(str::to_owned);
         let users = listener.holders.known().iter().map(|holder| name(holder.uid)).collect();
-        Entry::Opened { verdict: verdict.as_str(), drift, users, at, listener }
+        Entry::Opened { verdict: verdict.as_str(), drift, service, approval, users, at, listener }
     }
 
     fn log(&self) -> &'static str {
@@ -117,7 +132,7 @@ impl Entry {
 
 /// All of them.
 pub(crate) struct EventLog {
-    logs: [Log; 3],
+    logs: [Log; 4],
 }
 
 /// One of them. It is opened when there is something to write, and again after a failure.
@@ -159,7 +174,14 @@ impl EventLog {
             mended: Muffler::default(),
             missing: 0,
         };
-        EventLog { logs: [log(EVENTS, KEEP_EVENTS), log(RELOADS, KEEP_RELOADS), log(LOGINS, KEEP_LOGINS)] }
+        EventLog {
+            logs: [
+                log(EVENTS, KEEP_EVENTS),
+                log(RELOADS, KEEP_RELOADS),
+                log(LOGINS, KEEP_LOGINS),
+                log(ALERTS, KEEP_ALERTS),
+            ],
+        }
     }
 
     /// Opens all, so that it is known how far they are before there is something to write.
@@ -174,6 +196,12 @@ impl EventLog {
     /// Returns how many could not be written, the last of each log.
     pub(crate) fn write(&mut self, entries: &[Entry]) -> u64 {
         self.logs.iter_mut().map(|log| log.write(entries)).sum()
+    }
+
+    /// Writes turns of alerts, up to this number, that are not written yet; false where some are left for want of room, or
+    /// for another trouble.
+    pub(crate) fn write_turns(&mut self, turns: &Turns, up_to: u64) -> bool {
+        self.logs.iter_mut().find(|log| log.name == ALERTS).is_none_or(|log| log.write_turns(turns, up_to))
     }
 }
 
@@ -205,6 +233,21 @@ impl Log {
         }
         self.tell_mended();
         0
+    }
+
+    fn write_turns(&mut self, turns: &Turns, up_to: u64) -> bool {
+        loop {
+            let batch = turns.unlogged(TURNS, up_to);
+            let Some(last) = batch.last() else { return true };
+            let bodies: Result<Vec<_>, _> = batch.iter().map(|turn| serde_json::to_vec(&**turn)).collect();
+            if let Err(trouble) = bodies.map_err(Trouble::from).and_then(|bodies| self.append(&bodies)) {
+                self.open = None;
+                self.broken
+                    .say(|| format!("alerts are told, but not logged until this is mended: {trouble}"));
+                return false;
+            }
+            turns.are_logged(last.seq);
+        }
     }
 
     fn append(&mut self, bodies: &[Vec<u8>]) -> Result<(), Trouble> {

@@ -43,6 +43,7 @@ pub(crate) fn inventory(listeners: Vec<Listener>) -> Inventory {
         reason: RawText::new(*b"a process\n cannot be read"),
     };
     let coverage = Coverage { gaps: vec![gap], shares, events: inventory::EventSource::Polls };
+    let listeners = listeners.into_iter().map(Arc::new).collect();
     Inventory { host: RawText::from("web-1"), taken_at: now(), listeners, coverage }
 }
 

@@ -14,7 +14,7 @@ pub use crate::http::fuzzed as requests;
 use crate::snapshot::SensorStatus;
 pub use crate::web_config::fuzzed as web_config;
 use crate::{
-    Follower, Listed, daemon, dismissals, gaps_document, http, listeners_document, matched, outbox,
+    Follower, Listed, daemon, dismissals, gaps_document, history, http, listeners_document, matched, outbox,
     read_listeners, witnessed_document,
 };
 
@@ -100,6 +100,7 @@ pub fn records(bytes: &[u8]) {
     outbox::fuzzed(bytes);
     dismissals::fuzzed(bytes);
     daemon::fuzzed(bytes);
+    history::fuzzed(bytes);
     matched::fuzzed(bytes);
 }
 

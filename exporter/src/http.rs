@@ -5,12 +5,15 @@ mod addresses;
 mod counts;
 mod cut;
 mod dress;
+mod drift_page;
+mod html;
 mod landing;
 mod logins;
 mod peeked;
 mod queue;
 mod roles;
 mod routes;
+mod runbooks;
 mod seats;
 mod security;
 mod server;
@@ -51,7 +54,8 @@ pub fn fuzzed(bytes: &[u8]) {
         let (_, snapshots) = tokio::sync::watch::channel(crate::snapshot::Snapshot::default());
         let metrics = crate::metrics::Metrics::new(snapshots.clone(), true, std::time::SystemTime::now);
         let metrics = std::sync::Arc::new(metrics.expect("they have names of their own"));
-        let board = Board { snapshots, metrics, telemetry_path: "/metrics".to_owned() };
+        let board =
+            Board { snapshots, metrics, telemetry_path: "/metrics".to_owned(), alerting: Default::default() };
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
         (runtime, router(board).expect("the path is a good one"))
     });

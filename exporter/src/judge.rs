@@ -1,5 +1,7 @@
+mod alerts;
 mod clocks;
 mod news;
+mod restored;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,17 +15,21 @@ use tracing::warn;
 
 use self::clocks::Clocks;
 use self::news::News;
+use self::restored::Restored;
 use crate::AccountBook;
+use crate::alert::Sender;
+use crate::alerting::{Book, Turns};
 use crate::assessed::Assessed;
 use crate::crier::Crier;
 use crate::dismissals::Dismissals;
 use crate::event_log::Entry;
 use crate::frames::{Packet, Resumed};
+use crate::history::{HistoryKeeper, Judgement};
 use crate::log_heads::LogHeads;
 use crate::matched::MatchedKeeper;
 use crate::muffler::Muffler;
 use crate::rules::Rules;
-use crate::scribe::{Scribe, restore_coverage, restore_register};
+use crate::scribe::{Scribe, restore_coverage};
 use crate::silence::PATIENCE;
 use crate::snapshot::{self, Documents, JudgedPass, SensorStatus, Snapshot};
 
@@ -37,6 +43,8 @@ pub(crate) enum Work {
     Reload,
     /// Write these into the log of events.
     Log(Vec<Entry>),
+    /// Know that nothing was heard of the sensor for so long.
+    Silent(Duration),
     /// Look whether time alone has changed something.
     Tick,
     /// Write down what is not written yet, and end.
@@ -76,6 +84,7 @@ pub(crate) struct Judge {
     assembler: Assembler,
     scribe: Scribe,
     matched: MatchedKeeper,
+    history: HistoryKeeper,
     publish: watch::Sender<Snapshot>,
     sensor: SensorStatus,
     news: News,
@@ -93,23 +102,39 @@ pub(crate) struct Judge {
     told_at: SystemTime,
     /// What is to be closed at the next judgement.
     dismissed: Vec<Dismissal>,
+    /// Which alerts fire.
+    book: Arc<Book>,
+    /// The drifts that it was last held against, and whether they counted.
+    alerted: Option<(Arc<Register>, bool)>,
+    turns: Arc<Turns>,
 }
 
 impl Judge {
     /// Picks up what an earlier process left in the state folder.
-    pub(crate) fn new(rules: Rules, state: PathBuf) -> std::io::Result<(Self, watch::Receiver<Snapshot>)> {
+    pub(crate) fn new(
+        rules: Rules,
+        state: PathBuf,
+        external_url: String,
+    ) -> std::io::Result<(Self, watch::Receiver<Snapshot>)> {
+        let sender = Sender::of(rules.policy(), external_url);
+        let Restored { register, recalled, book, dismissals, dismissed } = Restored::of(&state);
         let snapshot = Snapshot {
-            register: Arc::new(restore_register(&state)),
+            register: Arc::new(register),
             best: restore_coverage(&state),
             rules: rules.status(),
             logs: Arc::new(LogHeads::new(&state)),
+            sender: Arc::new(sender),
             ..Snapshot::default()
         };
-        let some_are_gone = snapshot.register.unordered().any(|drift| !drift.is_present());
-        let dismissals = Dismissals::new(&state, some_are_gone);
         let matched = MatchedKeeper::restore(state.clone());
+        let history = HistoryKeeper::restore(state.clone())?;
         let counts = (snapshot.unlogged.clone(), snapshot.unkept.clone());
-        let scribe = Scribe::start(state, counts, &snapshot.logs)?;
+        let turns = Arc::new(Turns::new(book));
+        let scribe = Scribe::start(state, counts, &snapshot.logs, &turns)?;
+        // Nothing about it may change: whoever dismisses reads it there.
+        if recalled > 0 {
+            scribe.keep_register(snapshot.register.clone());
+        }
         let (publish, snapshots) = watch::channel(snapshot);
         let (accounts, assembler, sensor, news) = Default::default();
         let (broken, crowded, hurried, crier) = Default::default();
@@ -119,6 +144,7 @@ impl Judge {
             assembler,
             scribe,
             matched,
+            history,
             publish,
             sensor,
             news,
@@ -131,11 +157,18 @@ impl Judge {
             dismissals,
             clocks: Clocks::default(),
             told_at: SystemTime::UNIX_EPOCH,
-            dismissed: Vec::new(),
+            dismissed,
+            book: turns.book(),
+            alerted: None,
+            turns,
         };
-        judge.dismissed = judge.dismissals.read();
         judge.log_changes(SystemTime::now());
         Ok((judge, snapshots))
+    }
+
+    /// What is told of alerts, for those who send them.
+    pub(crate) fn turns(&self) -> Arc<Turns> {
+        self.turns.clone()
     }
 
     /// Works until it is told to end, or nobody is left who could. What came while it judged is judged together.
@@ -159,6 +192,10 @@ impl Judge {
                         self.reload(now);
                     }
                     Work::Log(entries) => self.scribe.log(entries),
+                    Work::Silent(lasted) => {
+                        let now = self.now();
+                        self.note_silence(lasted, now);
+                    }
                     Work::Tick => {
                         let now = self.now();
                         self.tick(now);
@@ -181,23 +218,6 @@ impl Judge {
             self.catch_up(now);
             self.judged_for = began.elapsed();
         }
-    }
-
-    /// The time to judge by, to which a leap of the clock made nothing older.
-    fn now(&mut self) -> SystemTime {
-        let now = SystemTime::now();
-        self.compare_clocks(now, Instant::now());
-        now
-    }
-
-    /// A day after something was gone is a day that passed, not one that the clock leapt over.
-    fn compare_clocks(&mut self, now: SystemTime, steady: Instant) {
-        let Some(leap) = self.clocks.leap(now, steady) else { return };
-        warn!("the clock went ahead by {} s: what is gone is not taken to be older", leap.as_secs());
-        let mut snapshot = self.publish.borrow().clone();
-        Arc::make_mut(&mut snapshot.register).clock_went_ahead(leap);
-        self.scribe.keep_register(snapshot.register.clone());
-        self.publish(snapshot);
     }
 
     fn gathers_for(&self) -> Duration {
@@ -254,6 +274,7 @@ impl Judge {
                 continue;
             }
             self.sensor.last_frame = Some(now);
+            self.note_word(now);
             match self.assembler.take(message) {
                 Ok(None) => {}
                 Ok(Some(pass)) => {
@@ -310,6 +331,8 @@ impl Judge {
         self.dismissed.extend(self.dismissals.read());
         let mut snapshot = self.publish.borrow().clone();
         snapshot.rules = self.rules.status();
+        let external_url = snapshot.sender.external_url.clone();
+        snapshot.sender = Arc::new(Sender::of(self.rules.policy(), external_url));
         self.log_changes(now);
         match snapshot.judged.clone() {
             Some(pass) => {
@@ -356,8 +379,11 @@ impl Judge {
         };
         let past = Assessed::past(&inventory, happened, policy, &mut self.accounts, now);
         let mut register = Register::clone(&snapshot.register);
-        let passed =
-            past.as_ref().map(|past| Passed { inventory: &past.inventory, assessment: &past.assessment });
+        let passed = past.as_ref().map(|Assessed { inventory, assessment, accounts, .. }| Passed {
+            inventory,
+            assessment,
+            accounts,
+        });
         let meanwhile = Meanwhile { passed, ended: &news.ended };
         let policy = self.rules.policy();
         let mut events = register.update_after(meanwhile, &inventory, &assessment, policy, &accounts, now);
@@ -375,11 +401,13 @@ impl Judge {
         let (register, documents) = (snapshot.register.clone(), Documents::default());
         let (assessment, accounts) = (Arc::new(assessment), Arc::new(accounts));
         let lost = snapshot.sensor.lost;
+        let sender = snapshot.sender.clone();
         let pass = JudgedPass {
             inventory,
             assessment,
             accounts,
             host,
+            sender,
             register,
             judged_at: now,
             due,
@@ -389,13 +417,16 @@ impl Judge {
         let pass = Arc::new(pass);
         snapshot.judged = Some(pass.clone());
         self.publish(snapshot);
-        let sockets = happened.iter().map(|happening| entry(happening, &pass, past.as_ref(), now));
+        let judgement = Judgement { happened, before, pass: &pass, past: past.as_ref(), events: &events };
+        let sockets = happened.iter().map(|happening| entry(happening, &judgement, now));
         // It is judged as of what was last heard, and told as of now.
         let at = self.told_at.max(now);
+        self.alert(&pass, &events, at);
         let drifts = events.iter().map(|event| Entry::Drift { at, event: event.clone() });
         let left_out = news.left_out.crowds.values().cloned().map(Entry::Crowd);
         self.scribe.log(sockets.flatten().chain(drifts).chain(left_out));
         self.crier.tell(&events);
+        self.history.take_in(&judgement, now);
         self.note_matched(&pass, past.as_ref(), now);
     }
 
@@ -437,27 +468,16 @@ impl Judge {
 }
 
 /// What the log of events says of it; nothing of a socket that only changed.
-fn entry(
-    happening: &Happening,
-    pass: &JudgedPass,
-    past: Option<&Assessed>,
-    now: SystemTime,
-) -> Option<Entry> {
+fn entry(happening: &Happening, judgement: &Judgement<'_>, now: SystemTime) -> Option<Entry> {
     match happening {
         Happening::Changed { .. } => None,
-        Happening::Closed { listener, at } => Some(Entry::Closed { listener: listener.clone(), at: *at }),
+        Happening::Closed { listener, at } => {
+            let judged = judgement.of_closed(listener.id);
+            let service = judged.map(|judged| judged.service.id.clone());
+            Some(Entry::Closed { listener: listener.clone(), at: *at, service })
+        }
         Happening::Opened(listener) => {
-            let of_past = past.and_then(|past| {
-                // As it was when it opened, or when it was first known who holds it.
-                Some((past.of(listener.id)?, &past.accounts))
-            });
-            let judged = || {
-                let listeners = &pass.inventory.listeners;
-                let at = listeners.binary_search_by_key(&listener.id, |other| other.id).ok()?;
-                Some((pass.assessment.services.get(*pass.assessment.service_of.get(at)?)?, &*pass.accounts))
-            };
-            let judged = of_past.or_else(judged);
-            Some(Entry::opened(listener.clone(), judged, now))
+            Some(Entry::opened(listener.clone(), judgement.of_opened(listener.id), now))
         }
     }
 }

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod accounts;
+mod alert;
+mod alerting;
 mod approvals;
 mod assessed;
 mod confined;
@@ -19,6 +21,7 @@ mod follower;
 mod frames;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzed;
+mod history;
 mod http;
 mod identity;
 mod judge;
@@ -44,19 +47,25 @@ mod textfile;
 mod web_config;
 
 pub use accounts::{AccountBook, user_id, user_name};
+pub use alert::{id_together, is_of_many};
+pub use alerting::{
+    AlertReceiver, AlertReceiverError, AlertReceiverKeys, AlertReceiverKind, Alerting, try_receiver,
+};
 pub use confined::{Needs, confine};
+pub use dismissals::dismissed;
 pub use document::{
-    Listed, MAX_INVENTORY, NoInventory, diff_document, drift_document, gaps_document, listeners_document,
-    missing_document, read_listeners, standing_document, witnessed_document,
+    Listed, MAX_INVENTORY, NoInventory, diff_document, gaps_document, listeners_document, missing_document,
+    read_listeners, standing_document, witnessed_document,
 };
 pub use follower::{Follower, News, OutOfStep, Witnessed};
 pub use frames::{Frames, Packet, forward};
+pub use history::{CoveredBy, HistoryError, Past, ServicePast, Turns, history};
 pub use http::{Inherited, InheritedError, ListenAddress, Right, Role, take_inherited};
 pub use identity::{Identity, IdentityError, Origin, drop_to};
 pub use matched::{Matched, MatchedError, matched};
 pub use open_drifts::{OpenDriftsError, open_drifts};
 pub use outbox::{Exports, Receiver, ReceiverError, TlsFiles};
-pub use past_events::{PastEvents, past_events};
+pub use past_events::{PastEvents, oldest_event, past_events};
 pub use rules::{BaselineSet, Load, LoadOutcome};
 pub use run::{ApiSocket, Error, Options, Web, run};
 pub use runtime_folder::prepare_runtime_folder;

@@ -54,6 +54,11 @@ impl LogHeads {
         };
     }
 
+    /// That of one of our own, where it is known.
+    pub(crate) fn of(&self, log: &str) -> Option<Head> {
+        lock(&self.own).get(log).copied()
+    }
+
     /// Those that are known, by the names of their logs.
     pub(crate) fn told(&self, now: Instant) -> BTreeMap<&'static str, Head> {
         let mut heads = lock(&self.own).clone();

@@ -1,5 +1,6 @@
 //! The scrape: every family computed from one snapshot, when it is asked for.
 
+mod alerting;
 mod approvals;
 mod drift;
 mod export;
@@ -27,6 +28,7 @@ use prometheus::{Registry, TextEncoder};
 use tokio::sync::watch;
 
 use self::family::{Sample, number, timestamp, total, truth};
+use crate::alerting::Told;
 use crate::http::{HttpCounts, Seats, Security};
 use crate::outbox::Status;
 use crate::snapshot::{RulesStatus, Snapshot};
@@ -56,6 +58,12 @@ impl Metrics {
     /// Adds how the export of logs goes.
     pub(crate) fn with_exports(self, statuses: Arc<[Arc<Status>]>) -> Result<Self, prometheus::Error> {
         self.registry.register(Box::new(export::ExportMetrics::new(statuses)?))?;
+        Ok(self)
+    }
+
+    /// Adds who alerts, and how posting goes.
+    pub(crate) fn with_alerting(self, told: Arc<Told>) -> Result<Self, prometheus::Error> {
+        self.registry.register(Box::new(alerting::AlertingMetrics::new(told)?))?;
         Ok(self)
     }
 
@@ -146,7 +154,7 @@ impl Collector for Board {
             dropped.insert(families::LISTENER_INFO.name, info.dropped);
             families.push(info.family);
         }
-        let drift = drift::series(&snapshot.register);
+        let drift = drift::series(&snapshot, (self.clock)());
         dropped.extend(drift::PER_DRIFT.map(|family| (family, drift.dropped)));
         families.extend(drift.families);
         let approvals = approvals::series(&snapshot.rules.of_host, (self.clock)());
@@ -240,7 +248,7 @@ fn kinds_and_severities() -> impl Iterator<Item = (DriftKind, Severity)> {
 }
 
 /// Several names as one label value.
-fn join<'a>(names: impl IntoIterator<Item = &'a RawText>) -> String {
+pub(crate) fn join<'a>(names: impl IntoIterator<Item = &'a RawText>) -> String {
     names.into_iter().map(RawText::escaped).collect::<Vec<_>>().join(",")
 }
 

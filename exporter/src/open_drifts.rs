@@ -19,7 +19,7 @@ pub enum OpenDriftsError {
 }
 
 /// The drifts that `serve` has open, as it last wrote them down; `None` where it wrote nothing. The exporter's user
-/// could have written anything: it is for people to see, never to decide by.
+/// could have written anything: it is for people and their monitoring to see, never to decide by what is approved.
 pub fn open_drifts(state: &Path) -> Result<Option<Register>, OpenDriftsError> {
     let content = state::read(state, REGISTER, MAX_REGISTER).map_err(|error| match error {
         StateError::Io { path, error, .. } if error.kind() == ErrorKind::PermissionDenied => {

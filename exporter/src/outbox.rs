@@ -26,9 +26,12 @@ use self::receiver::Destination;
 use self::rfc5424::Origin;
 use self::sender::Sender;
 
+pub(crate) use backoff::{Backoff, random};
+pub(crate) use receiver::{Log, is_name};
 pub use receiver::{Receiver, ReceiverError, TlsFiles};
-pub(crate) use status::Status;
-pub(crate) use tls::BUNDLES;
+pub(crate) use source::Source;
+pub(crate) use status::{LogStatus, Status};
+pub(crate) use tls::{BUNDLES, config as tls_config};
 
 /// What is exported to whom.
 #[derive(Clone, Debug, Default)]

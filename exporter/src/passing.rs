@@ -19,7 +19,7 @@ struct Life {
 ///
 /// A socket of which it was known at some moment who holds it is not told as held by nobody: it was only just opened, or
 /// about to be closed.
-pub(crate) fn passing(happened: &[Happening]) -> Vec<Listener> {
+pub(crate) fn passing(happened: &[Happening]) -> Vec<Arc<Listener>> {
     let mut lives: BTreeMap<SocketId, Life> = BTreeMap::new();
     for happening in happened {
         let life = lives.entry(happening.id()).or_default();
@@ -45,13 +45,12 @@ impl Life {
         self.lives = true;
     }
 
-    fn past(mut self) -> impl Iterator<Item = Listener> {
+    fn past(mut self) -> impl Iterator<Item = Arc<Listener>> {
         let attributed = self.was_attributed || self.as_it_was.iter().any(|listener| is_attributed(listener));
         if self.lives {
             self.as_it_was.pop();
         }
-        let told = self.as_it_was.into_iter().filter(move |listener| !attributed || is_attributed(listener));
-        told.map(|listener| Listener::clone(&listener))
+        self.as_it_was.into_iter().filter(move |listener| !attributed || is_attributed(listener))
     }
 }
 
@@ -79,7 +78,7 @@ mod tests {
 
     /// By program, `?` where nobody is known.
     fn told(happened: &[Happening]) -> Vec<String> {
-        let program = |listener: &Listener| match listener.holders.known() {
+        let program = |listener: &Arc<Listener>| match listener.holders.known() {
             [holder, ..] => holder.program.as_ref().unwrap().path.to_string(),
             [] => "?".to_owned(),
         };

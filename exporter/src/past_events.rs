@@ -1,5 +1,5 @@
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,12 @@ use rustix::fs::OFlags;
 
 use crate::state::StateError;
 
-const FILE: &str = "events.jsonl";
+/// The log of events.
+const EVENTS: &str = "events.jsonl";
+/// The log of what was in force.
+pub(crate) const RELOADS: &str = "reloads.jsonl";
+/// A record is no longer.
+const LONGEST: u64 = 1 << 20;
 
 /// How much of the log of events was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +31,29 @@ pub enum PastEvents {
 pub fn past_events(
     state: &Path,
     bound: u64,
+    take: impl FnMut(&[u8]) -> ControlFlow<()>,
+) -> Result<PastEvents, StateError> {
+    past(state, EVENTS, bound, take)
+}
+
+/// The oldest line of `events.jsonl` and its older segments; `None` where there is none.
+pub fn oldest_event(state: &Path) -> Result<Option<Vec<u8>>, StateError> {
+    let Some(path) = segments(state, EVENTS)?.pop() else { return Ok(None) };
+    let Some(file) = open(&path).map_err(|error| fail(&path, error))? else { return Ok(None) };
+    let mut line = Vec::new();
+    let read = io::BufReader::new(file.take(LONGEST)).read_until(b'\n', &mut line);
+    read.map_err(|error| fail(&path, error))?;
+    Ok((line.pop() == Some(b'\n')).then_some(line))
+}
+
+/// As [`past_events`], of another log.
+pub(crate) fn past(
+    state: &Path,
+    file: &str,
+    bound: u64,
     mut take: impl FnMut(&[u8]) -> ControlFlow<()>,
 ) -> Result<PastEvents, StateError> {
-    let segments = segments(state)?;
+    let segments = segments(state, file)?;
     if segments.is_empty() {
         return Ok(PastEvents::NoLog);
     }
@@ -51,7 +76,7 @@ pub fn past_events(
 }
 
 /// The log's files, newest first: older ones end in a number that grows, and is 1 where only one is kept.
-fn segments(state: &Path) -> Result<Vec<PathBuf>, StateError> {
+fn segments(state: &Path, file: &str) -> Result<Vec<PathBuf>, StateError> {
     let entries = match std::fs::read_dir(state) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(|error| fail(state, error))?,
@@ -59,7 +84,7 @@ fn segments(state: &Path) -> Result<Vec<PathBuf>, StateError> {
     let mut found = Vec::new();
     for entry in entries {
         let name = entry.map_err(|error| fail(state, error))?.file_name();
-        let age = name.to_str().and_then(|name| match name.strip_prefix(FILE)? {
+        let age = name.to_str().and_then(|name| match name.strip_prefix(file)? {
             "" => Some(u64::MAX),
             number => number.strip_prefix('.')?.parse().ok(),
         });
@@ -77,20 +102,25 @@ struct Tail {
 
 /// The end of a file; `None` where it was taken away meanwhile.
 fn tail(path: &Path, room: u64) -> io::Result<Option<Tail>> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC).bits().cast_signed();
-    let mut file = match File::options().read(true).custom_flags(flags).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file?,
-    };
-    let meta = file.metadata()?;
-    if !meta.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    let start = meta.len().saturating_sub(room);
+    let Some(mut file) = open(path)? else { return Ok(None) };
+    let start = file.metadata()?.len().saturating_sub(room);
     file.seek(SeekFrom::Start(start))?;
     let mut text = Vec::new();
     file.take(room).read_to_end(&mut text)?;
     Ok(Some(Tail { text, is_cut: start > 0 }))
+}
+
+/// `None` where it was taken away meanwhile.
+fn open(path: &Path) -> io::Result<Option<File>> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC).bits().cast_signed();
+    let file = match File::options().read(true).custom_flags(flags).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    match file.metadata()?.is_file() {
+        true => Ok(Some(file)),
+        false => Err(io::Error::other("it is no regular file")),
+    }
 }
 
 fn fail(path: &Path, error: io::Error) -> StateError {
@@ -125,6 +155,8 @@ mod tests {
         ] {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
+        let oldest = oldest_event(folder.path()).unwrap().unwrap();
+        assert_eq!(String::from_utf8_lossy(&oldest), "a");
         let all = |text: &str| text.chars().map(String::from).collect::<Vec<_>>();
         assert_eq!(lines(folder.path(), 99, 9), (all("hgfedcba"), PastEvents::Read));
         assert_eq!(lines(folder.path(), 99, 3), (all("hgf"), PastEvents::Read));

@@ -1,3 +1,4 @@
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
+use crate::alerting::{Alerting, Posting};
 use crate::exposure::Exposure;
 use crate::frames::Frames;
 use crate::http::{self, Board, Door, House, HttpCounts, Inherited, ListenAddress, Role, Seats, Security};
@@ -51,6 +53,8 @@ pub struct Options {
     pub load: Load,
     /// To whom the logs of the state folder go.
     pub exports: Exports,
+    /// Who tells people of drift.
+    pub alerting: Alerting,
 }
 
 /// Where and to whom HTTP is served.
@@ -63,6 +67,8 @@ pub struct Web {
     pub config: Option<PathBuf>,
     /// The path of the metrics, `/metrics` by custom.
     pub telemetry_path: String,
+    /// By which address others reach it, without a `/` at its end, for links in what is told; empty where nobody said.
+    pub external_url: String,
     /// Networks that peers may be in; any where there is none. An IPv4 address is looked for among IPv4 networks alone.
     pub allow: Vec<IpNet>,
     /// Refuse whatever could change something.
@@ -199,13 +205,17 @@ async fn serve(options: Options) -> Result<(), Error> {
     doors.extend(open_api(web.api_socket, speaks)?);
     confined::open_no_more_doors()?;
     let rules = Rules::read(options.load, options.state.clone(), SystemTime::now()).map_err(Error::Config)?;
-    let (judge, snapshots) = Judge::new(rules, options.state.clone()).map_err(Error::Runtime)?;
+    let (judge, snapshots) =
+        Judge::new(rules, options.state.clone(), web.external_url.clone()).map_err(Error::Runtime)?;
+    let posting = Posting::start(&options.alerting, judge.turns(), &options.state, &web.external_url)
+        .map_err(Error::Runtime)?;
     let outbox = Outbox::start(options.exports, &options.state);
     let outbox = outbox.map_err(|error| Error::Export(error.to_string()))?;
     let (seats, counts) = (Seats::new(), Arc::new(HttpCounts::default()));
     let served: Vec<SocketAddr> = doors.iter().filter_map(Door::address).collect();
     let metrics = Metrics::new(snapshots.clone(), options.listener_info, SystemTime::now)?
         .with_exports(outbox.statuses())?
+        .with_alerting(posting.told())?
         .with_http(counts.clone(), seats.clone())?
         .with_web_config(web_config.as_ref())?;
     let security = Arc::new(Security::new(web_config));
@@ -217,12 +227,12 @@ async fn serve(options: Options) -> Result<(), Error> {
     let file = web.textfile.map(|folder| TextFile::new(folder, metrics.clone(), status));
     let telemetry_path = web.telemetry_path.clone();
     let (told, written) = (snapshots.clone(), snapshots.clone());
-    let router = http::router(Board { snapshots, metrics, telemetry_path })?;
-    daemon::announce(&options.state)?;
+    let router = http::router(Board { snapshots, metrics, telemetry_path, alerting: posting.told() })?;
     let has_tls = security.has_tls();
     let served: Vec<String> = doors.iter().map(|door| door.named(has_tls)).collect();
     served.iter().for_each(|address| info!("serving on {address}"));
     let (inbox, work) = mpsc::channel(INBOX);
+    announce(&options.state, inbox.clone())?;
     let rules = http::Rules {
         allow: web.allow,
         read_only: web.read_only,
@@ -258,6 +268,32 @@ async fn serve(options: Options) -> Result<(), Error> {
         warn!("what came in during the last moments may not be written down: the disk is slow");
     }
     ended
+}
+
+/// Tells the verbs of root who serves. A full disk is no reason to leave a host unwatched: it is tried again until there is
+/// room.
+fn announce(folder: &Path, inbox: mpsc::Sender<Work>) -> Result<(), StateError> {
+    let is_full = |error: &StateError| match error {
+        StateError::Io { error, .. } => {
+            matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+        }
+        _ => false,
+    };
+    match daemon::announce(folder) {
+        Err(error) if is_full(&error) => {
+            warn!("`approve` and others cannot tell this process to read again until there is room: {error}");
+        }
+        done => return done,
+    }
+    let folder = folder.to_owned();
+    tokio::spawn(async move {
+        while daemon::announce(&folder).is_err() {
+            tokio::time::sleep(PAUSE).await;
+        }
+        // What people did meanwhile was told to nobody. That the judge is gone is told elsewhere.
+        drop(inbox.send(Work::Reload).await);
+    });
+    Ok(())
 }
 
 /// What systemd opened comes in place of addresses.
@@ -318,11 +354,18 @@ async fn finish(judge: mpsc::Sender<Work>, gone: oneshot::Receiver<()>) {
 /// it has, and at most once a second. Returns when the judge is gone.
 async fn tick(judge: mpsc::Sender<Work>, mut snapshots: watch::Receiver<Snapshot>, mut silence: Silence) {
     loop {
-        let left = {
+        let (left, silent) = {
             let snapshot = snapshots.borrow_and_update();
-            silence.watch(snapshot.sensor.last_frame, Instant::now());
-            snapshot.judged.as_ref().map_or(LONGEST_PAUSE, |pass| pass.due_in(SystemTime::now()))
+            let silent = silence.watch(snapshot.sensor.last_frame, Instant::now());
+            let left = snapshot.judged.as_ref().map_or(LONGEST_PAUSE, |pass| pass.due_in(SystemTime::now()));
+            (left, silent)
         };
+        // Once it is silent it gives the judge nothing to be busy with for long.
+        if let Some(lasted) = silent
+            && judge.send(Work::Silent(lasted)).await.is_err()
+        {
+            return;
+        }
         if left.is_zero()
             && let Err(mpsc::error::TrySendError::Closed(_)) = judge.try_send(Work::Tick)
         {

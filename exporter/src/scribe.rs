@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use baseline::Register;
 use tracing::{info, warn};
 
-use crate::event_log::{Entry, EventLog};
+use crate::alerting::{self, Book, Turn, Turns};
+use crate::event_log::{ALERTS, Entry, EventLog};
 use crate::log_heads::LogHeads;
 use crate::priority::give_way;
 use crate::snapshot::BestCoverage;
@@ -23,6 +24,8 @@ const MAX_COVERAGE: u64 = 4096;
 /// comes meanwhile is lost by a kill.
 const REST: u32 = 20;
 const LONGEST_REST: Duration = Duration::from_secs(1);
+/// A register of so many drifts is written in the time that an alert may wait.
+const FEW: usize = 1_000;
 /// How many events wait to be logged. Those for which there is no room are counted.
 const MAX_WAITING: usize = 65_536;
 
@@ -30,6 +33,7 @@ const MAX_WAITING: usize = 65_536;
 /// being published. Whoever drops it waits until all is written.
 pub(crate) struct Scribe {
     desk: Arc<Desk>,
+    turns: Arc<Turns>,
     unlogged: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
@@ -45,6 +49,9 @@ struct Desk {
 struct Papers {
     register: Option<Arc<Register>>,
     coverage: Option<BestCoverage>,
+    /// There are turns of alerts that are not logged, or a book that is not kept.
+    turns: bool,
+    book: bool,
     entries: Vec<Entry>,
     ends: bool,
 }
@@ -55,11 +62,15 @@ impl Scribe {
         folder: PathBuf,
         (unlogged, unkept): (Arc<AtomicU64>, Arc<AtomicU64>),
         heads: &Arc<LogHeads>,
+        turns: &Arc<Turns>,
     ) -> std::io::Result<Self> {
         let desk = Arc::new(Desk::default());
         let writer = Writer {
             log: EventLog::new(&folder, heads),
             folder,
+            heads: heads.clone(),
+            turns: turns.clone(),
+            torn: false,
             desk: desk.clone(),
             unlogged: unlogged.clone(),
             rests_until: None,
@@ -67,7 +78,7 @@ impl Scribe {
             is_behind: false,
         };
         let thread = std::thread::Builder::new().name("scribe".to_owned()).spawn(move || writer.work())?;
-        Ok(Scribe { desk, unlogged, thread: Some(thread) })
+        Ok(Scribe { desk, turns: turns.clone(), unlogged, thread: Some(thread) })
     }
 
     pub(crate) fn keep_register(&self, register: Arc<Register>) {
@@ -78,6 +89,18 @@ impl Scribe {
     pub(crate) fn keep_coverage(&self, best: BestCoverage) {
         self.desk.lock().coverage = Some(best);
         self.desk.more.notify_one();
+    }
+
+    /// Tells alerts: whoever sends them has them at once.
+    pub(crate) fn tell(&self, book: Arc<Book>, turns: &[Arc<Turn>]) {
+        let lost = self.turns.add(book, turns);
+        self.unlogged.fetch_add(lost, Ordering::Relaxed);
+        if !turns.is_empty() {
+            let mut papers = self.desk.lock();
+            (papers.turns, papers.book) = (true, true);
+            drop(papers);
+            self.desk.more.notify_one();
+        }
     }
 
     pub(crate) fn log(&self, entries: impl IntoIterator<Item = Entry>) {
@@ -118,20 +141,28 @@ impl Desk {
         put(&mut self.lock());
     }
 
-    /// Waits for something to write. Files that are replaced whole stay until they may be written again.
-    fn take(&self, not_before: Option<Instant>) -> Papers {
+    /// Waits for something to write. Files that are replaced whole stay until they may be written again, and turns that could
+    /// not be logged (`torn`) with them.
+    fn take(&self, not_before: Option<Instant>, torn: bool) -> Papers {
         let mut papers = self.lock();
         loop {
             let pause = not_before.map(|instant| instant.saturating_duration_since(Instant::now()));
             let pause = pause.filter(|pause| !pause.is_zero() && !papers.ends);
-            let waits = papers.register.is_some() || papers.coverage.is_some();
-            if papers.ends || !papers.entries.is_empty() || (waits && pause.is_none()) {
+            let waits = papers.register.is_some()
+                || papers.coverage.is_some()
+                || papers.book
+                || (papers.turns && torn);
+            let comes = !papers.entries.is_empty() || (papers.turns && !torn);
+            if papers.ends || comes || (waits && pause.is_none()) {
                 let entries = std::mem::take(&mut papers.entries);
-                let (register, coverage) = match pause {
-                    Some(_) => (None, None),
-                    None => (papers.register.take(), papers.coverage.take()),
-                };
-                return Papers { register, coverage, entries, ends: papers.ends };
+                let turns = std::mem::take(&mut papers.turns);
+                let ends = papers.ends;
+                if pause.is_some() {
+                    return Papers { turns, entries, ends, ..Papers::default() };
+                }
+                let (register, coverage) = (papers.register.take(), papers.coverage.take());
+                let book = std::mem::take(&mut papers.book);
+                return Papers { register, coverage, turns, book, entries, ends };
             }
             papers = match pause.filter(|_| waits) {
                 Some(pause) => {
@@ -145,6 +176,10 @@ impl Desk {
 
 struct Writer {
     folder: PathBuf,
+    heads: Arc<LogHeads>,
+    turns: Arc<Turns>,
+    /// The last turns of alerts could not be logged.
+    torn: bool,
     desk: Arc<Desk>,
     log: EventLog,
     unlogged: Arc<AtomicU64>,
@@ -160,24 +195,55 @@ impl Writer {
         give_way();
         self.log.open();
         loop {
-            let papers = self.desk.take(self.rests_until);
-            let began = Instant::now();
-            let replaces = papers.register.is_some() || papers.coverage.is_some();
-            if replaces {
-                let kept = self.replace(papers.register, papers.coverage);
-                let rest = if kept { began.elapsed() * REST } else { LONGEST_REST };
-                self.rests_until = Some(Instant::now() + rest.min(LONGEST_REST));
+            let mut papers = self.desk.take(self.rests_until, self.torn);
+            // The register lay there before what it has was told: that which lies there now has all up to here.
+            let up_to = self.turns.book().seq;
+            // What lived for two seconds is known after a kill by the register alone: without it its alert would end.
+            if papers.turns && self.turns.fire_unlogged() {
+                let mut waiting = self.desk.lock();
+                let newest = waiting.register.take_if(|register| register.len() <= FEW);
+                drop(waiting);
+                let newest = newest.or_else(|| papers.register.take_if(|register| register.len() <= FEW));
+                self.replace(newest, None, false);
+            }
+            // An alert is known to be over before what it tells of is no more in the register.
+            if papers.turns {
+                self.log_turns(up_to);
             }
             let unlogged = self.log.write(&papers.entries);
             self.unlogged.fetch_add(unlogged, Ordering::Relaxed);
+            let began = Instant::now();
+            let replaces = papers.register.is_some() || papers.coverage.is_some() || papers.book;
+            if replaces {
+                let kept = self.replace(papers.register, papers.coverage, papers.book);
+                let rest = if kept { began.elapsed() * REST } else { LONGEST_REST };
+                self.rests_until = Some(Instant::now() + rest.min(LONGEST_REST));
+            }
             if papers.ends {
                 return;
             }
         }
     }
 
+    fn log_turns(&mut self, up_to: u64) {
+        self.torn = !self.log.write_turns(&self.turns, up_to);
+        if self.torn {
+            self.turns.are_not_logged();
+            self.desk.give_back(|papers| {
+                papers.turns = true;
+                &mut papers.turns
+            });
+            self.rests_until = Some(Instant::now() + LONGEST_REST);
+        }
+    }
+
     /// What cannot be written lies on the desk again: it is no older for that.
-    fn replace(&mut self, register: Option<Arc<Register>>, coverage: Option<BestCoverage>) -> bool {
+    fn replace(
+        &mut self,
+        register: Option<Arc<Register>>,
+        coverage: Option<BestCoverage>,
+        book: bool,
+    ) -> bool {
         let register = register.map(|register| {
             let kept = state::write_by(&self.folder, REGISTER, |file| {
                 let mut buffered = BufWriter::new(file);
@@ -191,7 +257,13 @@ impl Writer {
                 state::write_by(&self.folder, COVERAGE, |file| Ok(serde_json::to_writer(file, &best)?));
             kept.inspect_err(|_| self.desk.give_back(|papers| papers.coverage.get_or_insert(best)))
         });
-        match register.into_iter().chain(coverage).collect() {
+        let book = book.then(|| {
+            // The newest: no turn in the log is newer.
+            let after = self.heads.of(ALERTS).unwrap_or_default();
+            let kept = alerting::keep(&self.folder, after, &self.turns.book());
+            kept.inspect_err(|_| self.desk.lock().book = true)
+        });
+        match register.into_iter().chain(coverage).chain(book).collect() {
             Ok(()) => {
                 if std::mem::take(&mut self.is_behind) {
                     info!("what is known now is written down again");

@@ -24,16 +24,23 @@ impl Silence {
         Silence { last_frame: None, noticed: now, silent: false }
     }
 
-    /// Takes when the last frame came, and logs where that means a turn.
-    pub(crate) fn watch(&mut self, last_frame: Option<SystemTime>, now: Instant) {
+    /// Takes when the last frame came, and logs where that means a turn. Returns for how long there was none where it has just
+    /// fallen silent.
+    pub(crate) fn watch(&mut self, last_frame: Option<SystemTime>, now: Instant) -> Option<Duration> {
         match self.turn(last_frame, now) {
-            None => {}
-            Some(Turn::Silent(since)) => error!(
-                "the sensor has sent no frame for {} s: what opens now is not seen. Look for `portledger sensor` among the \
-                 processes, run `portledger doctor` as root, then restart the service",
-                since.as_secs()
-            ),
-            Some(Turn::Speaks(after)) => info!("the sensor sends frames again, after {} s", after.as_secs()),
+            None => None,
+            Some(Turn::Silent(since)) => {
+                error!(
+                    "the sensor has sent no frame for {} s: what opens now is not seen. Look for `portledger sensor` among the \
+                     processes, run `portledger doctor` as root, then restart the service",
+                    since.as_secs()
+                );
+                Some(since)
+            }
+            Some(Turn::Speaks(after)) => {
+                info!("the sensor sends frames again, after {} s", after.as_secs());
+                None
+            }
         }
     }
 

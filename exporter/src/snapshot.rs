@@ -8,6 +8,7 @@ use inventory::frame::{Closing, Pass, Tells};
 use inventory::{EventSource, Happening, Inventory, Protocol, Scope};
 use serde::{Deserialize, Serialize};
 
+use crate::alert::Sender;
 use crate::approvals::ApprovalStatus;
 use crate::document::{Listed, drift_document, listeners_document};
 use crate::log_heads::LogHeads;
@@ -29,6 +30,8 @@ pub(crate) struct Snapshot {
     pub(crate) unkept: Arc<AtomicU64>,
     /// How far the logs are.
     pub(crate) logs: Arc<LogHeads>,
+    /// In whose name alerts are told.
+    pub(crate) sender: Arc<Sender>,
 }
 
 /// What is known of the sensor besides what it sees.
@@ -103,6 +106,8 @@ pub(crate) struct JudgedPass {
     pub(crate) accounts: Arc<Accounts>,
     /// As the configuration has it.
     pub(crate) host: Host,
+    /// In whose name alerts were told then.
+    pub(crate) sender: Arc<Sender>,
     /// What was open when it was judged.
     pub(crate) register: Arc<Register>,
     pub(crate) judged_at: SystemTime,
@@ -169,7 +174,8 @@ impl JudgedPass {
 
     /// The body of `/api/v1/drift`.
     pub(crate) fn drift_json(&self) -> Result<Arc<[u8]>, String> {
-        let document = || json(&drift_document(&self.inventory, &self.assessment, &self.register));
+        let document =
+            || json(&drift_document(&self.inventory, &self.assessment, &self.register, &self.sender));
         self.documents.drift.get_or_init(document).clone()
     }
 }

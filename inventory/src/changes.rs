@@ -1,12 +1,14 @@
+use std::sync::Arc;
+
 use crate::{Listener, SocketId};
 
 /// What differs between two inventories of one host.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Changes {
     /// Sockets that were not there before.
-    pub opened: Vec<Listener>,
+    pub opened: Vec<Arc<Listener>>,
     /// Sockets that were, with other holders, another reach or another name of their namespace.
-    pub changed: Vec<Listener>,
+    pub changed: Vec<Arc<Listener>>,
     /// Sockets that are not there any more.
     pub closed: Vec<SocketId>,
 }
@@ -14,8 +16,8 @@ pub struct Changes {
 impl Changes {
     /// What turns `before` into `after`, both ordered by [`SocketId`].
     pub fn between<'a>(
-        before: impl IntoIterator<Item = &'a Listener>,
-        after: impl IntoIterator<Item = &'a Listener>,
+        before: impl IntoIterator<Item = &'a Arc<Listener>>,
+        after: impl IntoIterator<Item = &'a Arc<Listener>>,
     ) -> Self {
         let mut changes = Changes::default();
         let mut old = before.into_iter().peekable();

@@ -106,8 +106,8 @@ pub struct Inventory {
     pub host: RawText,
     /// When the pass began.
     pub taken_at: SystemTime,
-    /// Ordered by [`SocketId`], each once.
-    pub listeners: Vec<Listener>,
+    /// Ordered by [`SocketId`], each once. Shared: of one inventory most is in the next.
+    pub listeners: Vec<Arc<Listener>>,
     /// What was looked at and what was not.
     pub coverage: Coverage,
 }

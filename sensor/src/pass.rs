@@ -1,6 +1,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use inventory::{
@@ -130,6 +131,7 @@ impl Sensor {
         }
         self.date(&mut listeners, taken_at);
         self.remember_surroundings(&visits, netns);
+        let listeners = listeners.into_iter().map(Arc::new).collect();
         Inventory { host: host_name(), taken_at, listeners, coverage: coverage(visits, attribution, missing) }
     }
 

@@ -8,7 +8,7 @@ use crate::workload::{Published, published_by};
 /// Ties what proxy processes of the host forward to the listeners that it ends at: those of a namespace that owns
 /// the address.
 pub(crate) fn tie(listeners: &mut [Listener], views: &[NamespaceView]) {
-    for forward in forwards(listeners) {
+    for forward in forwards(listeners.iter()) {
         let owners = owners(&forward, views.iter());
         for listener in listeners.iter_mut().filter(|listener| ends_at(&forward, listener, &owners)) {
             listener.published.push(forward.host.clone());
@@ -19,7 +19,7 @@ pub(crate) fn tie(listeners: &mut [Listener], views: &[NamespaceView]) {
 /// The same for one that is new among `others`.
 pub(crate) fn tie_one<'a>(
     listener: &mut Listener,
-    others: &[Listener],
+    others: impl Iterator<Item = &'a Listener>,
     views: impl Iterator<Item = &'a NamespaceView> + Clone,
 ) {
     for forward in forwards(others) {
@@ -30,8 +30,8 @@ pub(crate) fn tie_one<'a>(
 }
 
 /// What the processes of the host forward, each once.
-fn forwards(listeners: &[Listener]) -> Vec<Published> {
-    let on_host = listeners.iter().filter(|listener| listener.netns.kind == NetNsKind::Host);
+fn forwards<'a>(listeners: impl Iterator<Item = &'a Listener>) -> Vec<Published> {
+    let on_host = listeners.filter(|listener| listener.netns.kind == NetNsKind::Host);
     let holders = on_host.flat_map(|listener| listener.holders.known());
     let mut forwards: Vec<Published> = holders.filter_map(|holder| published_by(holder)).collect();
     forwards.sort_by(|one, other| one.host.cmp(&other.host));

@@ -275,7 +275,8 @@ impl Watcher {
         self.look_wanted |= listener.holders.known().iter().any(|holder| published_by(holder).is_some());
         if listener.netns.kind != NetNsKind::Host {
             let views = self.sensor.surroundings.values().map(|around| &around.view);
-            published::tie_one(listener, &self.now.listeners, views);
+            let others = self.now.listeners.iter().map(|other| &**other);
+            published::tie_one(listener, others, views);
         }
     }
 
@@ -298,10 +299,10 @@ impl Watcher {
             let (holders, peer) = (seen.holders_of(listener), seen.peer_of(listener));
             if holders != listener.holders || peer != listener.peer {
                 self.look_wanted |= matches!(holders, Holders::Unattributed(_));
-                listener.holders = holders;
-                listener.peer = peer;
-                self.sensor.remember(listener);
-                events.push(Event::Changed(listener.clone()));
+                let changed = Listener { holders, peer, ..Listener::clone(listener) };
+                self.sensor.remember(&changed);
+                events.push(Event::Changed(changed.clone()));
+                *listener = changed.into();
             }
         }
     }

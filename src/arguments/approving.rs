@@ -86,7 +86,7 @@ pub(crate) struct CountersignOptions {
 
 #[derive(Args, Debug)]
 pub(crate) struct DismissOptions {
-    /// Ids of drift that is gone, as `diff` shows them
+    /// Ids of drift that is gone, as `diff` shows them; `m1-…` of an alert is all that differ in port alone, where all are gone
     #[arg(required = true, value_name = "ID")]
     pub(crate) id: Vec<String>,
     /// Why nobody need look into it; an auditor reads this

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use baseline::Severity;
 use clap::{Args, ValueEnum};
 
 use crate::filter::Filter;
@@ -42,18 +43,21 @@ pub(crate) struct DiffOptions {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct HostCheckOptions {
+pub(crate) struct NotifyOptions {
     /// Where the daemon answers users of this host: `api_socket` of its configuration
     #[arg(long, value_name = "PATH", default_value = "/run/portledger/api.sock")]
     pub(crate) socket: PathBuf,
-    /// A verdict with its details for people and monitoring, or JSON for programs
-    #[arg(long, value_enum, default_value = "table")]
-    pub(crate) format: ReportFormat,
+    /// The least severity that is shown
+    #[arg(long, value_name = "SEVERITY", default_value = "warning", value_parser = severity)]
+    pub(crate) severity: Severity,
+    /// Address of the daemon's pages, where it does not know its own (`serve --web.external-url`)
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:10433", value_parser = super::serving::external_url)]
+    pub(crate) url: String,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct ShowOptions {
-    /// Id of a service, a drift or an approval, or an endpoint; all that matches is shown
+    /// Id of a service, a drift, an alert of many or an approval, or an endpoint; all that matches is shown
     #[arg(value_name = "ID|ENDPOINT")]
     pub(crate) what: String,
     /// A report for people, or JSON for programs
@@ -104,4 +108,24 @@ pub(crate) struct DoctorOptions {
     /// A report for people, or JSON for programs
     #[arg(long, value_enum, default_value = "table")]
     pub(crate) format: ReportFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PageFormat {
+    #[value(alias = "text")]
+    Table,
+    Json,
+    Html,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ReportOptions {
+    /// A report for people, JSON for programs, or a page that prints
+    #[arg(long, value_enum, default_value = "table")]
+    pub(crate) format: PageFormat,
+}
+
+fn severity(text: &str) -> Result<Severity, String> {
+    let known = Severity::ALL.into_iter().find(|known| known.as_str() == text);
+    known.ok_or_else(|| "one of info, warning, critical".to_owned())
 }

@@ -42,7 +42,7 @@ pub(crate) struct AuditOptions {
     #[arg(long, value_name = "NAME")]
     #[arg(conflicts_with_all = ["user", "since", "until", "act", "endpoint", "approval", "limit", "verify"])]
     pub(crate) person: Option<String>,
-    /// Only verify: ledger, events, reloads and logins, a line for each
+    /// Only verify: ledger, events, reloads, logins and alerts, a line for each
     #[arg(long, conflicts_with_all = ["user", "since", "until", "act", "endpoint", "approval", "limit"])]
     pub(crate) verify: bool,
     /// The ledger must have this record: `head` of an earlier run, or portledger_log_records and portledger_log_head in
@@ -116,4 +116,17 @@ fn act_kind() -> impl TypedValueParser<Value = ActKind> {
         let known = ActKind::ALL.into_iter().find(|kind| kind.as_str() == word);
         known.ok_or_else(|| format!("`{word}` is no act"))
     })
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct HistoryOptions {
+    /// Only this: an endpoint, or the id of a service, a drift or an approval, with what the logs have of it
+    #[arg(value_name = "ENDPOINT|ID")]
+    pub(crate) what: Option<String>,
+    /// Only services of which something is new since then: 7d, 2026-03-14, 2026-03-14T09:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<Moment>,
+    /// A report for people, or JSON for programs
+    #[arg(long, value_enum, default_value = "table")]
+    pub(crate) format: ReportFormat,
 }

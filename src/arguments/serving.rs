@@ -23,6 +23,9 @@ pub(crate) struct ServeOptions {
     /// Path of the metrics
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
     pub(crate) telemetry_path: String,
+    /// By which address others reach these pages: links in alerts begin with it
+    #[arg(long = "web.external-url", value_name = "URL", value_parser = external_url)]
+    pub(crate) external_url: Option<String>,
     #[command(flatten)]
     pub(crate) sensor: SensorAt,
     /// Also export a series for each listener
@@ -63,10 +66,23 @@ impl ServeOptions {
     }
 }
 
+/// Without a `/` at its end. It stands in what is sent to others, so it is plain.
+pub(super) fn external_url(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let is_plain = |rest: &str| {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/[]%".contains(&byte);
+        !rest.is_empty() && !rest.starts_with('/') && rest.bytes().all(fits)
+    };
+    match rest.is_some_and(is_plain) {
+        true => Ok(text.trim_end_matches('/').to_owned()),
+        false => Err("not a URL such as https://web-17.example.org/portledger".to_owned()),
+    }
+}
+
 fn telemetry_path(text: &str) -> Result<String, String> {
     let fits = text.starts_with('/')
         && text.len() > 1
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_-.".contains(&byte));
-    let taken = text.starts_with("/-/") || text.starts_with("/api/");
+    let taken = ["/-/", "/api/", "/drift/", "/runbooks/"].iter().any(|taken| text.starts_with(taken));
     if fits && !taken { Ok(text.to_owned()) } else { Err("not a path such as /metrics".to_owned()) }
 }

@@ -219,7 +219,8 @@ fn told_of(trace: &Trace) -> String {
     if trace.vouched { text } else { text + " (NOT VOUCHED FOR)" }
 }
 
-fn told_who(who: Option<&serde_json::Value>) -> String {
+/// Who did it: proven by a key, or as the system called them.
+pub(crate) fn told_who(who: Option<&serde_json::Value>) -> String {
     let told = |field: &str| who?.get(field).and_then(serde_json::Value::as_str).map(shown);
     match (told("principal"), told("key"), told("user")) {
         (Some(principal), Some(key), _) => format!("{principal} ({key})"),

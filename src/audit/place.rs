@@ -15,7 +15,9 @@ pub(crate) const EVENTS: &str = "events";
 pub(crate) const RELOADS: &str = "reloads";
 /// The name of the log of who asked by HTTP.
 pub(crate) const LOGINS: &str = "logins";
-/// The key of all three, which is the exporter's.
+/// The name of the log of alerts.
+pub(crate) const ALERTS: &str = "alerts";
+/// The key of all these, which is the exporter's.
 pub(crate) const EVENTS_KEY: &str = "events.key.pub";
 /// The ledger's, which is root's.
 pub(crate) const LEDGER_KEY: &str = "ledger.key.pub";
@@ -102,9 +104,13 @@ impl Place {
         self.log(LOGINS, &self.events)
     }
 
+    pub(crate) fn alerts(&self) -> Log {
+        self.log(ALERTS, &self.events)
+    }
+
     /// All, in the order in which they are told.
-    pub(crate) fn logs(&self) -> [Log; 4] {
-        [self.ledger(), self.events(), self.reloads(), self.logins()]
+    pub(crate) fn logs(&self) -> [Log; 5] {
+        [self.ledger(), self.events(), self.reloads(), self.logins(), self.alerts()]
     }
 
     fn log(&self, name: &'static str, keys: &HostKeys) -> Log {

@@ -187,9 +187,9 @@ fn change_entry(change: &Change) -> ChangeEntry {
             address: subject.address.to_string(),
             port: subject.port.to_string(),
             netns: subject.netns.escaped(),
-            programs: escaped(&subject.programs),
-            users: subject.users.clone(),
-            workloads: escaped(&subject.workloads),
+            programs: escaped(&*subject.programs),
+            users: subject.users.to_vec(),
+            workloads: escaped(&*subject.workloads),
             differs: touched.differs.clone(),
             hosts: escaped(&touched.hosts),
         }

@@ -2,14 +2,10 @@ use std::process::ExitCode;
 
 use baseline::Severity;
 
-use super::answers::{Count, Counts, Details, Drift, Gap, Mode, Status};
-use super::asking::{Asked, Failure};
+use super::measures::{Figure, Thresholds, figures};
+use crate::asking::answers::{Count, Counts, Details, Drift, Gap, Mode, Status};
+use crate::asking::{Asked, Looked};
 
-/// More is counted, not told: what reads plugins cuts them off after some kilobytes.
-const MAX_DRIFTS: usize = 50;
-const MAX_GAPS: usize = 20;
-/// Sentences of one drift.
-const MAX_REASONS: usize = 5;
 /// Letters of one text in a line.
 const MAX_TEXT: usize = 200;
 /// Letters of one text in the first line, which goes out as a short message.
@@ -42,6 +38,28 @@ impl From<State> for ExitCode {
     }
 }
 
+/// How much is told below the first line; more is counted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Length {
+    drifts: usize,
+    gaps: usize,
+    /// Sentences of one drift.
+    reasons: usize,
+    /// What was asked, too.
+    trace: bool,
+}
+
+impl Length {
+    /// By how often `-v` was given. Without it, it is as much as what reads plugins takes: some kilobytes.
+    pub(super) fn of(verbose: u8) -> Self {
+        match verbose {
+            0 => Length { drifts: 50, gaps: 20, reasons: 5, trace: false },
+            1 => Length { drifts: 500, gaps: 200, reasons: 20, trace: false },
+            more => Length { drifts: usize::MAX, gaps: usize::MAX, reasons: usize::MAX, trace: more > 2 },
+        }
+    }
+}
+
 /// What is told.
 #[derive(Debug)]
 pub(super) struct Verdict {
@@ -49,41 +67,90 @@ pub(super) struct Verdict {
     /// The first line, behind the state.
     pub(super) line: String,
     pub(super) details: Vec<String>,
+    /// What is known in numbers.
+    pub(super) figures: Vec<Figure>,
+}
+
+impl Verdict {
+    /// That it could not be told.
+    pub(super) fn unknown(line: String, details: Vec<String>) -> Self {
+        Verdict { state: State::Unknown, line, details, figures: Vec::new() }
+    }
 }
 
 /// What the answers mean.
-pub(super) fn decide(asked: &Asked) -> Verdict {
+pub(super) fn decide(asked: &Asked, thresholds: &Thresholds, length: Length) -> Verdict {
+    let trace = || asked.trace.iter().filter(|_| length.trace).cloned();
     let status = match &asked.status {
         Ok(status) => status,
         Err(failure) => {
-            return Verdict {
-                state: State::Unknown,
-                line: failure.what.clone(),
-                details: vec![failure.next.to_owned()],
-            };
+            let details = std::iter::once(failure.next.to_owned()).chain(trace()).collect();
+            return Verdict::unknown(failure.what.clone(), details);
         }
     };
     let untold = asked.details.as_ref().and_then(|details| details.as_ref().err());
     let counts = asked.told().map_or(status.drifts, |details| raised(status.drifts, details));
-    let (state, line, next) = match unknown(status, counts, untold) {
-        Some((line, next)) => (State::Unknown, line, Some(next)),
-        None => (gravest(counts), told(status, counts, asked.told()), None),
+    let figures = figures_of(asked, status, counts, thresholds);
+    let (state, line, next) = match unknown(asked, status, counts, &figures, thresholds) {
+        Some((line, next)) => (graver(State::Unknown, &figures), line, Some(next)),
+        None => (gravest(&figures), told(asked, status, counts), None),
     };
+    let line = reasons(&figures, thresholds).fold(line, |line, reason| line + "; " + &reason);
     let mut details: Vec<String> = next.into_iter().collect();
     details.extend(of_status(status));
     match (&asked.details, untold) {
         (_, Some(failure)) => details.extend([failure.what.clone(), failure.next.to_owned()]),
-        (Some(Ok(told)), _) => details.extend(of_details(told, total(counts))),
+        (Some(Ok(told)), _) => details.extend(of_details(told, total(counts), length)),
         _ => {}
     }
-    Verdict { state, line, details }
+    if let Some(Err(failure)) = &asked.listeners {
+        details.extend([failure.what.clone(), failure.next.to_owned()]);
+    }
+    details.extend(trace());
+    Verdict { state, line, details, figures }
+}
+
+fn figures_of(asked: &Asked, status: &Status, counts: Counts, thresholds: &Thresholds) -> Vec<Figure> {
+    let is_judged = status.is_ready() && status.baseline.revision.is_some();
+    // The daemon's number is of all, whatever the filters.
+    let of_all = status.listeners.filter(|_| asked.filters.is_empty());
+    let listed =
+        asked.listed().map(|told| told.listeners.iter().filter(|one| one.is_judged()).count() as u64);
+    let listeners = listed.or(of_all).filter(|_| status.is_ready());
+    let is_filtered = asked.filters.is_empty() || asked.details.as_ref().is_none_or(Result::is_ok);
+    figures(status, Some(counts).filter(|_| is_judged && is_filtered), listeners, thresholds)
+}
+
+/// By the thresholds.
+fn gravest(figures: &[Figure]) -> State {
+    match () {
+        () if figures.iter().any(Figure::is_critical) => State::Critical,
+        () if figures.iter().any(Figure::warns) => State::Warning,
+        () => State::Ok,
+    }
+}
+
+/// Somebody may want to be called for what is not known, too: a sensor that is silent.
+fn graver(state: State, figures: &[Figure]) -> State {
+    if figures.iter().any(Figure::is_critical) { State::Critical } else { state }
+}
+
+fn reasons<'a>(figures: &'a [Figure], thresholds: &'a Thresholds) -> impl Iterator<Item = String> + 'a {
+    figures.iter().filter_map(|figure| figure.reason(thresholds)).map(|reason| cut(&reason, MAX_TEXT))
 }
 
 /// Why nobody can say that the host stands well, and what to do about it. Drift that was seen is drift whatever else was not,
 /// as long as the sensor speaks and there is something to judge by.
-fn unknown(status: &Status, counts: Counts, untold: Option<&Failure>) -> Option<(String, String)> {
+fn unknown(
+    asked: &Asked,
+    status: &Status,
+    counts: Counts,
+    figures: &[Figure],
+    thresholds: &Thresholds,
+) -> Option<(String, String)> {
+    let untold = asked.details.as_ref().and_then(|details| details.as_ref().err());
     let next = |text: &str| text.to_owned();
-    if !status.ready || status.unready.is_some() {
+    if !status.is_ready() {
         let why = status.unready.as_ref().map_or("it does not say why", |why| why.as_str());
         let line = format!("the daemon is not ready: {}; last known: {}", cut(why, MAX_TEXT), words(counts));
         return Some((line, next("Look at `journalctl -u portledger -u portledger-sensor`.")));
@@ -104,7 +171,10 @@ fn unknown(status: &Status, counts: Counts, untold: Option<&Failure>) -> Option<
         };
         return Some((line, next(cure)));
     }
-    if gravest(counts) != State::Ok {
+    if let Some(failure) = untold.filter(|_| !asked.filters.is_empty()) {
+        return Some((failure.what.clone(), failure.next.to_owned()));
+    }
+    if gravest(figures) != State::Ok {
         return None;
     }
     let hidden = match (coverage.may_hide_listeners, coverage.may_hide_holders) {
@@ -115,13 +185,24 @@ fn unknown(status: &Status, counts: Counts, untold: Option<&Failure>) -> Option<
     };
     if let Some(hidden) = hidden {
         let line = format!(
-            "{} in what was seen, but {hidden} may be hidden: {}",
+            "{} in what was seen{}, but {hidden} may be hidden: {}",
             words(counts),
+            of_filters(asked),
             gaps(coverage.gaps)
         );
         return Some((line, next("`sudo portledger doctor` tells what is not seen, and how to see it.")));
     }
-    untold.map(|failure| (failure.what.clone(), failure.next.to_owned()))
+    if let Some(failure) = untold {
+        return Some((failure.what.clone(), failure.next.to_owned()));
+    }
+    let unmet = thresholds.unmet(figures).next()?;
+    match &asked.listeners {
+        Some(Err(failure)) => Some((failure.what.clone(), failure.next.to_owned())),
+        _ => Some((
+            format!("{} has a threshold, and the daemon does not tell it", unmet.word()),
+            next("Restart `portledger serve` after an update: both must be of one version."),
+        )),
+    }
 }
 
 /// With what opened between the two answers.
@@ -138,18 +219,10 @@ fn raised(counts: Counts, details: &Details) -> Counts {
     }
 }
 
-fn gravest(counts: Counts) -> State {
-    match counts {
-        Counts { critical, .. } if critical.open > 0 => State::Critical,
-        Counts { warning, .. } if warning.open > 0 => State::Warning,
-        _ => State::Ok,
-    }
-}
-
 /// `2 critical, 1 warning drifts (1 gone): unapproved tcp *:8080 /usr/bin/nc; …`
-fn told(status: &Status, counts: Counts, details: Option<&Details>) -> String {
-    let mut line = words(counts);
-    let gravest = details.and_then(|details| sorted(details).into_iter().next());
+fn told(asked: &Asked, status: &Status, counts: Counts) -> String {
+    let mut line = words(counts) + &of_filters(asked);
+    let gravest = asked.told().and_then(|details| sorted(details).into_iter().next());
     if let Some(drift) = gravest.filter(|drift| drift.severity > Severity::Info) {
         let program =
             drift.programs.first().map(|program| format!(" {}", cut(program.as_str(), MAX_IN_FIRST)));
@@ -162,12 +235,31 @@ fn told(status: &Status, counts: Counts, details: Option<&Details>) -> String {
     if !status.baseline.last_reload_successful {
         line += "; the baseline's files cannot be used, the last good one is in force";
     }
-    let silent = status.sensor.silent_seconds.unwrap_or_default();
-    line += &format!("; sensor heard of {silent} s ago");
+    line += &match &asked.looked {
+        None => format!("; sensor heard of {} s ago", status.sensor.silent_seconds.unwrap_or_default()),
+        Some(Looked { gone_unknown: None }) => "; looked once".to_owned(),
+        Some(Looked { gone_unknown: Some(why) }) => {
+            format!("; looked once, what is gone is not known: {}", cut(why, MAX_TEXT))
+        }
+    };
     if let Some(coverage) = status.coverage.as_ref().filter(|coverage| coverage.gaps > 0) {
         line += &format!(", {}", gaps(coverage.gaps));
     }
     line
+}
+
+/// ` of program=/usr/bin/x`.
+fn of_filters(asked: &Asked) -> String {
+    match &*asked.filters {
+        [] => String::new(),
+        filters => {
+            let unknown = match asked.unfiltered {
+                0 => String::new(),
+                some => format!(" ({some} of them found no room to be told, and may be others)"),
+            };
+            format!(" of {}{unknown}", cut(&filters.join(" "), MAX_TEXT))
+        }
+    }
 }
 
 /// `no drift`, `1 info drift`, `2 critical, 1 info drifts (1 gone)`.
@@ -215,8 +307,9 @@ fn of_status(status: &Status) -> Vec<String> {
         lines.push(format!("sensor     last heard of {}", cut(last.as_str(), MAX_TEXT)));
     }
     if let Some(coverage) = &status.coverage {
-        let share =
-            |(scope, share): (&_, &super::answers::Share)| format!("{scope} {}/{}", share.seen, share.of);
+        let share = |(scope, share): (&_, &crate::asking::answers::Share)| {
+            format!("{scope} {}/{}", share.seen, share.of)
+        };
         let shares: Vec<String> = coverage.shares.iter().map(share).collect();
         lines.push(format!("seen       {}", cut(&shares.join(", "), MAX_TEXT)));
         lines.push(format!("events     {}", cut(coverage.events.as_str(), MAX_TEXT)));
@@ -224,23 +317,32 @@ fn of_status(status: &Status) -> Vec<String> {
     lines
 }
 
-fn of_details(details: &Details, open: u64) -> Vec<String> {
+fn of_details(details: &Details, open: u64, length: Length) -> Vec<String> {
     let sorted = sorted(details);
     let mut lines: Vec<String> =
-        details.gaps.iter().take(MAX_GAPS).map(|gap| format!("not seen   {}", of_gap(gap))).collect();
-    if details.gaps.len() > MAX_GAPS {
-        lines.push(format!("not seen   and {} more", details.gaps.len() - MAX_GAPS));
+        details.gaps.iter().take(length.gaps).map(|gap| format!("not seen   {}", of_gap(gap))).collect();
+    if let Some(more) = details.gaps.len().checked_sub(length.gaps).filter(|more| *more > 0) {
+        lines.push(format!("not seen   and {more} more"));
     }
-    lines.extend(sorted.iter().take(MAX_DRIFTS).flat_map(|drift| of_drift(drift)));
-    let told = sorted.len().min(MAX_DRIFTS);
+    lines.extend(sorted.iter().take(length.drifts).flat_map(|drift| of_drift(drift, length.reasons)));
+    let told = sorted.len().min(length.drifts);
     if let Some(more) = open.checked_sub(told as u64).filter(|more| *more > 0) {
         lines.push(format!("and {more} more: `sudo portledger diff`"));
     }
     if !sorted.is_empty() {
-        lines.push("What is as it should be: `sudo portledger approve ID --reason TEXT`.".to_owned());
+        lines.push("To look closer: `sudo portledger show ID`.".to_owned());
+    }
+    if sorted.iter().any(|drift| drift.severity == Severity::Warning && drift.gone_since.is_none()) {
+        // Nobody is to approve in passing what is critical.
+        lines.push(
+            "A warning that is as it should be: `sudo portledger approve ID --reason TEXT`.".to_owned(),
+        );
     }
     if sorted.iter().any(|drift| drift.gone_since.is_some()) {
-        lines.push("What is gone stays open for a day, or until `sudo portledger dismiss ID`.".to_owned());
+        lines.push(
+            "What is gone stays open until `sudo portledger dismiss ID`; unless it is critical, for a day."
+                .to_owned(),
+        );
     }
     lines
 }
@@ -252,7 +354,7 @@ fn sorted(details: &Details) -> Vec<&Drift> {
     drifts
 }
 
-fn of_drift(drift: &Drift) -> Vec<String> {
+fn of_drift(drift: &Drift, reasons: usize) -> Vec<String> {
     let reach = drift.reach.as_ref().map(|reach| format!(", reach {reach}")).unwrap_or_default();
     let mut lines = vec![
         cut(&format!("{:<9} {:<16} {}{reach}", drift.severity, drift.kind, place(drift)), MAX_TEXT),
@@ -265,7 +367,8 @@ fn of_drift(drift: &Drift) -> Vec<String> {
             if drift.workloads.is_empty() { String::new() } else { format!(", {}", list(&drift.workloads)) };
         lines.push(format!("  held by  {}{users}{workloads}", list(&drift.programs)));
     }
-    let reasons = drift.differs.iter().take(MAX_REASONS);
+    lines.extend(drift.started_by.as_ref().map(|by| format!("  started  {}", cut(by.as_str(), MAX_TEXT))));
+    let reasons = drift.differs.iter().take(reasons);
     lines.extend(reasons.map(|reason| format!("  why      {}", cut(reason.as_str(), MAX_TEXT))));
     let times = [("since", &drift.first_seen), ("gone", &drift.gone_since)];
     let times = times.into_iter().filter_map(|(label, time)| Some((label, time.as_ref()?)));
@@ -273,7 +376,7 @@ fn of_drift(drift: &Drift) -> Vec<String> {
     lines
 }
 
-fn list(names: &[super::answers::Told]) -> String {
+fn list(names: &[crate::asking::answers::Told]) -> String {
     let named: Vec<&str> = names.iter().take(3).map(|name| name.as_str()).collect();
     let more = names.len() - named.len();
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };

@@ -95,5 +95,5 @@ pub(super) fn matched<'a>(
 
 fn told((judged, covers): (&Judged, bool)) -> String {
     let how = if covers { "" } else { ", which differs" };
-    format!("{}, {}{how}", super::service::place(&judged.service), judged.service.id)
+    format!("{}, {}{how}", super::service::endpoint(&judged.service), judged.service.id)
 }

@@ -64,17 +64,17 @@ fn only(found: &Found<'_>, judgement: &Judgement) -> (Inventory, Assessment) {
 fn of_service(judged: &Judged, history: &History, found: &Found<'_>, judgement: &Judgement) -> Value {
     let Judgement { inventory, policy, .. } = judgement;
     let key = &judged.service;
-    let listeners: Vec<_> = key.listeners.iter().map(|place| &inventory.listeners[*place]).collect();
+    let listeners: Vec<_> = key.listeners.iter().map(|place| &*inventory.listeners[*place]).collect();
     let (finding, unjudged) = match &judged.verdict {
         Verdict::Drift(finding) => (Some(&**finding), None),
-        Verdict::Unjudged => (None, Some(service::why_unjudged(judged, judgement))),
+        Verdict::Unjudged => (None, Some(service::why_unjudged(judged, inventory))),
         Verdict::Approved(_) | Verdict::Learned(_) => (None, None),
     };
     let id = service::covering(&judged.verdict).or_else(|| finding?.approval.as_deref());
     let of = id.and_then(|id| policy.baseline.approval(id)).map(|known| of_approval(known, judgement));
     json!({
         "service": key.id.as_str(),
-        "endpoint": service::place(key),
+        "endpoint": service::endpoint(key),
         "reach": key.reach.as_str(),
         "reach_because": service::because(&listeners, key.reach),
         "verdict": judged.verdict.as_str(),
@@ -104,7 +104,8 @@ fn of_kept(drift: &Drift, history: &History, judgement: &Judgement) -> serde_jso
     // What is required and not in an inventory of nothing would be missing.
     let policy = Policy { baseline: baseline::Baseline::default(), ..policy.clone() };
     let nothing = assess(&none, &policy, accounts, *now);
-    let mut entry = serde_json::to_value(diff_document(&none, &nothing, &[drift]))?["drifts"][0].take();
+    let mut entry =
+        serde_json::to_value(diff_document(&none, &nothing, &[drift], &policy))?["drifts"][0].take();
     let sockets = Inventory { listeners: drift.listeners().to_vec(), ..none };
     let assessment = assess(&sockets, &policy, accounts, *now);
     let listeners = listeners_document(Listed {

@@ -1,10 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use baseline::Listen;
-use exporter::{PastEvents, past_events};
+use baseline::{AddressWord, Listen, PortWord};
+use exporter::{PastEvents, ServicePast, past_events};
 use inventory::{Inventory, Listener, Protocol};
 use jiff::Timestamp;
 use ledger::{Act, Position, Reader, Told};
@@ -17,13 +17,13 @@ use crate::page::shown;
 /// How much of the log of events is read.
 const BOUND: u64 = 64 << 20;
 /// Older lines are counted by nobody.
-const SHOWN: usize = 20;
+pub(crate) const SHOWN: usize = 20;
 
 /// What the logs are asked for.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Topic {
+pub(crate) struct Topic {
     /// Of drifts, services and approvals.
-    pub(super) ids: BTreeSet<String>,
+    pub(crate) ids: BTreeSet<String>,
     /// The approval that it is, where it is one.
     approval: Option<String>,
     endpoints: BTreeSet<(Protocol, IpAddr, u16)>,
@@ -34,11 +34,11 @@ pub(super) struct Topic {
 
 /// What the logs say of one topic.
 #[derive(Clone, Debug, Default)]
-pub(super) struct History {
+pub(crate) struct History {
     /// Newest last.
     lines: Vec<Line>,
     /// When its sockets opened, by cookie, as far as that is logged.
-    pub(super) opened: BTreeMap<u64, String>,
+    pub(crate) opened: BTreeMap<u64, String>,
 }
 
 #[derive(Clone, Debug)]
@@ -50,18 +50,34 @@ struct Line {
 }
 
 impl Topic {
-    pub(super) fn of_approval(id: &str) -> Self {
+    pub(crate) fn of_approval(id: &str) -> Self {
         Topic { ids: BTreeSet::from([id.to_owned()]), approval: Some(id.to_owned()), ..Topic::default() }
     }
 
-    pub(super) fn listens(&mut self, listener: &Listener) {
+    /// A service that may be gone.
+    pub(crate) fn of_past(id: &str, past: &ServicePast) -> Self {
+        let mut topic = Topic::default();
+        topic.ids.insert(id.to_owned());
+        topic.ids.extend(past.approval.as_ref().map(|approval| approval.id.clone()));
+        topic.netns.insert(past.netns.escaped());
+        let addresses = match past.address {
+            AddressWord::Any => vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
+            AddressWord::One(address) => vec![address],
+        };
+        if let PortWord::Number(port) = past.port {
+            topic.endpoints.extend(addresses.into_iter().map(|address| (past.protocol, address, port)));
+        }
+        topic
+    }
+
+    pub(crate) fn listens(&mut self, listener: &Listener) {
         let endpoint = &listener.endpoint;
         self.endpoints.insert((endpoint.protocol, endpoint.canonical_address(), endpoint.port));
         self.netns.insert(listener.netns.name.escaped());
         self.cookies.extend(Some(listener.id.cookie).filter(|cookie| *cookie != 0));
     }
 
-    pub(super) fn all_listen(&mut self, places: &[usize], inventory: &Inventory) {
+    pub(crate) fn all_listen(&mut self, places: &[usize], inventory: &Inventory) {
         places.iter().for_each(|place| self.listens(&inventory.listeners[*place]));
     }
 
@@ -70,6 +86,9 @@ impl Topic {
             && event["event"].as_str().is_some_and(|event| event.starts_with("drift_"))
         {
             return self.ids.contains(drift);
+        }
+        if event["service"].as_str().is_some_and(|service| self.ids.contains(service)) {
+            return true;
         }
         let endpoint = || {
             let protocol = event["protocol"].as_str()?.parse().ok()?;
@@ -96,22 +115,29 @@ impl Topic {
     }
 }
 
-/// What the logs in the state folder say of each of these topics, in their order, and why they do not say more.
-pub(super) fn read(state: &Path, topics: &[Topic]) -> (Vec<History>, Vec<String>) {
+/// What the logs in the state folder say of each of these topics, in their order, at most so much of one, and why they do
+/// not say more.
+pub(crate) fn read(state: &Path, topics: &[Topic], most: usize) -> (Vec<History>, Vec<String>) {
     let mut histories = vec![History::default(); topics.len()];
     let mut unread = Vec::new();
-    read_events(state, topics, &mut histories, &mut unread);
+    read_events(state, topics, &mut histories, &mut unread, most);
     histories.iter_mut().for_each(|history| history.lines.reverse());
-    read_ledger(state, topics, &mut histories, &mut unread);
+    read_ledger(state, topics, &mut histories, &mut unread, most);
     for history in &mut histories {
         history.lines.sort_by_key(|line| line.at);
-        let too_many = history.lines.len().saturating_sub(SHOWN);
+        let too_many = history.lines.len().saturating_sub(most);
         history.lines.drain(..too_many);
     }
     (histories, unread)
 }
 
-fn read_events(state: &Path, topics: &[Topic], histories: &mut [History], unread: &mut Vec<String>) {
+fn read_events(
+    state: &Path,
+    topics: &[Topic],
+    histories: &mut [History],
+    unread: &mut Vec<String>,
+    most: usize,
+) {
     let mut damaged = 0_u64;
     let read = past_events(state, BOUND, |line| {
         let Ok(event) = serde_json::from_slice::<Value>(line) else {
@@ -121,9 +147,9 @@ fn read_events(state: &Path, topics: &[Topic], histories: &mut [History], unread
         let mut enough = true;
         for (topic, history) in topics.iter().zip(&mut *histories) {
             if topic.is_of_event(&event) {
-                history.take_event(topic, &event);
+                history.take_event(topic, &event, most);
             }
-            enough &= history.lines.len() >= SHOWN && history.opened.len() >= topic.cookies.len();
+            enough &= history.lines.len() >= most && history.opened.len() >= topic.cookies.len();
         }
         if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
@@ -144,7 +170,13 @@ fn read_events(state: &Path, topics: &[Topic], histories: &mut [History], unread
 }
 
 /// All of it: acts are few, and who reads a part cannot tell whether it hangs together.
-fn read_ledger(state: &Path, topics: &[Topic], histories: &mut [History], unread: &mut Vec<String>) {
+fn read_ledger(
+    state: &Path,
+    topics: &[Topic],
+    histories: &mut [History],
+    unread: &mut Vec<String>,
+    most: usize,
+) {
     if let Err(error) = owned::check_ledger(state) {
         unread.push(format!("ledger: {error:#}"));
         return;
@@ -167,7 +199,7 @@ fn read_ledger(state: &Path, topics: &[Topic], histories: &mut [History], unread
                         && let Ok(record) = serde_json::from_slice(&line.whole)
                     {
                         lines.push_back(Line::of("ledger", record));
-                        if lines.len() > SHOWN {
+                        if lines.len() > most {
                             lines.pop_front();
                         }
                     }
@@ -185,29 +217,29 @@ fn read_ledger(state: &Path, topics: &[Topic], histories: &mut [History], unread
 }
 
 impl History {
-    fn take_event(&mut self, topic: &Topic, event: &Value) {
+    fn take_event(&mut self, topic: &Topic, event: &Value, most: usize) {
         if event["event"] == "open"
             && let (Some(cookie), Some(time)) = (event["cookie"].as_u64(), event["time"].as_str())
             && topic.cookies.contains(&cookie)
         {
             self.opened.entry(cookie).or_insert_with(|| time.to_owned());
         }
-        if self.lines.len() < SHOWN {
+        if self.lines.len() < most {
             self.lines.push(Line::of("events", event.clone()));
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
 
     /// A line each, for people.
-    pub(super) fn told(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn told(&self) -> impl Iterator<Item = String> {
         self.lines.iter().map(Line::told)
     }
 
     /// The records as they are logged, each with the log that it stands in.
-    pub(super) fn document(&self) -> Value {
+    pub(crate) fn document(&self) -> Value {
         self.lines.iter().map(|line| json!({ "log": line.log, "record": line.record })).collect()
     }
 }
@@ -312,11 +344,11 @@ mod tests {
     #[test]
     fn unreadable_logs_are_told() {
         let folder = tempfile::tempdir().unwrap();
-        let (_, unread) = read(folder.path(), &[topic()]);
+        let (_, unread) = read(folder.path(), &[topic()], SHOWN);
         assert!(unread.len() == 1 && unread[0].contains("no events.jsonl"), "{unread:?}");
         std::fs::write(folder.path().join("events.jsonl"), "{\n{}\n").unwrap();
         std::fs::write(folder.path().join("ledger.jsonl"), "nonsense\n").unwrap();
-        let (histories, unread) = read(folder.path(), &[topic()]);
+        let (histories, unread) = read(folder.path(), &[topic()], SHOWN);
         assert!(histories[0].is_empty());
         assert!(unread[0].contains("1 lines are no JSON") && unread[1].contains("ledger"), "{unread:?}");
     }
@@ -331,7 +363,7 @@ mod tests {
         };
         let text: String = (0..30).map(line).collect();
         std::fs::write(folder.path().join("events.jsonl"), text).unwrap();
-        let (histories, _) = read(folder.path(), &[topic()]);
+        let (histories, _) = read(folder.path(), &[topic()], SHOWN);
         let told: Vec<String> = histories[0].told().collect();
         assert_eq!(told.len(), 20);
         assert!(

@@ -1,4 +1,4 @@
-use baseline::{Approval, Distrust, Drift, DriftKind, Finding, Judged, Verdict};
+use baseline::{Approval, Distrust, Drift, DriftKind, Finding, Judged, Severity, Verdict};
 use inventory::Workload;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -109,7 +109,10 @@ pub(super) fn of_kept(drift: &Drift) -> Vec<Step> {
     }
     let id = shown(drift.id().as_str());
     vec![Step::of(
-        "looked into; else it stays for a day after it was gone",
+        match drift.finding.severity {
+            Severity::Critical => "looked into; else it stays, however long it is gone",
+            Severity::Warning | Severity::Info => "looked into; else it stays for a day after it was gone",
+        },
         format!("portledger dismiss {id} --reason TEXT"),
     )]
 }

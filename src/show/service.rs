@@ -5,8 +5,8 @@ use baseline::{
     AddressWord, Drift, Finding, Judged, PortWord, Service, ServiceKey, Subject, Verdict, command_line,
 };
 use inventory::{
-    Holder, Holders, Listener, NetNsKind, PortChoice, Program, ProgramFile, Protocol, RawText, Reach,
-    Workload,
+    Holder, Holders, Inventory, Listener, NetNsKind, PortChoice, Program, ProgramFile, Protocol, RawText,
+    Reach, Workload,
 };
 
 use super::history::{History, Topic};
@@ -55,11 +55,13 @@ pub(super) fn tell(
     history: &History,
 ) {
     let service = &judged.service;
-    page.heading(&format!("{}, reach {}", place(service), service.reach));
+    page.heading(&format!("{}, reach {}", endpoint(service), service.reach));
     page.line("service", service.id.as_str());
     match &judged.verdict {
         Verdict::Drift(finding) => tell_drift(page, finding, found.open(finding), judgement),
-        Verdict::Unjudged => page.line("verdict", format!("unjudged: {}", why_unjudged(judged, judgement))),
+        Verdict::Unjudged => {
+            page.line("verdict", format!("unjudged: {}", why_unjudged(judged, &judgement.inventory)));
+        }
         Verdict::Approved(id) | Verdict::Learned(id) => {
             let place = place_line(judgement, id).map(|place| format!(" ({place})")).unwrap_or_default();
             let word = judged.verdict.as_str();
@@ -70,7 +72,7 @@ pub(super) fn tell(
         }
     }
     let listeners: Vec<&Listener> =
-        service.listeners.iter().map(|place| &judgement.inventory.listeners[*place]).collect();
+        service.listeners.iter().map(|place| &*judgement.inventory.listeners[*place]).collect();
     tell_sockets(page, &listeners, Some(history));
     tell_holders(page, &listeners, judgement);
     next::tell(page, &next::of_service(judged, judgement));
@@ -82,7 +84,7 @@ pub(super) fn tell_kept(page: &mut Page, drift: &Drift, judgement: &Judgement) {
     let reach = finding.subject.reach.map(|reach| format!(", reach {reach}")).unwrap_or_default();
     page.heading(&format!("{}{reach}: not there now", subject(&finding.subject)));
     tell_drift(page, finding, Some(drift), judgement);
-    let listeners: Vec<&Listener> = drift.listeners().iter().collect();
+    let listeners: Vec<&Listener> = drift.listeners().iter().map(|listener| &**listener).collect();
     if listeners.is_empty() {
         let words = |names: &[RawText]| names.iter().map(RawText::escaped).collect::<Vec<_>>().join(", ");
         let users: Vec<String> = finding.subject.users.iter().map(|user| shown(user)).collect();
@@ -272,8 +274,8 @@ fn workload(workload: &Workload) -> String {
 }
 
 /// Why the baseline says nothing of it.
-pub(super) fn why_unjudged(judged: &Judged, judgement: &Judgement) -> &'static str {
-    let listeners = || judged.service.listeners.iter().map(|place| &judgement.inventory.listeners[*place]);
+pub(crate) fn why_unjudged(judged: &Judged, inventory: &Inventory) -> &'static str {
+    let listeners = || judged.service.listeners.iter().map(|place| &inventory.listeners[*place]);
     let is_udp = matches!(judged.service.protocol, Protocol::Udp | Protocol::Udplite);
     if judged.service.connected {
         "it takes packets of one peer alone"
@@ -289,7 +291,7 @@ pub(super) fn why_unjudged(judged: &Judged, judgement: &Judgement) -> &'static s
 }
 
 /// `tcp *:8443`, `udp 10.0.0.1%eth0:53 in web`.
-pub(super) fn place(service: &Service) -> String {
+pub(crate) fn endpoint(service: &Service) -> String {
     let ServiceKey { protocol, address, port, device, netns, .. } = &**service;
     words(*protocol, *address, *port, device.as_ref(), netns)
 }
@@ -298,7 +300,8 @@ fn subject(subject: &Subject) -> String {
     words(subject.protocol, subject.address, subject.port, subject.device.as_ref(), &subject.netns)
 }
 
-fn words(
+/// The same of what is written down.
+pub(crate) fn words(
     protocol: Protocol,
     address: AddressWord,
     port: PortWord,

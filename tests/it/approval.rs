@@ -288,6 +288,41 @@ fn nothing_is_approved_where_nobody_reads_it() {
 }
 
 #[test]
+fn a_crowd_that_is_gone_is_dismissed_as_one() {
+    let Some(host) = Host::new() else { return };
+    host.learn();
+    let serve = host.serve();
+    let all = host.listen("tcp 0.0.0.0:8000-8023").by("nc");
+    let id = eventually("they are told as one", || {
+        let (_, metrics) = serve.get("/metrics");
+        let line = metrics.lines().find(|line| line.starts_with("portledger_drift_info{drift=\"m1-"))?;
+        Some(line.split('"').nth(1)?.to_owned())
+    });
+    let dismiss = |id: &str| host.run(&["dismiss", id, "--reason", "a scan of ours"]);
+    eventually("`serve` has it written down", || {
+        let refused = dismiss(&id);
+        assert_eq!(refused.code, 2, "{refused:?}");
+        refused.stderr.contains("24 of the 24 that are told as m1-").then_some(())
+    });
+    let shown = host.does(&["show", &id]).stdout;
+    for word in ["24 drifts that differ in port alone, 24 of them there", "8000, 8001, ", "bin/nc", " 8023\n"]
+    {
+        assert!(shown.contains(word), "{word}: {shown}");
+    }
+    assert_eq!(host.run(&["show", "m1-0123456789abcdef"]).code, 1);
+    let wrong = dismiss("m1-0123456789abcdef");
+    assert!(wrong.code == 2 && wrong.stderr.contains("no drift is open"), "{wrong:?}");
+    all.ends();
+    let done = eventually("they are gone", || Some(dismiss(&id)).filter(|told| told.code == 0));
+    assert!(done.stderr.contains(": 24 dismissed") || done.stdout.contains(": 24 dismissed"), "{done:?}");
+    eventually("they are closed", || {
+        (8000..8024).all(|port| serve.drifts().find(port).is_none()).then_some(())
+    });
+    let ledger = std::fs::read_to_string(host.path("state/ledger.jsonl")).unwrap();
+    assert_eq!(ledger.matches("a scan of ours").count(), 24, "one act each: {ledger}");
+}
+
+#[test]
 fn what_is_gone_is_dismissed_until_it_comes_back() {
     let Some(host) = Host::new() else { return };
     host.learn();

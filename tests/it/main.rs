@@ -3,6 +3,10 @@
 #![forbid(unsafe_code)]
 
 #[cfg(test)]
+mod alerting;
+#[cfg(test)]
+mod alerting_trouble;
+#[cfg(test)]
 mod approval;
 #[cfg(test)]
 mod arrows;
@@ -15,11 +19,15 @@ mod border;
 #[cfg(test)]
 mod bothered;
 #[cfg(test)]
+mod bundles;
+#[cfg(test)]
 mod checking;
 #[cfg(test)]
 mod claims;
 #[cfg(test)]
 mod deceived;
+#[cfg(test)]
+mod desktop;
 #[cfg(test)]
 mod events;
 #[cfg(test)]
@@ -29,6 +37,8 @@ mod fleet;
 #[cfg(test)]
 mod halted;
 #[cfg(test)]
+mod history;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod inventory;
@@ -37,11 +47,17 @@ mod killed;
 #[cfg(test)]
 mod knocking;
 #[cfg(test)]
+mod monitoring;
+#[cfg(test)]
+mod monitoring_peers;
+#[cfg(test)]
 mod opponents;
 #[cfg(test)]
 mod peers;
 #[cfg(test)]
 mod privileges;
+#[cfg(test)]
+mod report;
 #[cfg(test)]
 mod restore;
 #[cfg(test)]

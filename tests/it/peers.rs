@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::world::{Host, Running, Serve, eventually, installed, within};
+use crate::world::{Host, Running, eventually, installed, within};
 
 fn start(host: &Host, program: &str, arguments: &[&str]) -> Running {
     let name = Path::new(program).file_name().unwrap().to_str().unwrap();
@@ -230,13 +230,13 @@ fn a_container_is_named_and_not_judged() {
 }
 
 /// Where Alertmanager calls: a server of the story on the host's loopback.
-struct Webhook {
+pub(crate) struct Webhook {
     listener: TcpListener,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 impl Webhook {
-    fn new(host: &Host) -> Self {
+    pub(crate) fn new(host: &Host) -> Self {
         let listener = host.within(|| TcpListener::bind("127.0.0.1:0").unwrap());
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -244,7 +244,7 @@ impl Webhook {
     }
 
     /// The next call, if there is one.
-    fn call(&self) -> Option<Value> {
+    pub(crate) fn call(&self) -> Option<Value> {
         let (stream, _) = self.listener.accept().ok()?;
         stream.set_nonblocking(false).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
@@ -252,7 +252,10 @@ impl Webhook {
         let mut length = 0;
         loop {
             let mut line = String::new();
-            reader.read_line(&mut line).unwrap();
+            // Who calls may be killed in the middle.
+            if reader.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
             if line.trim().is_empty() {
                 break;
             }
@@ -261,13 +264,15 @@ impl Webhook {
             }
         }
         let mut body = vec![0; length];
-        reader.read_exact(&mut body).unwrap();
-        (&stream).write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+        reader.read_exact(&mut body).ok()?;
+        // It was told all the same.
+        let _taken =
+            (&stream).write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         Some(serde_json::from_slice(&body).unwrap())
     }
 
     /// The alerts of the first call that holds one of this kind about this drift.
-    fn told(&self, status: &str, drift: &str) -> Vec<Value> {
+    pub(crate) fn told(&self, status: &str, drift: &str) -> Vec<Value> {
         within(Duration::from_secs(60), &format!("{status} {drift}"), || {
             let call = self.call()?;
             let alerts = call["alerts"].as_array().unwrap().clone();
@@ -277,33 +282,48 @@ impl Webhook {
     }
 }
 
-const ALERTMANAGER: u16 = 9093;
+pub(crate) const ALERTMANAGER: u16 = 9093;
+/// What a story scrapes and how long it lets Alertmanager wait for more, where it has no reason for others.
+const EXPORTER: &str = "127.0.0.1:10433";
+pub(crate) const AT_ONCE: Duration = Duration::from_secs(2);
 
-/// Runs our example configuration, with the waits of a test and the webhook of the test.
-fn start_alertmanager(host: &Host, webhook: &Webhook) -> Running {
+/// Runs our example configuration with the webhook of the test. It waits for more of what it has to tell before the first time,
+/// and a second before each further one.
+pub(crate) fn start_alertmanager(host: &Host, webhook: &Webhook, wait: Duration) -> Running {
+    start_member(host, webhook, wait, "127.0.0.1", &["--cluster.listen-address="])
+}
+
+/// The same at another address of the host's loopback, with flags that say of which cluster it is.
+pub(crate) fn start_member(
+    host: &Host,
+    webhook: &Webhook,
+    wait: Duration,
+    address: &str,
+    flags: &[&str],
+) -> Running {
     let example =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("monitoring/alertmanager.yml"))
             .unwrap();
     let url = format!("http://127.0.0.1:{}/", webhook.port);
     let config = example
         .replace("http://127.0.0.1:9/", &url)
-        .replace("group_wait: 30s", "group_wait: 2s")
+        .replace("group_wait: 30s", &format!("group_wait: {}s", wait.as_secs()))
         .replace("group_interval: 5m", "group_interval: 1s");
     assert!(config.contains(&url) && config.contains("group_interval: 1s"), "{config}");
     host.write("etc/alertmanager.yml", config);
-    let (file, data) = (host.path("etc/alertmanager.yml"), host.path("alertmanager"));
-    let flags = [
+    let (file, data) = (host.path("etc/alertmanager.yml"), host.path(format!("alertmanager-{address}")));
+    let own = [
         format!("--config.file={}", file.display()),
         format!("--storage.path={}", data.display()),
-        format!("--web.listen-address=127.0.0.1:{ALERTMANAGER}"),
-        "--cluster.listen-address=".to_owned(),
+        format!("--web.listen-address={address}:{ALERTMANAGER}"),
     ];
-    let running = start(host, "prometheus-alertmanager", &flags.each_ref().map(String::as_str));
-    listens(host, ALERTMANAGER);
+    let flags: Vec<&str> = own.iter().map(String::as_str).chain(flags.iter().copied()).collect();
+    let running = start(host, "prometheus-alertmanager", &flags);
+    eventually("it listens", || host.within(|| TcpStream::connect((address, ALERTMANAGER)).ok()));
     running
 }
 
-fn start_prometheus(host: &Host) -> Running {
+pub(crate) fn start_prometheus(host: &Host, targets: &[&str]) -> Running {
     let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("monitoring/rules");
     host.write(
         "etc/prometheus.yml",
@@ -311,9 +331,8 @@ fn start_prometheus(host: &Host) -> Running {
             "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
              rule_files: [\"{}/*.yml\"]\n\
              alerting: {{alertmanagers: [{{static_configs: [{{targets: [\"127.0.0.1:{ALERTMANAGER}\"]}}]}}]}}\n\
-             scrape_configs: [{{job_name: portledger, static_configs: [{{targets: [\"127.0.0.1:{}\"]}}]}}]\n",
-            rules.display(),
-            Serve::PORT
+             scrape_configs: [{{job_name: portledger, static_configs: [{{targets: {targets:?}}}]}}]\n",
+            rules.display()
         ),
     );
     let (file, data) = (host.path("etc/prometheus.yml"), host.path("prometheus"));
@@ -334,8 +353,8 @@ fn drift_reaches_the_pager_and_resolves_with_its_approval() {
     }
     let Some(host) = Host::new() else { return };
     let webhook = Webhook::new(&host);
-    let _alertmanager = start_alertmanager(&host, &webhook);
-    let _prometheus = start_prometheus(&host);
+    let _alertmanager = start_alertmanager(&host, &webhook, AT_ONCE);
+    let _prometheus = start_prometheus(&host, &[EXPORTER]);
     host.learn();
     let serve = host.serve();
     let _nc = host.listen("tcp 0.0.0.0:8080").by("nc");
@@ -367,8 +386,8 @@ fn what_listened_for_a_moment_reaches_the_pager() {
     }
     let Some(host) = Host::new() else { return };
     let webhook = Webhook::new(&host);
-    let _alertmanager = start_alertmanager(&host, &webhook);
-    let _prometheus = start_prometheus(&host);
+    let _alertmanager = start_alertmanager(&host, &webhook, AT_ONCE);
+    let _prometheus = start_prometheus(&host, &[EXPORTER]);
     host.learn();
     let serve = host.serve();
     if !serve.follows_events() {
@@ -392,8 +411,8 @@ fn silence_resolves_nothing_at_the_pager() {
     }
     let Some(host) = Host::new() else { return };
     let webhook = Webhook::new(&host);
-    let _alertmanager = start_alertmanager(&host, &webhook);
-    let _prometheus = start_prometheus(&host);
+    let _alertmanager = start_alertmanager(&host, &webhook, AT_ONCE);
+    let _prometheus = start_prometheus(&host, &[EXPORTER]);
     host.learn();
     let serve = host.serve();
     let _nc = host.listen("tcp 0.0.0.0:8080").by("nc");
@@ -418,7 +437,7 @@ fn three_hundred_hosts_with_one_drift_are_one_page() {
     }
     let Some(host) = Host::new() else { return };
     let webhook = Webhook::new(&host);
-    let _alertmanager = start_alertmanager(&host, &webhook);
+    let _alertmanager = start_alertmanager(&host, &webhook, AT_ONCE);
     let alerts: Vec<Value> = (0..300)
         .map(|n| {
             json!({"labels": {"alertname": "PortledgerDrift", "drift": "s1-0123456789ab", "severity": "critical",

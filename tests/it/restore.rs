@@ -110,7 +110,7 @@ fn a_backup_brings_a_lost_host_back() {
     let drift = host.diff().on(8082).id();
     assert_eq!(host.approve(&drift, "after the restore").code, 0);
     let told = host.does(&["audit", "--verify"]);
-    assert_eq!(told.stdout.matches(" from record 1, ").count(), 3, "each log has a seam: {told:?}");
+    assert_eq!(told.stdout.matches(" from record 1, ").count(), 4, "each log has a seam: {told:?}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use inventory::{Inventory, Listener, Protocol, RawText};
 
 use crate::view::Binding;
-use crate::{AddressWord, Approval, Drift, Judged, PortWord, Verdict};
+use crate::{AddressWord, Approval, Drift, Judged, PortWord, Subject, Verdict};
 
 /// What somebody asks about: a service, a drift or an approval by its id, or whatever listens at an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,16 +71,34 @@ impl Sought {
     /// A drift of this id, or that was found there.
     pub fn is_drift(&self, drift: &Drift) -> bool {
         let subject = &drift.finding.subject;
-        let is_subject = |endpoint: &Endpoint| {
-            endpoint.protocol.is_none_or(|protocol| protocol == subject.protocol)
-                && endpoint.address.is_none_or(|address| address == subject.address)
-                && (endpoint.device.is_none() || endpoint.device == subject.device)
-                && subject.port == PortWord::Number(endpoint.port)
-        };
+        let Subject { protocol, address, port, device, .. } = subject;
         self.is_id(drift.id().as_str())
-            || self.endpoint.as_ref().is_some_and(|endpoint| {
-                is_subject(endpoint) || drift.listeners().iter().any(|listener| endpoint.is(listener))
-            })
+            || self.is_bound(*protocol, *address, *port, device.as_ref())
+            || self
+                .endpoint
+                .as_ref()
+                .is_some_and(|endpoint| drift.listeners().iter().any(|listener| endpoint.is(listener)))
+    }
+
+    /// What has this id, or the one that begins so.
+    pub fn is_named(&self, id: &str) -> bool {
+        self.is_id(id)
+    }
+
+    /// What was bound there.
+    pub fn is_bound(
+        &self,
+        protocol: Protocol,
+        address: AddressWord,
+        port: PortWord,
+        device: Option<&RawText>,
+    ) -> bool {
+        self.endpoint.as_ref().is_some_and(|endpoint| {
+            endpoint.protocol.is_none_or(|wanted| wanted == protocol)
+                && endpoint.address.is_none_or(|wanted| wanted == address)
+                && (endpoint.device.is_none() || endpoint.device.as_ref() == device)
+                && port == PortWord::Number(endpoint.port)
+        })
     }
 
     /// An approval of this id.

@@ -7,7 +7,7 @@ use super::fields::{Fields, Placed};
 use super::{Reader, Set};
 use crate::baseline::NamedAccount;
 use crate::interpreter::takes_in_interpreter;
-use crate::{Approval, HostPattern, Pattern, PortPattern, ProgramPattern, User};
+use crate::{Approval, HostPattern, PortPattern, ProgramPattern, User};
 
 const KEYS: [&str; 23] = [
     "id",
@@ -194,20 +194,17 @@ fn trusts_arguments_alone(approval: &Approval) -> bool {
 }
 
 fn program(text: &str, says_what_runs: bool) -> Result<ProgramPattern, String> {
-    if text == "kernel" {
-        return Ok(ProgramPattern::Kernel);
-    }
-    if !text.starts_with(['/', '*', '[', '?']) {
-        return Err(format!("`{text}` is no path from the root, and not the word `kernel`"));
-    }
-    let pattern = Pattern::new(text)?;
-    if !says_what_runs && takes_in_interpreter(&pattern) {
+    let program = ProgramPattern::new(text)?;
+    if let ProgramPattern::Path(pattern) = &program
+        && !says_what_runs
+        && takes_in_interpreter(pattern)
+    {
         let runs = if pattern.literal().is_some() { "runs" } else { "takes in interpreters, and one runs" };
         return Err(format!(
             "`{text}` {runs} whatever it is given: say what by `arguments`, `unit` or `image`"
         ));
     }
-    Ok(ProgramPattern::Path(pattern))
+    Ok(program)
 }
 
 fn sha256(text: &str) -> Result<[u8; 32], String> {

@@ -5,17 +5,20 @@ use std::time::SystemTime;
 
 use inventory::{Listener, SocketId};
 
+use super::Register;
 use super::evidence::{Evidence, Witnesses};
-use crate::{DriftId, DriftKind, Finding};
+use super::started_by::StartedBy;
+use crate::{DriftId, DriftKind, Finding, Severity};
 
-/// A drift over time: open until approved, dismissed, or 24 h after it was gone or gaps began to hide it.
+/// A drift over time: open until approved or dismissed; unless it is critical, no longer than
+/// [`Register::KEPT_GONE`] after it was gone or gaps began to hide it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drift {
     /// As it was last seen; its severity never falls while it is open.
-    pub finding: Finding,
+    pub finding: Arc<Finding>,
     /// When it was first seen.
     pub first_seen: SystemTime,
-    /// When it was last there, where it is not any more.
+    /// When it was last there, where it is not any more or, being critical, was hidden for too long.
     pub gone_since: Option<SystemTime>,
     /// Since when a gap hides whether it is there still.
     pub(super) hidden_since: Option<SystemTime>,
@@ -23,6 +26,7 @@ pub struct Drift {
     /// was told of.
     pub(super) sockets: Option<Vec<SocketId>>,
     pub(crate) evidence: Evidence,
+    pub(super) started_by: Option<Arc<StartedBy>>,
     pub(super) found_as: FoundAs,
 }
 
@@ -50,20 +54,33 @@ impl Drift {
         now: SystemTime,
     ) -> Self {
         Drift {
-            finding: Finding::clone(finding),
+            finding: finding.clone(),
             first_seen: now,
             gone_since: None,
             hidden_since: None,
             sockets: None,
             evidence: seen.evidence(places),
+            started_by: seen.started_by(places),
             found_as: FoundAs(Some(finding.clone())),
         }
     }
 
     /// One that is there, as far as is known, without sockets of which an end could be told.
-    pub(super) fn without_sockets(finding: Finding, first_seen: SystemTime, evidence: Evidence) -> Self {
-        let (gone_since, hidden_since, sockets) = (None, None, None);
-        Drift { finding, first_seen, gone_since, hidden_since, sockets, evidence, found_as: FoundAs(None) }
+    pub(super) fn without_sockets(
+        finding: impl Into<Arc<Finding>>,
+        first_seen: SystemTime,
+        evidence: Evidence,
+    ) -> Self {
+        Drift {
+            finding: finding.into(),
+            first_seen,
+            gone_since: None,
+            hidden_since: None,
+            sockets: None,
+            evidence,
+            started_by: None,
+            found_as: FoundAs(None),
+        }
     }
 
     /// Its name.
@@ -73,8 +90,14 @@ impl Drift {
 
     /// The farthest-reaching of the sockets that it was found on, as they were then, without their holders' parents; none
     /// of `missing`.
-    pub fn listeners(&self) -> &[Listener] {
+    pub fn listeners(&self) -> &[Arc<Listener>] {
         &self.evidence.listeners
+    }
+
+    /// Who started the first holder of the farthest-reaching of its sockets, as it was when the drift was first seen;
+    /// `None` where nothing told it.
+    pub fn started_by(&self) -> Option<&StartedBy> {
+        self.started_by.as_deref()
     }
 
     /// It is there now, as far as the last update saw.
@@ -87,6 +110,17 @@ impl Drift {
         self.is_present() && self.hidden_since.is_none()
     }
 
+    /// It is for people alone to be done with it.
+    pub(super) fn is_critical(&self) -> bool {
+        self.finding.severity == Severity::Critical
+    }
+
+    /// When time alone closes it or, of what is critical and hidden, makes it gone.
+    pub(super) fn ages_at(&self) -> Option<SystemTime> {
+        let gone_since = self.gone_since.filter(|_| !self.is_critical());
+        gone_since.or(self.hidden_since)?.checked_add(Register::KEPT_GONE)
+    }
+
     pub(super) fn go(&mut self, now: SystemTime) {
         self.gone_since = Some(now);
         self.hidden_since = None;
@@ -96,6 +130,11 @@ impl Drift {
     pub(super) fn began_to_age(&mut self, now: SystemTime) {
         let since = if self.is_present() { &mut self.hidden_since } else { &mut self.gone_since };
         *since = Some(now);
+    }
+
+    /// What told at first who started it stands: whoever did may have ended since.
+    pub(super) fn began_as(&mut self, earlier: Option<Arc<StartedBy>>) {
+        self.started_by = earlier.or(self.started_by.take());
     }
 
     /// The end of each of its sockets was told.
@@ -111,6 +150,10 @@ impl Drift {
 
     /// What it is told as, without the port: equal of those that whoever scans or floods brings about by the thousand.
     pub fn all_but_port(&self) -> impl Hash + Eq {
+        self.key()
+    }
+
+    fn key(&self) -> impl Hash + Eq {
         let finding = &self.finding;
         let subject = &finding.subject;
         (
@@ -120,24 +163,36 @@ impl Drift {
         )
     }
 
+    /// They differ in port alone, if in anything.
+    pub fn is_alike(&self, other: &Drift) -> bool {
+        self.key() == other.key()
+    }
+
     fn age_key(&self) -> (DriftKind, SystemTime, &DriftId) {
         (self.finding.kind, self.first_seen, &self.finding.id)
     }
 
     pub(super) fn is_unattributed(&self) -> bool {
-        let unattributed = |listener: &Listener| match listener.holders {
+        let unattributed = |listener: &Arc<Listener>| match listener.holders {
             inventory::Holders::Unattributed(reason) => reason != inventory::Unattributed::Kernel,
             inventory::Holders::Known(_) => false,
         };
         self.evidence.listeners.iter().any(unattributed)
     }
 
+    pub(super) fn is_at_least(&mut self, severity: Severity) {
+        if self.finding.severity < severity {
+            Arc::make_mut(&mut self.finding).severity = severity;
+        }
+    }
+
     /// Whether it was gone and is not any more.
     pub(super) fn see_again(&mut self, seen: Drift) -> bool {
-        let severity = self.finding.severity.max(seen.finding.severity);
-        let was_gone = self.gone_since.is_some();
-        self.finding = Finding { severity, ..seen.finding };
+        let (severity, was_gone) = (self.finding.severity, self.gone_since.is_some());
+        self.finding = seen.finding;
+        self.is_at_least(severity);
         self.evidence = seen.evidence;
+        self.started_by = self.started_by.take().or(seen.started_by);
         self.gone_since = seen.gone_since;
         self.hidden_since = seen.hidden_since;
         self.sockets = seen.sockets;

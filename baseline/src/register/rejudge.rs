@@ -58,16 +58,14 @@ impl Rejudge<'_> {
                 return self.fate_of_missing(drift);
             }
             match present.get(drift.id().as_str()) {
-                Some(Verdict::Approved(_) | Verdict::Learned(_)) => {
-                    return Fate::Closed(ClosedBecause::Approved);
-                }
+                Some(Verdict::Approved(id) | Verdict::Learned(id)) => return Fate::Closed(self.approved(id)),
                 Some(Verdict::Unjudged) => return Fate::Closed(ClosedBecause::Unjudged),
                 // The drift is told under the approval's id now.
                 Some(Verdict::Drift(_)) => return Fate::Gone,
                 None => {}
             }
             if let Some(why) = again.get(drift.id()) {
-                return Fate::Closed(*why);
+                return Fate::Closed(why.clone());
             }
             let kept = &drift.evidence.listeners;
             let lost_sight = kept.iter().any(|listener| unattributed.contains(&listener.id));
@@ -86,19 +84,23 @@ impl Rejudge<'_> {
         &self.inventory.coverage
     }
 
+    fn approved(&self, id: &str) -> ClosedBecause {
+        ClosedBecause::approved(id, &self.policy.baseline)
+    }
+
     /// The service is back, or the approval does not require it any more.
     fn fate_of_missing(&self, drift: &Drift) -> Fate {
         let approval = self.policy.baseline.approval(drift.id().as_str());
         let is_for_host = |approval: &&crate::Approval| self.policy.host.is_among(&approval.hosts);
         match approval.filter(|approval| approval.required).filter(is_for_host) {
-            None => Fate::Closed(ClosedBecause::Approved),
+            None => Fate::Closed(ClosedBecause::Approved(None)),
             Some(approval) if may_hide(self.coverage(), approval) => Fate::Stays,
             Some(approval) if approval.is_expired(timestamp(self.now), &self.policy.trust.time_zone) => {
                 Fate::Gone
             }
             // Not for long enough yet to be told again.
             Some(_) if self.assessment.absent.iter().any(|finding| finding.id == *drift.id()) => Fate::Gone,
-            Some(_) => Fate::Closed(ClosedBecause::Approved),
+            Some(approval) => Fate::Closed(self.approved(&approval.id)),
         }
     }
 
@@ -129,13 +131,14 @@ impl Rejudge<'_> {
         let assessment = assess(&kept, self.policy, self.accounts, self.now);
         let mut closed: BTreeMap<DriftId, Option<ClosedBecause>> = BTreeMap::new();
         for (owner, service) in owners.into_iter().zip(&assessment.service_of) {
-            let why = match assessment.services[*service].verdict {
-                Verdict::Approved(_) | Verdict::Learned(_) => Some(ClosedBecause::Approved),
+            let why = match &assessment.services[*service].verdict {
+                Verdict::Approved(id) | Verdict::Learned(id) => Some(self.approved(id)),
                 Verdict::Unjudged => Some(ClosedBecause::Unjudged),
                 Verdict::Drift(_) => None,
             };
+            let is_over = why.is_some();
             let known = closed.entry(owner.clone()).or_insert(why);
-            *known = known.and(why);
+            known.take_if(|_| !is_over);
         }
         closed.into_iter().filter_map(|(id, why)| Some((id, why?))).collect()
     }

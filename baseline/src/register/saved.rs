@@ -1,11 +1,12 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use inventory::Listener;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Drift, Evidence, Register};
+use super::{Drift, Evidence, Register, StartedBy};
 use crate::{DriftId, Finding};
 
 /// Raised when what older releases wrote would be read wrong.
@@ -41,6 +42,7 @@ impl Serialize for Drifts<'_> {
             gone_since: drift.gone_since,
             hidden_since: drift.hidden_since,
             listeners: &drift.evidence.listeners,
+            started_by: drift.started_by(),
         }))
     }
 }
@@ -51,7 +53,8 @@ struct SavingDrift<'a> {
     first_seen: SystemTime,
     gone_since: Option<SystemTime>,
     hidden_since: Option<SystemTime>,
-    listeners: &'a [Listener],
+    listeners: &'a [Arc<Listener>],
+    started_by: Option<&'a StartedBy>,
 }
 
 #[derive(Deserialize)]
@@ -67,7 +70,9 @@ struct SavedDrift {
     first_seen: SystemTime,
     gone_since: Option<SystemTime>,
     hidden_since: Option<SystemTime>,
-    listeners: Vec<Listener>,
+    listeners: Vec<Arc<Listener>>,
+    /// Older releases wrote none.
+    started_by: Option<StartedBy>,
 }
 
 impl Register {
@@ -95,12 +100,25 @@ impl Register {
         let saved: Saved = serde_json::from_str(text)?;
         let mut register =
             Register { revision: saved.revision, absent_since: saved.absent_since, ..Register::default() };
+        let mut starters = HashSet::new();
         for drift in saved.drifts.into_iter().take(Register::ROOM) {
-            let SavedDrift { finding, first_seen, gone_since, hidden_since, listeners } = drift;
+            let SavedDrift { finding, first_seen, gone_since, hidden_since, listeners, started_by } = drift;
+            let started_by =
+                started_by.and_then(StartedBy::bounded).map(|starter| shared(&mut starters, starter));
             let kept = Drift::without_sockets(finding, first_seen, Evidence { listeners });
-            let drift = Drift { gone_since, hidden_since, ..kept };
+            let drift = Drift { gone_since, hidden_since, started_by, ..kept };
             register.open.insert(drift.id().clone(), drift.into());
         }
         Ok(register)
     }
+}
+
+/// Drifts of one process share it, as they did.
+fn shared(known: &mut HashSet<Arc<StartedBy>>, starter: StartedBy) -> Arc<StartedBy> {
+    if let Some(known) = known.get(&starter) {
+        return known.clone();
+    }
+    let starter = Arc::new(starter);
+    known.insert(starter.clone());
+    starter
 }

@@ -33,8 +33,10 @@ impl Settling {
     ) {
         let mut waited = std::mem::take(&mut self.waiting);
         let mut unsettled = Vec::new();
-        for (id, drift) in &*found {
-            let since = waited.get(id).map_or(now, |waiting| waiting.first_seen.min(now));
+        for (id, drift) in &mut *found {
+            let waiting = waited.get(id);
+            let since = waiting.map_or(now, |waiting| waiting.first_seen.min(now));
+            drift.began_as(waiting.and_then(|waiting| waiting.started_by.clone()));
             if may_settle(drift, since) {
                 unsettled.push((id.clone(), since));
             } else {
@@ -99,7 +101,7 @@ pub(super) fn may_be_handed_on(
 /// Sockets that came and went and were no drift at last.
 pub(super) fn ended_well(passed: Option<Passed<'_>>) -> HashSet<SocketId> {
     let mut well = HashSet::new();
-    let Some(Passed { inventory, assessment }) = passed else { return well };
+    let Some(Passed { inventory, assessment, .. }) = passed else { return well };
     for (listener, place) in inventory.listeners.iter().zip(&assessment.service_of) {
         if is_drift(assessment, *place) {
             well.remove(&listener.id);

@@ -15,5 +15,6 @@ mod patterns;
 mod planning;
 mod properties;
 mod register;
+mod severities;
 mod signatures;
 mod world;

@@ -2,9 +2,10 @@
 
 use baseline::edit::{add, remove, render};
 use baseline::{
-    AddressPattern, Approval, Baseline, Before, Countersignature, HostPattern, Listen, NetNsPattern, Pattern,
-    PortPattern, ProgramPattern, Register, User, Verdict, When, approval_json, approval_of_json, assess,
-    learn, propose, reassess,
+    AddressPattern, Approval, Assessment, Baseline, Before, Countersignature, DriftKind, Finding,
+    HostPattern, Listen, NetNsPattern, Pattern, PortPattern, ProgramPattern, Register, RunningFile, Severity,
+    SeverityRule, SeverityRules, Traits, User, Verdict, When, approval_json, approval_of_json, assess, learn,
+    propose, reassess,
 };
 use inventory::{NetNsKind, ProgramFile, Protocol, RawText, Reach, Unattributed};
 use proptest::collection::vec;
@@ -215,6 +216,19 @@ fn world_of(sockets: &[Socket]) -> World {
     world
 }
 
+fn severity_rule() -> impl Strategy<Value = SeverityRule> {
+    let asks = (
+        vec(select(&DriftKind::ALL[..]), 0..3),
+        vec(select(&Reach::ALL[..]), 0..3),
+        vec(select(&RunningFile::ALL[..]), 0..2),
+        (any::<Option<bool>>(), any::<Option<bool>>(), any::<Option<bool>>()),
+    );
+    (asks, select(&Severity::ALL[..])).prop_map(|((kind, reach, file, (wildcard, root, interpreter)), is)| {
+        let of = Traits { kind, reach, file, wildcard, root, interpreter, ..Traits::default() };
+        SeverityRule { of, is }
+    })
+}
+
 fn read_or_show(text: &str) -> Baseline {
     read(text).unwrap_or_else(|wrong| panic!("{}\n{text}", told(&wrong)))
 }
@@ -233,6 +247,30 @@ const NARROWER_AND_WIDER: [(Bound, Bound); 6] = [
 ];
 
 proptest! {
+    #[test]
+    fn rules_of_severity_change_severities_alone(sockets in vec(socket(), 0..6), rules in vec(severity_rule(), 0..4)) {
+        let mut world = world_of(&sockets);
+        world.baseline("[[approval]]\nid = \"a\"\nlisten = \"tcp/127.0.0.1:22\"\nprogram = \"/usr/sbin/sshd\"\nrequired = true\n");
+        let built_in = world.assess();
+        world.severities.clone_from(&rules);
+        let ruled = world.assess();
+        let but_severity = |assessment: &Assessment| {
+            let found = assessment.findings().chain(&assessment.absent).cloned();
+            found.map(|finding| Finding { severity: Severity::Info, ..finding }).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(but_severity(&built_in), but_severity(&ruled));
+        let ids = |assessment: &Assessment| {
+            let services = assessment.services.iter().map(|judged| (judged.service.id.clone(), judged.verdict.as_str()));
+            services.collect::<Vec<_>>()
+        };
+        prop_assert_eq!(ids(&built_in), ids(&ruled));
+        // Each has one of those that a rule could have given it.
+        let given = |severity| SeverityRules::before_built_in(rules.clone()).rules().iter().any(|rule| rule.is == severity);
+        prop_assert!(ruled.findings().all(|finding| given(finding.severity)));
+        world.severities.clear();
+        prop_assert_eq!(world.assess(), built_in);
+    }
+
     #[test]
     fn a_baseline_is_written_as_it_is_read(approvals in vec(approval(), 0..6)) {
         let mut text = String::new();
@@ -296,7 +334,12 @@ proptest! {
             // Pid 1 may be there or not; everything else is as it was, and reach no wider.
             let service = &judged.service;
             prop_assert_eq!(service.protocol, own.protocol);
-            prop_assert_eq!((&service.netns, service.netns_kind), (&own.netns, own.netns_kind));
+            // By design one that is not the host's is known by its name alone, be it a container's or of `ip netns`.
+            let is_host = |kind| kind == NetNsKind::Host;
+            prop_assert_eq!(
+                (&service.netns, is_host(service.netns_kind)),
+                (&own.netns, is_host(own.netns_kind))
+            );
             prop_assert!(service.reach <= own.reach);
             prop_assert!(!service.wildcard || own.wildcard);
             let systemd = RawText::from("/usr/lib/systemd/systemd");

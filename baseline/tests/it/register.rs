@@ -2,9 +2,10 @@
 
 mod gaps;
 mod settling;
+mod starters;
 
 use baseline::{
-    ClosedBecause, Dismissal, DriftEvent, DriftId, DriftKind, Meanwhile, Passed, Register, Severity,
+    ClosedBecause, ClosedBy, Dismissal, DriftEvent, DriftId, DriftKind, Meanwhile, Passed, Register, Severity,
 };
 use inventory::{NetNsKind, ProgramFile, RawText, Reach, Scope, SocketId, Unattributed};
 
@@ -27,12 +28,24 @@ impl Watched {
         self.look()
     }
 
+    /// Why what one pass closes is over.
+    fn closed(&mut self) -> Vec<ClosedBecause> {
+        let closed = self.events().into_iter().filter_map(|event| match event {
+            DriftEvent::Closed { why, .. } => Some(why),
+            _ => None,
+        });
+        closed.collect()
+    }
+
     fn look(&mut self) -> Vec<String> {
+        self.events().iter().map(happened).collect()
+    }
+
+    fn events(&mut self) -> Vec<DriftEvent> {
         let (inventory, policy) = (self.world.inventory(), self.world.policy());
         let assessment = self.world.assess();
         let now = self.world.now;
-        let events = self.register.update(&inventory, &assessment, &policy, &self.world.accounts, now);
-        events.iter().map(happened).collect()
+        self.register.update(&inventory, &assessment, &policy, &self.world.accounts, now)
     }
 
     /// One pass in which these listened and were gone again.
@@ -40,7 +53,8 @@ impl Watched {
         let (inventory, policy) = (self.world.inventory(), self.world.policy());
         let (assessment, now) = (self.world.assess(), self.world.now);
         let (sockets, judged) = (passed.inventory(), passed.assess());
-        let passed = Some(Passed { inventory: &sockets, assessment: &judged });
+        let passed_accounts = &passed.accounts;
+        let passed = Some(Passed { inventory: &sockets, assessment: &judged, accounts: passed_accounts });
         let meanwhile = Meanwhile { passed, ..Meanwhile::default() };
         let accounts = &self.world.accounts;
         let register = &mut self.register;
@@ -62,7 +76,7 @@ impl Watched {
     /// The severity of the one drift of a program.
     fn only_by(&self, program: &str) -> Severity {
         let program = [RawText::from(program)];
-        let drifts = self.register.drifts().filter(|drift| drift.finding.subject.programs == program);
+        let drifts = self.register.drifts().filter(|drift| drift.finding.subject.programs[..] == program);
         let [drift] = drifts.collect::<Vec<_>>()[..] else { panic!("one of {program:?}") };
         drift.finding.severity
     }
@@ -86,11 +100,7 @@ fn happened(event: &DriftEvent) -> String {
         DriftEvent::Opened(drift) => ("opened", drift),
         DriftEvent::Gone(drift) => ("gone", drift),
         DriftEvent::Returned(drift) => ("returned", drift),
-        DriftEvent::Closed { drift, why: ClosedBecause::Approved } => ("approved", drift),
-        DriftEvent::Closed { drift, why: ClosedBecause::Unjudged } => ("unjudged", drift),
-        DriftEvent::Closed { drift, why: ClosedBecause::Aged } => ("aged", drift),
-        DriftEvent::Closed { drift, why: ClosedBecause::Dismissed } => ("dismissed", drift),
-        DriftEvent::Closed { drift, why: ClosedBecause::Crowded } => ("crowded", drift),
+        DriftEvent::Closed { drift, why } => (why.as_str(), drift),
     };
     format!("{what} {}", drift.finding.kind)
 }
@@ -103,6 +113,16 @@ fn netcat() -> Watched {
     watched.world.baseline("").listen("tcp/0.0.0.0:4444").by(program("/usr/bin/nc"));
     assert_eq!(watched.look(), ["opened unapproved"]);
     assert_eq!(watched.after(60), [""; 0], "told once");
+    watched
+}
+
+/// As [`netcat`], no more than a warning.
+fn lesser() -> Watched {
+    let mut watched = Watched::new();
+    let netcat = program("/usr/bin/nc").uid(33);
+    watched.world.baseline("").listen("tcp/10.0.0.1:4444").by(netcat).reach(Reach::Private);
+    assert_eq!(watched.look(), ["opened unapproved"]);
+    assert_eq!(watched.only_severity(), Severity::Warning);
     watched
 }
 
@@ -123,6 +143,42 @@ fn closes_when_it_is_approved_after_it_was_gone() {
     assert_eq!(watched.after(60), [""; 0]);
     watched.world.baseline(NC);
     assert_eq!(watched.after(60), ["approved unapproved"]);
+}
+
+#[test]
+fn what_closes_by_an_approval_says_by_which_and_whose() {
+    let by = |approval: &str, by: Option<&str>| {
+        Some(ClosedBy { approval: approval.into(), by: by.map(Into::into) })
+    };
+    let signed = format!("{NC}by = \"carol\"\n");
+    let other = signed.replace("id = \"nc\"", "id = \"other\"");
+    let required = "[[approval]]\nid = \"db\"\nby = \"dave\"\nlisten = \"tcp/*:1\"\nprogram = \"/db\"\nrequired = true\n";
+    for (text, gone, expected) in [
+        (NC, false, by("nc", None)),
+        (&*signed, false, by("nc", Some("carol"))),
+        (&*other, true, by("other", Some("carol"))),
+    ] {
+        let mut watched = netcat();
+        if gone {
+            watched.world.listeners.clear();
+            assert_eq!(watched.after(60), ["gone unapproved"]);
+        }
+        watched.world.baseline(text);
+        assert_eq!(watched.closed(), [ClosedBecause::Approved(expected)]);
+    }
+    let missing = || {
+        let mut watched = Watched::new();
+        watched.world.baseline(required);
+        watched.look();
+        assert_eq!(watched.after(300), ["opened missing"]);
+        watched
+    };
+    let mut back = missing();
+    back.world.listen("tcp/0.0.0.0:1").by(program("/db"));
+    assert_eq!(back.closed(), [ClosedBecause::Approved(by("db", Some("dave")))]);
+    let mut withdrawn = missing();
+    withdrawn.world.baseline("");
+    assert_eq!(withdrawn.closed(), [ClosedBecause::Approved(None)]);
 }
 
 /// Whoever could close it so would be rid of the alert by one system call.
@@ -170,7 +226,8 @@ fn what_came_and_went_between_two_looks_is_open_as_gone() {
     assert_eq!(watched.look_after(&passed), [""; 0], "it is there still");
     watched.world.listeners.clear();
     assert_eq!(watched.look_after(&passed), ["gone unapproved"], "a restart that failed");
-    assert_eq!(watched.after(DAY), ["aged unapproved"]);
+    assert_eq!(watched.after(400 * DAY), [""; 0], "a backdoor for two seconds waits for somebody");
+    assert_eq!(watched.register.due(&watched.world.policy()), None);
 }
 
 #[test]
@@ -189,12 +246,16 @@ fn says_when_time_alone_changes_something() {
     assert_eq!(due(&watched), None);
     watched.world.listeners.clear();
     watched.look();
-    assert_eq!(due(&watched), Some(DAY));
+    assert_eq!(due(&watched), None, "it is critical");
+    let mut lesser = lesser();
+    lesser.world.listeners.clear();
+    lesser.look();
+    assert_eq!(due(&lesser), Some(DAY));
 }
 
 #[test]
 fn stays_for_a_day_after_it_was_gone() {
-    let mut watched = netcat();
+    let mut watched = lesser();
     let there = std::mem::take(&mut watched.world.listeners);
     assert_eq!(watched.after(60), ["gone unapproved"]);
     assert_eq!(watched.after(DAY - 1), [""; 0]);
@@ -210,7 +271,8 @@ fn what_is_dismissed_is_what_was_gone_and_opens_when_it_comes_back() {
     let mut watched = netcat();
     let listening = watched.world.clone();
     let id = watched.register.drifts().next().unwrap().id().clone();
-    let dismissal = |gone_since| vec![Dismissal { drift: id.clone(), gone_since }];
+    let by = || "carol".into();
+    let dismissal = |gone_since| vec![Dismissal { drift: id.clone(), gone_since, by: by() }];
     assert!(watched.register.dismiss(&dismissal(watched.world.now)).is_empty(), "it is there");
     watched.world.listeners.clear();
     assert_eq!(watched.after(60), ["gone unapproved"]);
@@ -223,8 +285,11 @@ fn what_is_dismissed_is_what_was_gone_and_opens_when_it_comes_back() {
     assert_eq!(watched.after(60), ["gone unapproved"]);
     assert!(watched.register.dismiss(&dismissal(gone_since)).is_empty(), "that was another time");
 
+    assert_eq!(restarted.after(400 * DAY), [""; 0], "critical as it is, it waits for somebody");
     let events = restarted.register.dismiss(&dismissal(gone_since));
     assert_eq!(events.iter().map(happened).collect::<Vec<_>>(), ["dismissed unapproved"]);
+    let [DriftEvent::Closed { why, .. }] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((why.by(), why.approval()), (Some("carol"), None));
     assert_eq!(restarted.after(60), [""; 0]);
     restarted.world.listeners = listening.listeners;
     assert_eq!(restarted.after(60), ["opened unapproved"]);
@@ -232,7 +297,7 @@ fn what_is_dismissed_is_what_was_gone_and_opens_when_it_comes_back() {
 
 #[test]
 fn a_clock_that_is_set_back_ages_nothing_and_keeps_nothing_for_ever() {
-    let mut watched = netcat();
+    let mut watched = lesser();
     watched.world.listeners.clear();
     assert_eq!(watched.after(400 * DAY), ["gone unapproved"], "the clock was far ahead");
     watched.world.now -= std::time::Duration::from_secs(400 * DAY);
@@ -379,7 +444,12 @@ fn the_gravest_find_room_among_those_that_are_there_and_none_is_left_out_unseen(
 #[test]
 fn a_flood_of_one_program_pushes_out_nothing_else() {
     let mut watched = Watched::new();
-    watched.world.baseline("").listen("tcp/10.0.0.1:22").reach(Reach::Private).by(program("/usr/sbin/sshd"));
+    watched
+        .world
+        .baseline("")
+        .listen("tcp/10.0.0.1:22")
+        .reach(Reach::Private)
+        .by(program("/usr/sbin/sshd").uid(33));
     assert_eq!(watched.look(), ["opened unapproved"]);
     for port in 1..=10_000_u16 {
         let flood = watched.world.listen(&format!("tcp/0.0.0.0:{port}")).reach(Reach::Loopback);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use baseline::{
-    Accounts, Assessment, Baseline, Diagnostic, Finding, Host, Judged, Policy, SourceText, Trust, Verdict,
-    assess, parse,
+    Accounts, Assessment, Baseline, Diagnostic, Finding, Host, Judged, Policy, SeverityRule, SeverityRules,
+    SourceText, Trust, Verdict, assess, parse,
 };
 use inventory::{
     Container, Coverage, Endpoint, Gap, Holder, Holders, Inventory, Listener, NetNs, NetNsId, NetNsKind,
@@ -25,6 +25,8 @@ pub(crate) struct World {
     pub(crate) host: Host,
     pub(crate) accounts: Accounts,
     pub(crate) now: SystemTime,
+    /// Before the built-in ones.
+    pub(crate) severities: Vec<SeverityRule>,
     next_socket: u64,
 }
 
@@ -43,6 +45,7 @@ impl World {
             host: Host { name: RawText::from("web1"), groups: ["web".to_owned()].into() },
             accounts,
             now: SystemTime::UNIX_EPOCH + NOW,
+            severities: Vec::new(),
             next_socket: 1,
         }
     }
@@ -77,6 +80,7 @@ impl World {
         let mut listeners: Vec<Listener> = self.listeners.iter().map(Listening::listener).collect();
         listeners.sort_by_key(|listener| listener.id);
         let coverage = Coverage { gaps: self.gaps.clone(), shares, events: inventory::EventSource::Polls };
+        let listeners = listeners.into_iter().map(Arc::new).collect();
         Inventory { host: self.host.name.clone(), taken_at: self.now, listeners, coverage }
     }
 
@@ -85,7 +89,8 @@ impl World {
             .baseline
             .as_deref()
             .map(|text| read(text).unwrap_or_else(|wrong| panic!("{}", told(&wrong))));
-        Policy::new(baseline, self.host.clone(), everybody().into())
+        let severities = SeverityRules::before_built_in(self.severities.clone());
+        Policy { severities, ..Policy::new(baseline, self.host.clone(), everybody().into()) }
     }
 
     pub(crate) fn assess(&self) -> Assessment {

@@ -60,7 +60,7 @@ fn measure(shape: Shape, count: u32, rounds: u32) -> anyhow::Result<()> {
     let whole = median(rounds, || assess(&inventory, &policy, &accounts, now));
     let before = inventory.clone();
     let place = inventory.listeners.len() / 2;
-    inventory.listeners[place].backlog = Some(1);
+    Arc::make_mut(&mut inventory.listeners[place]).backlog = Some(1);
     let known = Before { inventory: &before, assessment: &assessment, accounts: &accounts };
     let one = median(rounds, || reassess(known, &inventory, &policy, &accounts, now));
     println!(
@@ -123,7 +123,7 @@ fn inventory(shape: Shape, count: u32, now: SystemTime) -> Inventory {
     let all = Share { seen: 1, of: 1 };
     let shares = Shares { sockets: all, holders: all, namespaces: all, addresses: all, events: all };
     let coverage = Coverage { gaps: Vec::new(), shares, events: EventSource::Bpf };
-    let listeners = (0..count).map(|number| listener(shape, number, now)).collect();
+    let listeners = (0..count).map(|number| Arc::new(listener(shape, number, now))).collect();
     Inventory { host: RawText::from("web"), taken_at: now, listeners, coverage }
 }
 

@@ -1,9 +1,11 @@
 //! Measures portledger over loads of its own: beside its neighbours in pairs, and what it promises.
 #![forbid(unsafe_code)]
 
+mod alerts;
 mod assess;
 mod brief;
 mod burden;
+mod check;
 mod churn;
 mod idle;
 mod latency;
@@ -17,6 +19,7 @@ mod peers;
 mod resident;
 mod scrape;
 mod serving;
+mod sink;
 mod soak;
 
 use std::path::PathBuf;
@@ -59,6 +62,8 @@ enum Name {
     },
     /// From listen(2) to the drift on /metrics
     Latency,
+    /// From listen(2) to the webhook's call, and 10,000 drifts at once
+    Alerts,
     /// Listeners of a millisecond: each told once
     Brief,
     /// What others pay while the sensor is attached
@@ -71,6 +76,8 @@ enum Name {
     },
     /// A scrape of /metrics while sockets open and close
     Scrape,
+    /// `check` as monitoring runs it beside a daemon, without drift and with much
+    Check,
     /// Hours of a busy host in minutes: whether memory and descriptors are flat
     Soak {
         /// How long it takes
@@ -140,10 +147,12 @@ fn main() -> anyhow::Result<()> {
         Some(Name::OneShot) => one_shot::run(&arguments),
         Some(Name::Idle { seconds }) => idle::run(&arguments, *seconds),
         Some(Name::Latency) => latency::run(&arguments),
+        Some(Name::Alerts) => alerts::run(&arguments),
         Some(Name::Brief) => brief::run(&arguments),
         Some(Name::Burden) => burden::run(&arguments),
         Some(Name::Resident { seconds }) => resident::run(&arguments, *seconds),
         Some(Name::Scrape) => scrape::run(&arguments),
+        Some(Name::Check) => check::run(&arguments),
         Some(Name::Soak { minutes, hours }) => soak::run(&arguments, *minutes, *hours),
         None => peers::run(&arguments),
     }

@@ -56,6 +56,11 @@ impl Files {
         Ok(())
     }
 
+    /// Once no `serve` runs that they are of.
+    pub(crate) fn remove(self) -> anyhow::Result<()> {
+        Ok(fs::remove_dir_all(self.folder)?)
+    }
+
     /// What `serve` warned of, the first hundred lines.
     pub(crate) fn warnings(&self) -> anyhow::Result<Vec<String>> {
         let log = fs::read_to_string(self.folder.join("log"))?;

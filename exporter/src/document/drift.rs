@@ -1,18 +1,20 @@
 use std::time::SystemTime;
 
-use baseline::{AddressWord, Assessment, Drift, Finding, Mode, PortWord, Register};
+use baseline::{AddressWord, Assessment, Drift, Finding, Mode, Policy, PortWord, Register};
 use inventory::Inventory;
 use serde::{Serialize, Serializer};
 
 use super::{Escaped, GapEntry, SCHEMA, gaps, time};
+use crate::alert::{Sender, started_by, summary};
 
 /// What `/api/v1/drift` gives: every open drift, also what is gone.
-pub fn drift_document<'a>(
+pub(crate) fn drift_document<'a>(
     inventory: &'a Inventory,
     assessment: &'a Assessment,
     register: &'a Register,
-) -> impl Serialize + 'a {
-    document(inventory, assessment, register.drifts().map(kept).collect())
+    sender: &Sender,
+) -> impl Serialize + use<'a> {
+    document(inventory, assessment, register.drifts().map(|drift| kept(drift, sender)).collect())
 }
 
 /// What `diff --format json` gives: what `assessment` finds, of which it does not know since when; then those that are
@@ -21,13 +23,22 @@ pub fn diff_document<'a>(
     inventory: &'a Inventory,
     assessment: &'a Assessment,
     gone: &[&'a Drift],
-) -> impl Serialize + 'a {
-    let found = assessment.findings().chain(&assessment.absent).map(|finding| entry(finding, None, None));
-    document(inventory, assessment, found.chain(gone.iter().map(|drift| kept(drift))).collect())
+    policy: &Policy,
+) -> impl Serialize + use<'a> {
+    let sender = Sender::of(policy, String::new());
+    let found = assessment.findings().chain(&assessment.absent).map(|finding| entry(finding, &sender));
+    document(inventory, assessment, found.chain(gone.iter().map(|drift| kept(drift, &sender))).collect())
 }
 
-fn kept(drift: &Drift) -> DriftEntry<'_> {
-    entry(&drift.finding, Some(drift.first_seen), drift.gone_since)
+fn kept<'a>(drift: &'a Drift, sender: &Sender) -> DriftEntry<'a> {
+    DriftEntry {
+        first_seen: Some(time(drift.first_seen)),
+        gone_since: drift.gone_since.map(time),
+        state: state_of(drift.gone_since),
+        started_by: started_by(drift),
+        remedy_by: sender.remedy_by(drift).map(time),
+        ..entry(&drift.finding, sender)
+    }
 }
 
 fn document<'a>(
@@ -76,6 +87,10 @@ struct DriftEntry<'a> {
     first_seen: Option<String>,
     gone_since: Option<String>,
     state: &'static str,
+    summary: String,
+    started_by: Option<String>,
+    remedy_by: Option<String>,
+    page: String,
 }
 
 /// `"*"` or an address.
@@ -99,11 +114,8 @@ impl Serialize for Port {
     }
 }
 
-fn entry(
-    finding: &Finding,
-    first_seen: Option<SystemTime>,
-    gone_since: Option<SystemTime>,
-) -> DriftEntry<'_> {
+/// One of which it is not known since when it is there.
+fn entry<'a>(finding: &'a Finding, sender: &Sender) -> DriftEntry<'a> {
     let subject = &finding.subject;
     DriftEntry {
         id: finding.id.as_str(),
@@ -122,9 +134,13 @@ fn entry(
         workloads: subject.workloads.iter().map(Escaped).collect(),
         reach: subject.reach.map(|reach| reach.as_str()),
         team: finding.team.as_deref(),
-        first_seen: first_seen.map(time),
-        gone_since: gone_since.map(time),
-        state: state_of(gone_since),
+        first_seen: None,
+        gone_since: None,
+        state: state_of(None),
+        summary: summary(&sender.host, finding, false),
+        started_by: None,
+        remedy_by: None,
+        page: sender.page(finding.id.as_str()),
     }
 }
 

@@ -95,6 +95,7 @@ impl Document {
     fn inventory(self) -> HostInventory {
         let Listeners { mut listeners, users, .. } = self.listeners;
         listeners.sort_by_key(|listener| listener.id);
+        let listeners = listeners.into_iter().map(Arc::new).collect();
         let members = self.members.into_iter();
         let accounts =
             members.fold(Accounts::default(), |accounts, (name, uids)| accounts.with_group(&name, uids));

@@ -37,6 +37,8 @@ pub(crate) fn status_document(
             approvals: rules.approvals,
             last_reload_successful: rules.baseline.successful,
         },
+        listeners: judged
+            .map(|pass| pass.inventory.listeners.len().saturating_sub(pass.assessment.udp_clients)),
         drifts: counts(&snapshot.register),
         coverage: judged.map(|pass| CoverageEntry::of(&pass.inventory.coverage)),
     }
@@ -68,6 +70,8 @@ struct Document<'a> {
     sensor: SensorEntry,
     mode: Option<&'static str>,
     baseline: BaselineEntry<'a>,
+    /// Without those of UDP clients, which nobody judges.
+    listeners: Option<usize>,
     drifts: BTreeMap<&'static str, Counts>,
     coverage: Option<CoverageEntry>,
 }

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use baseline::Policy;
+
 use super::*;
 use crate::fixtures::{self, assert_golden, now};
 use crate::judge;
@@ -12,6 +14,7 @@ fn pretty(document: &impl Serialize) -> String {
 #[test]
 fn are_the_documents_that_programs_know() {
     let snapshot = judge::tests::snapshot_of_the_fixture();
+    let sender = snapshot.sender.clone();
     let pass = snapshot.judged.unwrap();
     let listeners = listeners_document(Listed {
         inventory: &pass.inventory,
@@ -24,7 +27,10 @@ fn are_the_documents_that_programs_know() {
         command_lines: true,
     });
     assert_golden("listeners.json", &pretty(&listeners));
-    assert_golden("drift.json", &pretty(&drift_document(&pass.inventory, &pass.assessment, &pass.register)));
+    assert_golden(
+        "drift.json",
+        &pretty(&drift_document(&pass.inventory, &pass.assessment, &pass.register, &sender)),
+    );
 }
 
 #[test]
@@ -48,7 +54,8 @@ fn counts_what_is_gone_among_what_is_open() {
 #[test]
 fn say_without_a_register_what_is_found_and_not_since_when() {
     let pass = judge::tests::snapshot_of_the_fixture().judged.unwrap();
-    let drift = serde_json::to_value(diff_document(&pass.inventory, &pass.assessment, &[])).unwrap();
+    let policy = Policy::new(None, pass.host.clone(), fixtures::everybody().into());
+    let drift = serde_json::to_value(diff_document(&pass.inventory, &pass.assessment, &[], &policy)).unwrap();
     assert_eq!(drift["drifts"].as_array().unwrap().len(), 2);
     assert!(drift["drifts"].as_array().unwrap().iter().all(|drift| drift["first_seen"].is_null()));
 }

@@ -28,6 +28,10 @@ enum Line<'a> {
         unattributed: Option<&'static str>,
         verdict: &'static str,
         drift: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        service: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        approval: Option<&'a str>,
     },
     Closed {
         time: String,
@@ -37,6 +41,8 @@ enum Line<'a> {
         address: String,
         port: u16,
         lived: Option<f64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        service: Option<&'a str>,
     },
     Drift {
         time: String,
@@ -45,6 +51,8 @@ enum Line<'a> {
         kind: &'static str,
         severity: &'static str,
         why: Option<&'static str>,
+        approval: Option<&'a str>,
+        by: Option<&'a str>,
     },
     Reload {
         time: String,
@@ -127,7 +135,7 @@ pub(super) fn body(entry: &Entry) -> serde_json::Result<Vec<u8>> {
 
 fn line(entry: &Entry, told: usize) -> Line<'_> {
     match entry {
-        Entry::Opened { listener, at, verdict, drift, users } => Line::Opened {
+        Entry::Opened { listener, at, verdict, drift, service, approval, users } => Line::Opened {
             time: time(listener.since.unwrap_or(*at)),
             event: "open",
             cookie: listener.id.cookie,
@@ -151,8 +159,10 @@ fn line(entry: &Entry, told: usize) -> Line<'_> {
             },
             verdict,
             drift: drift.as_ref().map(|id| id.as_str()),
+            service: service.as_ref().map(|id| id.as_str()),
+            approval: approval.as_deref(),
         },
-        Entry::Closed { listener, at } => Line::Closed {
+        Entry::Closed { listener, at, service } => Line::Closed {
             time: time(*at),
             event: "close",
             cookie: listener.id.cookie,
@@ -161,6 +171,7 @@ fn line(entry: &Entry, told: usize) -> Line<'_> {
             port: listener.endpoint.port,
             // Zero where the clock was set back meanwhile.
             lived: listener.since.map(|since| lived(at.duration_since(since).unwrap_or_default())),
+            service: service.as_ref().map(|id| id.as_str()),
         },
         Entry::Drift { at, event } => {
             let finding = &event.drift().finding;
@@ -171,7 +182,9 @@ fn line(entry: &Entry, told: usize) -> Line<'_> {
                 drift: finding.id.as_str(),
                 kind: finding.kind.as_str(),
                 severity: finding.severity.as_str(),
-                why,
+                why: why.map(ClosedBecause::as_str),
+                approval: why.and_then(ClosedBecause::approval),
+                by: why.and_then(ClosedBecause::by),
             }
         }
         Entry::Approval { at, change, revision, git } => Line::Approval {
@@ -251,20 +264,11 @@ pub(crate) fn lived(lived: Duration) -> f64 {
     (lived.as_secs_f64() * 1e6).round() / 1e6
 }
 
-fn what(event: &DriftEvent) -> (&'static str, Option<&'static str>) {
+fn what(event: &DriftEvent) -> (&'static str, Option<&ClosedBecause>) {
     match event {
         DriftEvent::Opened(_) => ("drift_opened", None),
         DriftEvent::Returned(_) => ("drift_returned", None),
         DriftEvent::Gone(_) => ("drift_gone", None),
-        DriftEvent::Closed { why, .. } => {
-            let why = match why {
-                ClosedBecause::Approved => "approved",
-                ClosedBecause::Unjudged => "unjudged",
-                ClosedBecause::Aged => "aged",
-                ClosedBecause::Dismissed => "dismissed",
-                ClosedBecause::Crowded => "crowded",
-            };
-            ("drift_closed", Some(why))
-        }
+        DriftEvent::Closed { why, .. } => ("drift_closed", Some(why)),
     }
 }

@@ -2,16 +2,19 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
+use baseline::{ClosedBecause, ClosedBy, DriftEvent};
 use inventory::{Holders, Protocol};
 use ledger::{HostKeys, Position, Reader, Told, Verified};
 
 use super::*;
 use crate::fixtures::{self, now};
+use crate::judge::tests::snapshot_of_the_fixture;
 
 fn closed(cookie: u64) -> Entry {
     let holders = Holders::Known(vec![fixtures::holder(b"/bin/a")]);
     let listener = fixtures::listener(cookie, Protocol::Tcp, Ipv4Addr::LOCALHOST, 80, holders);
-    Entry::Closed { listener: listener.into(), at: now() + std::time::Duration::from_micros(1_500) }
+    let at = now() + std::time::Duration::from_micros(1_500);
+    Entry::Closed { listener: listener.into(), at, service: None }
 }
 
 fn reload() -> Entry {
@@ -62,10 +65,51 @@ fn escapes_what_others_chose() {
     let folder = tempfile::tempdir().unwrap();
     let hostile = fixtures::listeners().remove(1);
     let users = vec![Some("root".to_owned())];
-    let opened = Entry::Opened { listener: hostile.into(), at: now(), verdict: "drift", drift: None, users };
+    let opened = Entry::Opened {
+        listener: hostile.into(),
+        at: now(),
+        verdict: "drift",
+        drift: None,
+        service: None,
+        approval: None,
+        users,
+    };
     assert_eq!(log_in(folder.path()).write(&[opened, closed(1)]), 0);
     let text: String = bodies(folder.path(), EVENTS).iter().map(|body| body.clone() + "\n").collect();
     fixtures::assert_golden("events.jsonl", &text);
+}
+
+#[test]
+fn what_is_closed_is_told_with_whose_word_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let snapshot = snapshot_of_the_fixture();
+    let drift = Arc::new(snapshot.register.drifts().next().unwrap().clone());
+    let by = ClosedBy { approval: "web".into(), by: Some("carol".into()) };
+    let whys = [
+        ClosedBecause::Approved(Some(by)),
+        ClosedBecause::Approved(None),
+        ClosedBecause::Dismissed { by: "dave".into() },
+        ClosedBecause::Aged,
+    ];
+    let mut events: Vec<_> =
+        whys.into_iter().map(|why| DriftEvent::Closed { drift: drift.clone(), why }).collect();
+    events.push(DriftEvent::Gone(drift.clone()));
+    let entries: Vec<Entry> = events.into_iter().map(|event| Entry::Drift { at: now(), event }).collect();
+    assert_eq!(log_in(folder.path()).write(&entries), 0);
+    let told = bodies(folder.path(), EVENTS).into_iter().map(|body| {
+        let (_, told) = body.split_once("\"why\":").unwrap();
+        told.to_owned()
+    });
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [
+            r#""approved","approval":"web","by":"carol"}"#,
+            r#""approved","approval":null,"by":null}"#,
+            r#""dismissed","approval":null,"by":"dave"}"#,
+            r#""aged","approval":null,"by":null}"#,
+            r#"null,"approval":null,"by":null}"#,
+        ]
+    );
 }
 
 #[test]
@@ -93,9 +137,9 @@ fn reloads_and_logins_have_logs_of_their_own() {
             .map(|(log, head)| (log, head.record))
             .collect::<Vec<_>>()
     };
-    assert_eq!(records(), [(EVENTS, 0), (LOGINS, 0), (RELOADS, 0)]);
+    assert_eq!(records(), [(ALERTS, 0), (EVENTS, 0), (LOGINS, 0), (RELOADS, 0)]);
     log.write(&[closed(1), reload(), visit(), reload()]);
-    assert_eq!(records(), [(EVENTS, 1), (LOGINS, 1), (RELOADS, 2)]);
+    assert_eq!(records(), [(ALERTS, 0), (EVENTS, 1), (LOGINS, 1), (RELOADS, 2)]);
     assert!(bodies(folder.path(), LOGINS)[0].contains("\"event\":\"refused\""));
     assert!(bodies(folder.path(), RELOADS).iter().all(|body| body.contains("\"event\":\"reload\"")));
     let keys =
@@ -196,6 +240,8 @@ fn what_is_held_by_too_many_is_told_with_as_many_as_fit() {
         at: now(),
         verdict: "drift",
         drift: None,
+        service: None,
+        approval: None,
         users: Vec::new(),
     };
     assert_eq!(log_in(folder.path()).write(&[closed(1), opened, closed(2)]), 0);

@@ -107,7 +107,7 @@ fn what_a_look_finds_is_said_to_be_found_by_a_look() {
     let mut follower = follower();
     let (old, new) =
         (fixtures::inventory(vec![sshd(1)]), fixtures::inventory(vec![socket(2, 80, "/bin/nc")]));
-    look(&mut follower, &old.listeners);
+    look(&mut follower, &[sshd(1)]);
     let changes = Changes::between(&old.listeners, &new.listeners);
     let news = hear(&mut follower, messages_of_changes(&changes, &new, Closing::default()));
     assert_eq!(told(&news), ["close 22 approved", "open 80 unapproved"]);

@@ -1,53 +1,46 @@
-use std::fmt::Write as _;
-
 use baseline::{Mode, Severity};
 
+use super::html::Html;
 use crate::snapshot::{JudgedPass, Snapshot};
-
-const STYLE: &str =
-    "body{font-family:sans-serif;max-width:48rem;margin:2rem auto;padding:0 1rem}dt{font-weight:bold}";
 
 /// What a person sees who opens the address in a browser: what this is, and a glance at what it knows.
 pub(super) fn page(snapshot: &Snapshot, telemetry_path: &str) -> String {
-    let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>Portledger</title><style>{STYLE}</style></head>\n\
-         <body>\n<h1>Portledger</h1>\n<p>What listens on this host, who can reach it, and who approved it. Version {}.</p>\n<dl>\n",
-        env!("CARGO_PKG_VERSION")
-    );
-    match &snapshot.judged {
-        Some(pass) => glance(&mut page, pass),
-        None => entry(&mut page, "Host", "the sensor has not looked yet"),
-    }
-    entry(&mut page, "Open drifts", &drifts(snapshot));
-    entry(&mut page, "Baseline", &baseline(snapshot));
-    page.push_str("</dl>\n<ul>\n");
-    for (path, what) in [
+    let mut page = Html::new("Portledger");
+    let version = env!("CARGO_PKG_VERSION");
+    page.paragraph(&format!(
+        "What listens on this host, who can reach it, and who approved it. Version {version}."
+    ));
+    let mut terms = match &snapshot.judged {
+        Some(pass) => glance(pass),
+        None => vec![("Host", "the sensor has not looked yet".to_owned())],
+    };
+    terms.push(("Open drifts", drifts(snapshot)));
+    terms.push(("Baseline", baseline(snapshot)));
+    page.terms(terms);
+    page.links([
         (telemetry_path, "Metrics"),
         ("/api/v1/listeners", "Listeners (JSON)"),
         ("/api/v1/drift", "Drift (JSON)"),
         ("/api/v1/status", "Status (JSON)"),
         ("/-/healthy", "Healthy"),
         ("/-/ready", "Ready"),
-    ] {
-        let path = escape(path);
-        push(&mut page, format_args!("<li><a href=\"{path}\">{what}</a></li>\n"));
-    }
-    page.push_str("</ul>\n</body>\n</html>\n");
-    page
+    ]);
+    page.finish()
 }
 
-fn glance(page: &mut String, pass: &JudgedPass) {
+fn glance(pass: &JudgedPass) -> Vec<(&'static str, String)> {
     let inventory = &pass.inventory;
-    entry(page, "Host", &inventory.host.escaped());
-    entry(page, "Listeners", &inventory.listeners.len().to_string());
+    let mut terms =
+        vec![("Host", inventory.host.escaped()), ("Listeners", inventory.listeners.len().to_string())];
     match inventory.coverage.gaps.len() {
         0 => {}
-        1 => entry(page, "Not seen", "1 gap, `portledger doctor` explains it"),
-        more => entry(page, "Not seen", &format!("{more} gaps, `portledger doctor` explains them")),
+        1 => terms.push(("Not seen", "1 gap, `portledger doctor` explains it".to_owned())),
+        more => terms.push(("Not seen", format!("{more} gaps, `portledger doctor` explains them"))),
     }
     if pass.assessment.mode == Mode::Observe {
-        entry(page, "Mode", "observe: nothing alerts until there is a baseline");
+        terms.push(("Mode", "observe: nothing alerts until there is a baseline".to_owned()));
     }
+    terms
 }
 
 fn drifts(snapshot: &Snapshot) -> String {
@@ -72,30 +65,6 @@ fn baseline(snapshot: &Snapshot) -> String {
         false => "; what stands in its files now could not be loaded, the log says why",
     };
     format!("revision {revision}, {} approval{plural}{stale}", rules.approvals)
-}
-
-fn entry(page: &mut String, term: &str, what: &str) {
-    push(page, format_args!("<dt>{}</dt><dd>{}</dd>\n", escape(term), escape(what)));
-}
-
-fn push(page: &mut String, text: std::fmt::Arguments<'_>) {
-    // Writing to a string cannot fail.
-    page.write_fmt(text).unwrap_or_default();
-}
-
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

@@ -3,16 +3,17 @@ use std::time::SystemTime;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::routing::get;
 use tokio::sync::watch;
 use tracing::error;
 
-use super::landing;
 use super::roles::Right;
+use super::{drift_page, landing, runbooks};
 use crate::Error;
+use crate::alerting::Told;
 use crate::document::status_document;
 use crate::metrics::{Metrics, TEXT_FORMAT};
 use crate::silence::PATIENCE;
@@ -21,8 +22,13 @@ use crate::snapshot::{JudgedPass, Snapshot};
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
-const TAKEN: [&str; 6] =
-    ["/", "/-/healthy", "/-/ready", "/api/v1/listeners", "/api/v1/drift", "/api/v1/status"];
+const TAKEN: [&str; 7] =
+    ["/", "/-/healthy", "/-/ready", "/api/v1/listeners", "/api/v1/drift", "/api/v1/status", "/api/v1/alerts"];
+
+/// Each open drift has a page below it.
+const DRIFT: &str = "/drift/";
+/// And each alert has one that says what to do, which tells nothing of this host.
+const RUNBOOKS: &str = "/runbooks/";
 
 /// How much of the inventory an answer may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +41,11 @@ pub(super) enum Detail {
 pub(super) fn right_to(path: &str, telemetry_path: &str) -> Option<Right> {
     match path {
         path if path == telemetry_path => Some(Right::Metrics),
-        "/api/v1/drift" | "/api/v1/status" => Some(Right::Drift),
+        "/api/v1/drift" | "/api/v1/status" | "/api/v1/alerts" => Some(Right::Drift),
+        path if path.starts_with(DRIFT) => Some(Right::Drift),
         "/" | "/api/v1/listeners" => Some(Right::Inventory),
         "/-/healthy" | "/-/ready" => Some(Right::Health),
+        path if path.starts_with(RUNBOOKS) => Some(Right::Health),
         _ => None,
     }
 }
@@ -47,24 +55,32 @@ pub(crate) struct Board {
     pub(crate) snapshots: watch::Receiver<Snapshot>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) telemetry_path: String,
+    pub(crate) alerting: Arc<Told>,
 }
 
 /// GET and HEAD of the known paths; 404 and 405 for the rest.
 pub(crate) fn router(board: Board) -> Result<Router, Error> {
     let path = board.telemetry_path.clone();
     let plain = |character: char| character.is_ascii_alphanumeric() || "/-_.".contains(character);
-    if !path.starts_with('/') || !path.chars().all(plain) || TAKEN.contains(&path.as_str()) {
+    if !path.starts_with('/') || !path.chars().all(plain) || is_taken(&path) {
         return Err(Error::TelemetryPath(path));
     }
     Ok(Router::new()
         .route(&path, get(scrape))
         .route("/", get(front))
+        .route("/drift/{id}", get(of_drift))
+        .route("/runbooks/{name}", get(runbook))
         .route("/-/healthy", get(async || text(StatusCode::OK, "healthy")))
         .route("/-/ready", get(ready))
         .route("/api/v1/listeners", get(listeners))
         .route("/api/v1/drift", get(drift))
         .route("/api/v1/status", get(status))
+        .route("/api/v1/alerts", get(alerts))
         .with_state(Arc::new(board)))
+}
+
+fn is_taken(path: &str) -> bool {
+    TAKEN.contains(&path) || path.starts_with(DRIFT) || path.starts_with(RUNBOOKS)
 }
 
 type Shared = State<Arc<Board>>;
@@ -80,6 +96,25 @@ async fn scrape(State(board): Shared) -> Response {
 async fn front(State(board): Shared) -> Response {
     let snapshot = board.snapshots.borrow().clone();
     respond(StatusCode::OK, HTML, landing::page(&snapshot, &board.telemetry_path).into())
+}
+
+async fn of_drift(State(board): Shared, Path(id): Path<String>) -> Response {
+    let snapshot = board.snapshots.borrow().clone();
+    let page = move || match drift_page::page(&snapshot.register, &snapshot.sender, &id) {
+        Some(page) => (StatusCode::OK, page),
+        None => (StatusCode::NOT_FOUND, drift_page::none(&snapshot.sender, &id)),
+    };
+    match tokio::task::spawn_blocking(page).await {
+        Ok((status, page)) => respond(status, HTML, page.into()),
+        Err(error) => failed(&error),
+    }
+}
+
+async fn runbook(Path(name): Path<String>) -> Response {
+    match runbooks::runbook(&name) {
+        Some(runbook) => respond(StatusCode::OK, TEXT, runbook.into()),
+        None => text(StatusCode::NOT_FOUND, "no alert has this name"),
+    }
 }
 
 async fn ready(State(board): Shared) -> Response {
@@ -136,6 +171,13 @@ async fn status(State(board): Shared) -> Response {
     match written.await {
         Ok(Ok(json)) => respond(StatusCode::OK, JSON, json.into()),
         Ok(Err(error)) => failed(&error),
+        Err(error) => failed(&error),
+    }
+}
+
+async fn alerts(State(board): Shared) -> Response {
+    match serde_json::to_vec(&board.alerting.document()) {
+        Ok(json) => respond(StatusCode::OK, JSON, json.into()),
         Err(error) => failed(&error),
     }
 }

@@ -27,7 +27,12 @@ pub(super) struct Served {
 fn board(snapshot: Snapshot) -> Board {
     let (_, snapshots) = watch::channel(snapshot);
     let metrics = Metrics::new(snapshots.clone(), true, SystemTime::now).unwrap();
-    Board { snapshots, metrics: Arc::new(metrics), telemetry_path: "/metrics".to_owned() }
+    Board {
+        snapshots,
+        metrics: Arc::new(metrics),
+        telemetry_path: "/metrics".to_owned(),
+        alerting: Arc::default(),
+    }
 }
 
 fn rules() -> Rules {

@@ -60,7 +60,7 @@ fn show(what: &str, mut times: Vec<Duration>) {
 }
 
 fn measure(what: &str, folder: &Path, load: impl FnMut() -> LoadOutcome + Send + 'static) {
-    let (mut judge, snapshots) = Judge::new(rules(folder, load), folder.to_owned()).unwrap();
+    let (mut judge, snapshots) = Judge::new(rules(folder, load), folder.to_owned(), String::new()).unwrap();
     let inventory = fixtures::inventory((1..=LISTENERS).map(listener).collect());
     let look = frames(messages_of_inventory(&inventory, Closing::default()));
     println!("{what}, {LISTENERS} listeners: first look {} µs", hear(&mut judge, &look).as_micros());
@@ -119,4 +119,40 @@ fn speed() {
         let folder = tempfile::tempdir().unwrap();
         measure(what, folder.path(), load);
     }
+}
+
+fn resident() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let is_it = |line: &&str| line.starts_with("VmRSS") || line.starts_with("VmHWM");
+    status.lines().filter(is_it).collect::<Vec<_>>().join(" ")
+}
+
+/// As many drifts as can be open, each told by itself: `cargo test --release -p exporter -- --ignored --nocapture memory`.
+#[test]
+#[ignore = "measures"]
+fn memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = rules(folder.path(), crate::rules::tests::good_baseline);
+    let (mut judge, snapshots) = Judge::new(rules, folder.path().to_owned(), String::new()).unwrap();
+    let nothing = fixtures::inventory(Vec::new());
+    hear(&mut judge, &frames(messages_of_inventory(&nothing, Closing::default())));
+    let holder = fixtures::holder(b"/tmp/bench/target/release/compare");
+    let listener = |place: u32| {
+        let [_, _, high, low] = (place / 20 + 1).to_be_bytes();
+        let address = std::net::Ipv4Addr::new(10, 77, high, low);
+        let port = 11_000 + u16::try_from(place % 20).unwrap();
+        let holders = Holders::Known(vec![holder.clone()]);
+        fixtures::listener(u64::from(place) + 1, Protocol::Tcp, address, port, holders)
+    };
+    println!("before: {}", resident());
+    for some in (0..10_000).step_by(500) {
+        let opened: Vec<Event> = (some..some + 500).map(|place| Event::Opened(listener(place))).collect();
+        let all = fixtures::inventory((0..some + 500).map(listener).collect());
+        let told = frames(messages_of_events(&opened, &all, Closing::default()));
+        drop((opened, all));
+        hear(&mut judge, &told);
+    }
+    println!("judged: {}, {} drifts", resident(), snapshots.borrow().register.len());
+    std::thread::sleep(Duration::from_secs(8));
+    println!("written down: {}", resident());
 }

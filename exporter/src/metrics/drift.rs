@@ -1,19 +1,19 @@
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use baseline::{Drift, DriftKind, Register, Severity};
-use inventory::RawText;
+use baseline::{Drift, DriftKind, Overdue, Remedy, Severity};
 use prometheus::proto::MetricFamily;
-use sha2::{Digest, Sha256};
 
-use super::families::{DRIFT, DRIFT_FIRST_SEEN, DRIFT_INFO, DRIFT_PRESENT};
+use super::families::{DRIFT, DRIFT_DETAILS, DRIFT_FIRST_SEEN, DRIFT_INFO, DRIFT_OVERDUE, DRIFT_PRESENT};
 use super::family::{Sample, number, timestamp, truth};
-use super::join;
+use crate::alert::{Sender, Told, cut, told};
+use crate::snapshot::Snapshot;
 
 /// How many drifts are told as series of their own.
 const MAX_DRIFTS: usize = 200;
+/// Letters of a text of [`DRIFT_DETAILS`].
+const MAX_TEXT: usize = 200;
+
 /// The series of open drifts.
 pub(super) struct DriftSeries {
     pub(super) families: Vec<MetricFamily>,
@@ -23,42 +23,45 @@ pub(super) struct DriftSeries {
 }
 
 /// The names of the families that have a sample for each drift told.
-pub(super) const PER_DRIFT: [&str; 3] = [DRIFT_INFO.name, DRIFT_PRESENT.name, DRIFT_FIRST_SEEN.name];
+pub(super) const PER_DRIFT: [&str; 4] =
+    [DRIFT_INFO.name, DRIFT_DETAILS.name, DRIFT_PRESENT.name, DRIFT_FIRST_SEEN.name];
 
-/// One line of `portledger_drift_info`: a drift, or many that differ in port alone.
-struct Line<'a> {
-    /// The gravest and oldest of them.
-    drift: &'a Drift,
-    many: bool,
-    present: bool,
-    first_seen: SystemTime,
-}
-
-pub(super) fn series(register: &Register) -> DriftSeries {
+pub(super) fn series(snapshot: &Snapshot, now: SystemTime) -> DriftSeries {
+    let register = &snapshot.register;
     let drifts: Vec<&Drift> = register.unordered().collect();
-    let mut told = collapse(&drifts);
+    let mut told = told(&drifts);
     let above = told.len().saturating_sub(MAX_DRIFTS);
     if above > 0 {
-        told.select_nth_unstable_by(MAX_DRIFTS, Line::by_gravity);
+        told.select_nth_unstable_by(MAX_DRIFTS, Told::by_gravity);
         told.truncate(MAX_DRIFTS);
     }
-    told.sort_unstable_by(Line::by_gravity);
-    let (mut info, mut present, mut first_seen) = (Vec::new(), Vec::new(), Vec::new());
+    told.sort_unstable_by(Told::by_gravity);
+    let (mut info, mut details, mut present, mut first_seen) = <(Vec<_>, Vec<_>, Vec<_>, Vec<_>)>::default();
     for line in &told {
-        let labels = line.labels();
-        let id = if line.many { group_id(&labels) } else { line.drift.id().to_string() };
+        let id = line.id();
+        details.push(of_details(line, &snapshot.sender));
         present.push(Sample::owned([id.clone()], truth(line.present)));
         first_seen.push(Sample::owned([id.clone()], timestamp(Some(line.first_seen))));
-        let mut labels = std::iter::once(id).chain(labels);
+        let mut labels = std::iter::once(id).chain(line.labels());
         info.push(Sample::owned(std::array::from_fn::<_, 12, _>(|_| labels.next().unwrap_or_default()), 1.0));
     }
     let families = vec![
         aggregate(&drifts, register.left_out_by_kind().clone()),
+        overdue(&drifts, &snapshot.sender.remedy, now),
         DRIFT_INFO.of::<12>(info),
+        DRIFT_DETAILS.of(details),
         DRIFT_PRESENT.of(present),
         DRIFT_FIRST_SEEN.of(first_seen),
     ];
     DriftSeries { families, dropped: above + register.left_out() }
+}
+
+fn of_details(line: &Told<'_>, sender: &Sender) -> Sample<5> {
+    let alert = sender.alert(line);
+    let (started_by, approval) = (alert.started_by.unwrap_or_default(), alert.approval.unwrap_or_default());
+    let texts = [started_by, approval, alert.differs.join("; ")].map(|text| cut(&text, MAX_TEXT));
+    let [started_by, approval, differs] = texts;
+    Sample::owned([alert.drift, started_by, approval, differs, alert.page], 1.0)
 }
 
 /// Every kind with every severity, also where there is none of it. `counts` are those that the register left out.
@@ -72,69 +75,12 @@ fn aggregate(drifts: &[&Drift], mut counts: BTreeMap<(DriftKind, Severity), usiz
     }))
 }
 
-impl Line<'_> {
-    fn by_gravity(&self, other: &Self) -> Ordering {
-        self.drift.by_gravity(other.drift)
-    }
-
-    /// Everything but the id.
-    fn labels(&self) -> [String; 11] {
-        let finding = &self.drift.finding;
-        let subject = &finding.subject;
-        [
-            finding.kind.as_str().to_owned(),
-            finding.severity.as_str().to_owned(),
-            subject.protocol.as_str().to_owned(),
-            subject.address.to_string(),
-            if self.many { "many".to_owned() } else { subject.port.to_string() },
-            join(&subject.programs),
-            join(&subject.users.iter().map(|user| RawText::from(user.as_str())).collect::<Vec<_>>()),
-            join(&subject.workloads),
-            subject.netns.escaped(),
-            subject.reach.map_or("", |reach| reach.as_str()).to_owned(),
-            RawText::from(finding.team.as_deref().unwrap_or_default()).escaped(),
-        ]
-    }
-}
-
-/// Makes one of those that differ in port alone where they are many. Most are never written as labels, so they are told
-/// apart without.
-fn collapse<'a>(drifts: &[&'a Drift]) -> Vec<Line<'a>> {
-    let hasher = RandomState::new();
-    let keys: Vec<u64> = drifts.iter().map(|drift| hasher.hash_one(drift.all_but_port())).collect();
-    let mut alike: HashMap<u64, usize> = HashMap::new();
-    keys.iter().for_each(|key| *alike.entry(*key).or_default() += 1);
-    let mut places: HashMap<u64, usize> = HashMap::new();
-    let mut told: Vec<Line<'_>> = Vec::new();
-    for (drift, key) in drifts.iter().zip(keys) {
-        let many = alike.get(&key).is_some_and(|count| *count > Drift::CROWD);
-        let line = Line { drift, many, present: drift.is_present(), first_seen: drift.first_seen };
-        match places.get(&key).and_then(|place| told.get_mut(*place)).filter(|_| many) {
-            Some(group) => {
-                group.present |= line.present;
-                group.first_seen = group.first_seen.min(line.first_seen);
-                if drift.by_gravity(group.drift).is_lt() {
-                    group.drift = drift;
-                }
-            }
-            None => {
-                places.insert(key, told.len());
-                told.push(line);
-            }
-        }
-    }
-    told
-}
-
-/// Stays the same while its members come and go.
-fn group_id(labels: &[String; 11]) -> String {
-    let mut hash = Sha256::new();
-    for label in labels {
-        hash.update(label.len().to_be_bytes());
-        hash.update(label);
-    }
-    let hash = hash.finalize();
-    hash.iter().take(16).fold("m1-".to_owned(), |id, byte| format!("{id}{byte:02x}"))
+/// Of each severity that can have a time to remedy, also where it has none. What found no room is not known to be late.
+fn overdue(drifts: &[&Drift], remedy: &Remedy, now: SystemTime) -> MetricFamily {
+    DRIFT_OVERDUE.of(Remedy::OF.map(|severity| {
+        let late = Overdue::of(severity, drifts.iter().copied(), remedy, now);
+        Sample::new([severity.as_str()], number(late.map_or(0, |late| late.count)))
+    }))
 }
 
 #[cfg(test)]

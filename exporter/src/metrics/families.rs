@@ -20,6 +20,11 @@ pub(super) const DRIFT: Family = Family::gauge(
     "Open drifts from the baseline, also those that are gone and not yet approved or aged.",
     &["kind", "severity"],
 );
+pub(super) const DRIFT_OVERDUE: Family = Family::gauge(
+    "portledger_drift_overdue",
+    "Open drifts whose time to remedy is over; 0 where the configuration gives none.",
+    &["severity"],
+);
 pub(super) const DRIFT_INFO: Family = Family::gauge(
     "portledger_drift_info",
     "An open drift, always 1.",
@@ -37,6 +42,11 @@ pub(super) const DRIFT_FIRST_SEEN: Family = Family::gauge(
     "portledger_drift_first_seen_timestamp_seconds",
     "When an open drift was first seen, in seconds since the epoch.",
     &["drift"],
+);
+pub(super) const DRIFT_DETAILS: Family = Family::gauge(
+    "portledger_drift_details_info",
+    "What to read of an open drift besides its name, always 1; each text is cut at 200 letters.",
+    &["drift", "started_by", "approval", "differs", "page"],
 );
 pub(super) const DRIFT_EVENTS: Family = Family::counter(
     "portledger_drift_events_total",
@@ -178,10 +188,11 @@ pub(super) const CONFIG_SUCCESS: Family = Family::gauge(
 pub(super) const BUILD_INFO: Family =
     Family::gauge("portledger_build_info", "Which Portledger this is, always 1.", &["version"]);
 
-pub(super) const ALL: [&Family; 36] = [
+pub(super) const ALL: [&Family; 37] = [
     &LISTENERS,
     &LISTENER_INFO,
     &DRIFT,
+    &DRIFT_OVERDUE,
     &DRIFT_INFO,
     &DRIFT_PRESENT,
     &DRIFT_FIRST_SEEN,

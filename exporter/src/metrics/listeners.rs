@@ -61,9 +61,9 @@ fn labels(judged: &Judged) -> [String; 11] {
         service.port.to_string(),
         service.device.as_ref().map(RawText::escaped).unwrap_or_default(),
         service.netns.escaped(),
-        join(&service.programs),
+        join(&*service.programs),
         join(&service.users.iter().map(|user| RawText::from(user.as_str())).collect::<Vec<_>>()),
-        join(&service.workloads),
+        join(&*service.workloads),
         service.reach.as_str().to_owned(),
         judged.verdict.as_str().to_owned(),
     ]

@@ -38,7 +38,7 @@ const FIELDS: [(&str, &[&str]); 25] = [
     ("kind", &["kind"]),
     ("severity", &["severity"]),
     ("verdict", &["verdict"]),
-    ("by", &["who/principal", "who/user"]),
+    ("by", &["who/principal", "who/user", "by"]),
     ("key", &["who/key"]),
     ("of", &["of"]),
     ("endpoint", &["endpoints/*"]),
@@ -117,7 +117,7 @@ impl Event {
 fn level(value: &Value, word: &str) -> Level {
     let fails = |key: &str| value[key] == Value::Bool(false);
     match (word, value["severity"].as_str()) {
-        ("drift_closed", _) => Level::Notice,
+        ("drift_closed" | "alert_resolved", _) => Level::Notice,
         (_, Some("critical")) => Level::Critical,
         (_, Some("warning")) => Level::Warning,
         ("reload", _) if fails("baseline_successful") || fails("config_successful") => Level::Error,

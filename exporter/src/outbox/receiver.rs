@@ -12,10 +12,12 @@ pub(crate) enum Log {
     Reloads,
     /// Who came in by HTTP, and who did not.
     Logins,
+    /// Which alerts fired and were resolved.
+    Alerts,
 }
 
 impl Log {
-    pub(crate) const ALL: [Log; 4] = [Log::Ledger, Log::Events, Log::Reloads, Log::Logins];
+    pub(crate) const ALL: [Log; 5] = [Log::Ledger, Log::Events, Log::Reloads, Log::Logins, Log::Alerts];
 
     /// Its name: the file's, without `.jsonl`.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -24,6 +26,7 @@ impl Log {
             Log::Events => "events",
             Log::Reloads => "reloads",
             Log::Logins => "logins",
+            Log::Alerts => "alerts",
         }
     }
 }
@@ -81,7 +84,7 @@ pub enum ReceiverError {
         "`to` is syslog+tls://HOST:PORT, syslog+tcp://HOST:PORT, syslog:///SOCKET, journald or journald:///SOCKET, not `{0}`"
     )]
     To(String),
-    #[error("`logs` has ledger, events, reloads or logins, each once, and not `{0}`")]
+    #[error("`logs` has ledger, events, reloads, logins or alerts, each once, and not `{0}`")]
     Logs(String),
     #[error(
         "`facility` is none of syslog's: `{0}`; the usual are auth, authpriv, daemon, and local0 to local7"
@@ -120,7 +123,7 @@ impl Receiver {
 }
 
 /// It is part of a file's name and a label.
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     (1..=32).contains(&name.len()) && name.bytes().all(is_plain)
 }

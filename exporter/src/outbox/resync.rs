@@ -2,7 +2,7 @@
 //! damage is exported all the same; that the chain is broken is the matter of those who verify it.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -38,7 +38,7 @@ const MAX_FOUND: usize = 256 << 10;
 
 /// The records that follow this one, whatever stands in between. A batch of which no record is signed is not there yet.
 pub(crate) fn behind(folder: &Path, log: Log, after: Head) -> io::Result<Resumed> {
-    let mut search = Search { after, seen: None, found: Vec::new(), bytes: 0, acknowledged: 0 };
+    let mut search = Search { after, read: Read::Nothing, found: Vec::new(), bytes: 0, acknowledged: 0 };
     for path in files(folder, log)? {
         // It may have been dropped meanwhile.
         let Some(file) = open(&path)? else { continue };
@@ -47,8 +47,8 @@ pub(crate) fn behind(folder: &Path, log: Log, after: Head) -> io::Result<Resumed
         }
     }
     search.found.truncate(search.acknowledged);
-    Ok(match search.seen {
-        Some(false) => Resumed::Anew,
+    Ok(match search.read {
+        Read::Older | Read::Another => Resumed::Anew,
         _ if search.found.is_empty() => Resumed::Nowhere,
         _ => Resumed::With(search.found),
     })
@@ -79,12 +79,23 @@ fn open(path: &Path) -> io::Result<Option<File>> {
 
 struct Search {
     after: Head,
-    /// Whether the record that was read last is there; `None` before there was any record.
-    seen: Option<bool>,
+    read: Read,
     found: Vec<Found>,
     bytes: usize,
     /// How many of those that were found a signed one vouches for.
     acknowledged: usize,
+}
+
+/// What was read by now, as to the record that was read last.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Read {
+    Nothing,
+    /// Only records before it.
+    Older,
+    /// Another of its number.
+    Another,
+    /// Itself, or newer ones and none of its number, which may be damaged: nothing contradicts.
+    Behind,
 }
 
 /// The chain's fields of a line.
@@ -121,10 +132,14 @@ impl Search {
 
     fn line(&mut self, whole: &[u8], chain: &Chain, segment: u64, offset: u64) {
         let head = Head { record: chain.record, hash: LineHash(Sha256::digest(whole).into()) };
-        // Where all that is there is newer, nothing contradicts.
-        let seen = self.seen.get_or_insert(head.record > self.after.record);
-        if !*seen {
-            *seen = head == self.after;
+        self.read = match self.read {
+            Read::Another if head != self.after => Read::Another,
+            Read::Behind => Read::Behind,
+            _ if head == self.after || head.record > self.after.record => Read::Behind,
+            _ if head.record == self.after.record => Read::Another,
+            _ => Read::Older,
+        };
+        if self.read != Read::Behind {
             return;
         }
         let last = self.found.last().map_or(self.after.record, |found| found.position.after.record);

@@ -132,6 +132,11 @@ impl Source {
         };
         let (found, from) = match resumed {
             Resumed::Nowhere => return self.rest(&why, now + REST),
+            // From its start it was read already, up to here.
+            Resumed::Anew if self.damage.as_ref() == Some(&why) => {
+                self.damage = None;
+                return self.rest(&why, now + REST);
+            }
             Resumed::Anew => (Vec::new(), Position::default()),
             Resumed::With(found) => {
                 let last = found.last().map(|found| found.position);

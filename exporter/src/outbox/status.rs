@@ -24,11 +24,7 @@ pub(crate) struct LogStatus {
 
 impl Status {
     pub(crate) fn new(receiver: &Receiver) -> Self {
-        let log = |log: &Log| {
-            let (head, position, exported, missed) = Default::default();
-            let readable = AtomicBool::new(true);
-            Arc::new(LogStatus { log: *log, readable, head, position, exported, missed })
-        };
+        let log = |log: &Log| Arc::new(LogStatus::new(*log));
         Status {
             receiver: receiver.name.clone(),
             logs: receiver.logs.iter().map(log).collect(),
@@ -55,6 +51,11 @@ impl Status {
 }
 
 impl LogStatus {
+    pub(crate) fn new(log: Log) -> Self {
+        let (head, position, exported, missed) = Default::default();
+        LogStatus { log, readable: AtomicBool::new(true), head, position, exported, missed }
+    }
+
     pub(crate) fn is_readable(&self, now: bool) {
         self.readable.store(now, Ordering::Relaxed);
     }

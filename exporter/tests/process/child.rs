@@ -72,7 +72,8 @@ fn drop_root(state: &std::path::Path) -> Identity {
 
 fn confine(state: &std::path::Path, port: u16, identity: &Identity) {
     let needs = exporter::Needs { writes: vec![state.to_owned()], listens: vec![port], ..Default::default() };
-    exporter::confine(needs, &exporter::Exports::default(), identity).unwrap();
+    exporter::confine(needs, (&exporter::Exports::default(), &exporter::Alerting::default()), identity)
+        .unwrap();
 }
 
 fn attempt(state: &std::path::Path) {
@@ -123,6 +124,7 @@ fn serve(state: PathBuf, baseline: fn() -> Option<BaselineSet>) {
     let frames: OwnedFd = rustix::io::dup(std::io::stdin()).unwrap();
     let ended = exporter::run(Options {
         web: Web {
+            external_url: String::new(),
             listen: vec![ListenAddress::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))],
             inherited: Vec::new(),
             config: None,
@@ -138,6 +140,7 @@ fn serve(state: PathBuf, baseline: fn() -> Option<BaselineSet>) {
         frames: exporter::Frames::Of(frames),
         load,
         exports: exporter::Exports::default(),
+        alerting: exporter::Alerting::default(),
     });
     if let Err(error) = ended {
         println!("{error}");

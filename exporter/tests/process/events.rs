@@ -43,7 +43,8 @@ impl Telling {
         let shares = Shares { sockets: all, holders: all, namespaces: all, addresses: all, events: all };
         let coverage = Coverage { gaps: Vec::new(), shares, events: EventSource::Bpf };
         let (host, taken_at) = (RawText::from("web-1"), SystemTime::now());
-        Inventory { host, taken_at, listeners: self.listeners.clone(), coverage }
+        let listeners = self.listeners.iter().cloned().map(Arc::new).collect();
+        Inventory { host, taken_at, listeners, coverage }
     }
 
     fn send(&self, messages: impl Iterator<Item = Message>) {

@@ -133,7 +133,7 @@ impl Assembler {
         Some(Inventory {
             host: now.host.clone(),
             taken_at: now.taken_at,
-            listeners: now.listeners.values().map(|listener| Listener::clone(listener)).collect(),
+            listeners: now.listeners.values().cloned().collect(),
             coverage,
         })
     }

@@ -54,6 +54,7 @@ fn inventory(listeners: Vec<Listener>) -> Inventory {
     let all = Share { seen: 1, of: 1 };
     let shares = Shares { sockets: all, holders: all, namespaces: all, addresses: all, events: all };
     let coverage = Coverage { gaps: Vec::new(), shares, events: EventSource::Polls };
+    let listeners = listeners.into_iter().map(Arc::new).collect();
     Inventory { host: RawText::from("web"), taken_at: SystemTime::UNIX_EPOCH, listeners, coverage }
 }
 
@@ -303,7 +304,7 @@ proptest! {
     fn it_matters_not_in_which_batches_events_come(events in events(), cuts in proptest::collection::vec(0_usize..24, 0..6)) {
         let start = inventory(vec![listener(1, &[holder(1)])]);
         let mut expected: std::collections::BTreeMap<SocketId, Listener> =
-            start.listeners.iter().map(|listener| (listener.id, listener.clone())).collect();
+            start.listeners.iter().map(|listener| (listener.id, Listener::clone(listener))).collect();
         let mut assembler = Assembler::default();
         deliver(&mut assembler, messages_of_inventory(&start, CLOSING)).unwrap();
         let mut happened = Vec::new();
@@ -393,7 +394,7 @@ fn a_sensor_that_lies_fills_no_memory() {
     let mut now = honest.clone();
     let refused = (2..4_000).find_map(|id| {
         let opened = Event::Opened(large(id));
-        now.listeners.push(large(id));
+        now.listeners.push(large(id).into());
         deliver(&mut assembler, messages_of_events(&[opened], &now, CLOSING)).err()
     });
     assert_eq!(refused, Some(BrokenPass::TooMany(128 << 20, "bytes")));

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::process::Command;
+use std::sync::Arc;
 
 use inventory::{Holders, Inventory, Listener, NetNsId, PortChoice, Protocol};
 
@@ -102,8 +103,8 @@ os.close(at)
 type Key = (NetNsId, u64, Protocol);
 
 /// Listeners with these inodes, by what tells them apart.
-fn of_inodes(inventory: &Inventory, inodes: &[u64]) -> BTreeMap<Key, Listener> {
-    let is_it = |listener: &&Listener| inodes.contains(&listener.id.inode);
+fn of_inodes(inventory: &Inventory, inodes: &[u64]) -> BTreeMap<Key, Arc<Listener>> {
+    let is_it = |listener: &&Arc<Listener>| inodes.contains(&listener.id.inode);
     let key = |listener: &Listener| (listener.id.netns, listener.id.inode, listener.endpoint.protocol);
     inventory.listeners.iter().filter(is_it).map(|listener| (key(listener), listener.clone())).collect()
 }
@@ -152,7 +153,7 @@ fn bpf_and_the_tables_tell_the_same_to_the_last_holder() {
         assert!(by_bpf.files.is_some(), "{:?}", by_bpf.without_bpf);
         let (tables, bpf) = (of_inodes(&tables, &inodes), of_inodes(&bpf, &inodes));
         assert!(tables.len() >= inodes.len(), "pass {pass}: {} of {}", tables.len(), inodes.len());
-        let ids = |found: &BTreeMap<Key, Listener>| found.keys().copied().collect::<Vec<_>>();
+        let ids = |found: &BTreeMap<Key, Arc<Listener>>| found.keys().copied().collect::<Vec<_>>();
         assert_eq!(ids(&tables), ids(&bpf), "pass {pass}");
         for (one, other) in tables.values().zip(bpf.values()) {
             let mut one = common(one);
@@ -169,7 +170,7 @@ fn bpf_and_the_tables_tell_the_same_to_the_last_holder() {
     agrees_with_ss(&puppet, without_leader[1], &by_bpf.pass());
 }
 
-fn knows_more(bpf: &BTreeMap<Key, Listener>) {
+fn knows_more(bpf: &BTreeMap<Key, Arc<Listener>>) {
     for listener in bpf.values() {
         let twin = listener.endpoint.port == 1005;
         let by_ring = listener.endpoint.port == 1011;
@@ -262,7 +263,8 @@ say(*[inode(s) for s in keep])",
     }
     let found = of_inodes(&inventory, &inodes);
     assert_eq!(found.len(), 600, "{:?}", inventory.coverage.gaps);
-    let is_held = |listener: &Listener| listener.holders.known().iter().any(|one| one.id.pid == puppet.pid());
+    let is_held =
+        |listener: &Arc<Listener>| listener.holders.known().iter().any(|one| one.id.pid == puppet.pid());
     assert!(found.values().all(is_held));
 }
 

@@ -21,7 +21,7 @@ fn sensor() -> Sensor {
 }
 
 fn listens(inventory: &Inventory, inode: u64) -> Option<&Listener> {
-    inventory.listeners.iter().find(|listener| listener.id.inode == inode)
+    inventory.listeners.iter().map(|listener| &**listener).find(|listener| listener.id.inode == inode)
 }
 
 /// Keeps a namespace by its descriptor alone: the socket waits in a queue, where no walk sees it.

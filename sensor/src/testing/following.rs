@@ -154,7 +154,8 @@ impl Following {
 
     /// The listener with this cookie, as it is known now.
     pub(crate) fn knows(&self, cookie: u64) -> Option<&Listener> {
-        self.watcher.now.listeners.iter().find(|listener| listener.id.cookie == cookie)
+        let mut listeners = self.watcher.now.listeners.iter().map(|listener| &**listener);
+        listeners.find(|listener| listener.id.cookie == cookie)
     }
 }
 

@@ -47,5 +47,6 @@ pub(crate) fn inventory_of(listeners: Vec<Listener>) -> Inventory {
     let all = Share { seen: 1, of: 1 };
     let shares = Shares { sockets: all, holders: all, namespaces: all, addresses: all, events: all };
     let coverage = Coverage { gaps: Vec::new(), shares, events: EventSource::Bpf };
+    let listeners = listeners.into_iter().map(Arc::new).collect();
     Inventory { host: RawText::from("here"), taken_at: SystemTime::UNIX_EPOCH, listeners, coverage }
 }

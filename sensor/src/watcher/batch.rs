@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use inventory::{Listener, NetNsId, SocketId};
 
@@ -8,24 +9,24 @@ use super::Key;
 /// not with each event.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    changed: BTreeMap<SocketId, Option<Listener>>,
+    changed: BTreeMap<SocketId, Option<Arc<Listener>>>,
 }
 
 impl Batch {
     /// The listener that the kernel names so. `listeners` are those of before this batch.
-    pub(super) fn get<'a>(&'a self, listeners: &'a [Listener], key: Key) -> Option<&'a Listener> {
+    pub(super) fn get<'a>(&'a self, listeners: &'a [Arc<Listener>], key: Key) -> Option<&'a Listener> {
         let first = first_of(key);
         let is_it = |id: &SocketId| (id.netns, id.cookie) == (first.netns, first.cookie);
         if let Some((_, changed)) = self.changed.range(first..).next().filter(|(id, _)| is_it(id)) {
-            return changed.as_ref();
+            return changed.as_deref();
         }
         let place = listeners.partition_point(|listener| listener.id < first);
-        listeners.get(place).filter(|listener| is_it(&listener.id))
+        listeners.get(place).map(|listener| &**listener).filter(|listener| is_it(&listener.id))
     }
 
     /// It is new, or another than before.
     pub(super) fn put(&mut self, listener: Listener) {
-        self.changed.insert(listener.id, Some(listener));
+        self.changed.insert(listener.id, Some(listener.into()));
     }
 
     /// It is gone.
@@ -34,7 +35,7 @@ impl Batch {
     }
 
     /// Ends the batch.
-    pub(super) fn apply(&mut self, listeners: &mut Vec<Listener>) {
+    pub(super) fn apply(&mut self, listeners: &mut Vec<Arc<Listener>>) {
         if self.changed.is_empty() {
             return;
         }

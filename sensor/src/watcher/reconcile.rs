@@ -1,6 +1,7 @@
 //! A look held against what events had told.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use inventory::{
     Discrepancies, Event, Gap, Holders, Inventory, Listener, NetNsId, PortChoice, Protocol, RawText, Scope,
@@ -88,7 +89,7 @@ impl Watcher {
             }
         }
         before.listeners.extend(opened.iter().filter_map(|event| match event {
-            Event::Opened(listener) => Some(listener.clone()),
+            Event::Opened(listener) => Some(listener.clone().into()),
             Event::Changed(_) | Event::Closed(..) => None,
         }));
         before.listeners.sort_by_key(|listener| listener.id);
@@ -115,6 +116,7 @@ impl Watcher {
             let Some(record) = opened.get(&key) else { continue };
             let (holders, since) = (self.sensor.holder_of(record), clock.wall(record.boot_nanos));
             let Some(told) = self.sensor.listener(&record.socket, None, holders, since) else { continue };
+            let listener = Arc::make_mut(listener);
             listener.since = told.since;
             if matches!(listener.port_choice, PortChoice::Unknown { .. }) {
                 listener.port_choice = told.port_choice;
@@ -134,9 +136,9 @@ impl Watcher {
     /// lead to one that only a socket keeps which is on its way between two processes.
     fn keep_unseen(&mut self, before: &Inventory, announced: Announced) {
         let surroundings = &self.sensor.surroundings;
-        let is_unseen = |listener: &&Listener| matches!(listener.id.netns, NetNsId::Cookie(cookie) if !surroundings.contains_key(&cookie));
+        let is_unseen = |listener: &&Arc<Listener>| matches!(listener.id.netns, NetNsId::Cookie(cookie) if !surroundings.contains_key(&cookie));
         let unseen = before.listeners.iter().filter(|listener| announced.has(listener)).filter(is_unseen);
-        let kept: Vec<Listener> = unseen.cloned().collect();
+        let kept: Vec<Arc<Listener>> = unseen.cloned().collect();
         if !kept.is_empty() {
             self.now.coverage.gaps.push(unseen_gap(kept.len()));
             let namespaces = &mut self.now.coverage.shares.namespaces;
@@ -162,10 +164,15 @@ fn unseen_gap(listeners: usize) -> Gap {
 }
 
 /// In how much `now` differs from `before` although events should have told; both in any order.
-fn differences(before: &[Listener], now: &[Listener], announced: Announced, told: &Told) -> Discrepancies {
+fn differences(
+    before: &[Arc<Listener>],
+    now: &[Arc<Listener>],
+    announced: Announced,
+    told: &Told,
+) -> Discrepancies {
     let mut found = Discrepancies::default();
     let is_told = |listener: &Listener| key(listener).is_some_and(|key| told.sockets.contains(&key));
-    let expected = |listener: &&Listener| announced.has(listener) && !is_told(listener);
+    let expected = |listener: &&Arc<Listener>| announced.has(listener) && !is_told(listener);
     let known: HashMap<_, _> = before.iter().map(|listener| (listener.id, listener)).collect();
     let there: HashSet<_> = now.iter().map(|listener| listener.id).collect();
     for listener in now.iter().filter(expected) {

@@ -1,6 +1,10 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::asking::Failure;
+use crate::asking::answers::Listeners;
+use crate::check::measures::Measure;
+use crate::check::narrowing::narrow;
 
 fn status() -> Value {
     let none = json!({"open": 0, "gone": 0});
@@ -10,6 +14,7 @@ fn status() -> Value {
         "sensor": {"last_frame": "2026-11-21T09:00:00.000Z", "silent_seconds": 3},
         "mode": "enforce",
         "baseline": {"revision": "e3f5", "approvals": 5, "last_reload_successful": true},
+        "listeners": 7,
         "drifts": {"critical": none, "warning": none, "info": none},
         "coverage": {"may_hide_listeners": false, "may_hide_holders": false, "gaps": 0,
             "shares": {"sockets": {"seen": 4, "of": 4}}, "events": "bpf"},
@@ -39,10 +44,31 @@ fn asked(status: Value, drifts: &[Value]) -> Asked {
     let details = json!({"schema": 1, "drifts": drifts, "gaps": [
         {"collector": "procfs", "scope": "holders", "protocol": null, "netns": "blue", "netns_kind": null, "reason": "no"},
     ]});
+    answered(status, Some(Ok(serde_json::from_value(details).unwrap())))
+}
+
+fn answered(status: Value, details: Option<Result<Details, Failure>>) -> Asked {
     Asked {
         status: Ok(serde_json::from_value(status).unwrap()),
-        details: Some(Ok(serde_json::from_value(details).unwrap())),
+        details,
+        listeners: None,
+        filters: Vec::new(),
+        unfiltered: 0,
+        looked: None,
+        trace: vec!["asked      x".to_owned()],
     }
+}
+
+fn decide(asked: &Asked) -> Verdict {
+    by(asked, &[], &[])
+}
+
+/// By thresholds of WARNING and CRITICAL.
+fn by(asked: &Asked, warning: &[(Measure, &str)], critical: &[(Measure, &str)]) -> Verdict {
+    let ranges = |given: &[(Measure, &str)]| {
+        given.iter().map(|(measure, range)| (*measure, range.parse().unwrap())).collect()
+    };
+    super::decide(asked, &Thresholds::of(ranges(warning), ranges(critical)), Length::of(0))
 }
 
 fn failure() -> Failure {
@@ -117,7 +143,7 @@ fn each_standing_has_its_state_and_first_line() {
 
 #[test]
 fn what_could_not_be_asked_is_never_ok() {
-    let verdict = decide(&Asked { status: Err(failure()), details: None });
+    let verdict = decide(&Asked::nothing(failure()));
     assert_eq!((verdict.state, &*verdict.line), (State::Unknown, "/run/x: nobody listens there"));
     assert_eq!(verdict.details, ["Start it."]);
     for (changes, state) in [
@@ -125,8 +151,7 @@ fn what_could_not_be_asked_is_never_ok() {
         (&[("/drifts/critical", json!({"open": 1, "gone": 0}))], State::Critical),
         (&[("/drifts/warning", json!({"open": 1, "gone": 0}))], State::Warning),
     ] {
-        let status = Ok(serde_json::from_value(but(changes)).unwrap());
-        let verdict = decide(&Asked { status, details: Some(Err(failure())) });
+        let verdict = decide(&answered(but(changes), Some(Err(failure()))));
         assert_eq!(verdict.state, state);
         assert!(verdict.details.contains(&failure().what), "{verdict:?}");
     }
@@ -184,7 +209,205 @@ fn what_is_told_has_bounds() {
     let many: Vec<Value> = (0..1000).map(|_| drift("critical", &"x".repeat(5000), false)).collect();
     let verdict = decide(&asked(but(&[("/drifts/critical", json!({"open": 1000, "gone": 0}))]), &many));
     assert!(verdict.line.chars().count() < 300, "{}", verdict.line);
-    assert!(verdict.details.len() < 60 + 6 * MAX_DRIFTS, "{}", verdict.details.len());
+    assert!(verdict.details.len() < 60 + 6 * 50, "{}", verdict.details.len());
     assert!(verdict.details.iter().all(|line| line.chars().count() < 300));
     assert!(verdict.details.contains(&"and 950 more: `sudo portledger diff`".to_owned()));
+}
+
+#[test]
+fn thresholds_say_what_is_told() {
+    let some = |open| json!({"open": open, "gone": 0});
+    let drifts =
+        |critical, warning| but(&[("/drifts/critical", some(critical)), ("/drifts/warning", some(warning))]);
+    let many = |status: Value| answered(status, None);
+    for (status, warning, critical, state, line) in [
+        (
+            drifts(2, 1),
+            &[(Measure::Drift, "3")][..],
+            &[(Measure::Drift, "9")][..],
+            State::Ok,
+            "2 critical, 1 warning drifts; ",
+        ),
+        (
+            drifts(3, 1),
+            &[(Measure::Drift, "3")],
+            &[(Measure::Drift, "9")],
+            State::Warning,
+            "; drift 4 is not within 3",
+        ),
+        (
+            drifts(9, 1),
+            &[(Measure::Drift, "3")],
+            &[(Measure::Drift, "9")],
+            State::Critical,
+            "; drift 10 is not within 9",
+        ),
+        (drifts(0, 3), &[(Measure::Warning, "5")], &[], State::Ok, "3 warning drifts; "),
+        (
+            drifts(0, 3),
+            &[],
+            &[(Measure::Warning, "@2:3")],
+            State::Critical,
+            "; drift-warning 3 is within 2:3",
+        ),
+        (but(&[]), &[(Measure::Listeners, "5")], &[], State::Warning, "; listeners 7 is not within 5"),
+        (but(&[]), &[], &[(Measure::Age, "2")], State::Critical, "; age 3 is not within 2"),
+        (
+            but(&[("/coverage/shares/sockets/seen", json!(3))]),
+            &[(Measure::Coverage, "80:")],
+            &[],
+            State::Warning,
+            "; coverage of sockets 75 is not within 80:",
+        ),
+        // What was to be held against a threshold and cannot be.
+        (
+            but(&[("/listeners", Value::Null)]),
+            &[(Measure::Listeners, "5")],
+            &[],
+            State::Unknown,
+            "listeners has a threshold",
+        ),
+    ] {
+        let verdict = by(&many(status), warning, critical);
+        assert_eq!(verdict.state, state, "{verdict:?}");
+        assert!(verdict.line.contains(line), "{line}: {verdict:?}");
+    }
+    // A silent sensor is UNKNOWN, unless somebody wants to be called for it.
+    let silent = but(&[
+        ("/ready", json!(false)),
+        ("/unready", json!("silent")),
+        ("/sensor/silent_seconds", json!(99)),
+    ]);
+    for (warning, critical, state) in [
+        (&[][..], &[][..], State::Unknown),
+        (&[(Measure::Age, "60")], &[], State::Unknown),
+        (&[], &[(Measure::Age, "60")], State::Critical),
+    ] {
+        let verdict = by(&many(silent.clone()), warning, critical);
+        assert_eq!(verdict.state, state, "{verdict:?}");
+        assert!(
+            verdict.line.starts_with("the daemon is not ready: silent; last known: no drift"),
+            "{verdict:?}"
+        );
+    }
+}
+
+#[test]
+fn what_may_not_hold_any_more_has_no_figure() {
+    let measured = |status: Value| -> Vec<Measure> {
+        decide(&answered(status, None)).figures.iter().map(|figure| figure.measure).collect()
+    };
+    let counted = [Measure::Critical, Measure::Warning, Measure::Info, Measure::Gone, Measure::Drift];
+    assert_eq!(
+        measured(but(&[])),
+        [&counted[..], &[Measure::Listeners, Measure::Age, Measure::Coverage]].concat()
+    );
+    assert_eq!(measured(but(&[("/ready", json!(false))])), [Measure::Age]);
+    assert_eq!(
+        measured(but(&[("/baseline/revision", Value::Null)])),
+        [Measure::Listeners, Measure::Age, Measure::Coverage]
+    );
+}
+
+fn listeners() -> Listeners {
+    let listener = |program: &str, port: u16| {
+        json!({
+            "service": "s", "protocol": "tcp", "address": "0.0.0.0", "port": port, "netns": {"name": "host"},
+            "reach": "public", "verdict": "drift", "drift": {"kind": "unapproved"},
+            "holders": [{"program": program, "uid": 0, "user": "root", "workload": {"name": null}}],
+        })
+    };
+    let listeners = [listener("/bin/a", 8080), listener("/bin/b", 8080)];
+    serde_json::from_value(json!({"schema": 1, "listeners": listeners})).unwrap()
+}
+
+#[test]
+fn a_filter_leaves_drift_and_listeners_out() {
+    let two = but(&[
+        ("/drifts/critical", json!({"open": 1, "gone": 0})),
+        ("/drifts/warning", json!({"open": 1, "gone": 0})),
+    ]);
+    for (filters, state, line, listening) in [
+        (
+            &["program=/bin/a"][..],
+            State::Critical,
+            "1 critical drift of program=/bin/a: unapproved tcp *:8080 /bin/a; ",
+            1.0,
+        ),
+        (&["program=/bin/b"], State::Warning, "1 warning drift of program=/bin/b: ", 1.0),
+        (&["program=/bin/c"], State::Ok, "no drift of program=/bin/c; ", 0.0),
+        (
+            &["program=/bin/b,/bin/a", "port=8000-9000"],
+            State::Critical,
+            "1 critical, 1 warning drifts of ",
+            2.0,
+        ),
+        (&["port=1"], State::Ok, "no drift of port=1; ", 0.0),
+        (&["address=0.0.0.0"], State::Critical, "1 critical, 1 warning drifts of ", 2.0),
+        (&["protocol=tcp", "user=root", "reach=public", "netns=host"], State::Critical, "1 critical, ", 2.0),
+        (&["verdict=unapproved"], State::Critical, "1 critical, ", 2.0),
+        (&["verdict=widened"], State::Ok, "no drift of ", 0.0),
+        (&["workload=*"], State::Ok, "no drift of ", 0.0),
+    ] {
+        let mut asked =
+            asked(two.clone(), &[drift("critical", "/bin/a", false), drift("warning", "/bin/b", false)]);
+        asked.listeners = Some(Ok(listeners()));
+        narrow(&mut asked, &filters.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>());
+        let verdict = decide(&asked);
+        assert_eq!(verdict.state, state, "{filters:?} {verdict:?}");
+        assert!(verdict.line.starts_with(line), "{line}: {verdict:?}");
+        let told = verdict.figures.iter().find(|figure| figure.measure == Measure::Listeners);
+        assert_eq!(told.map(|figure| figure.value), Some(listening), "{filters:?}");
+    }
+}
+
+#[test]
+fn a_filter_hides_nothing_that_it_cannot_be_held_against() {
+    let critical = but(&[("/drifts/critical", json!({"open": 10_001, "gone": 0}))]);
+    let filters = ["program=/bin/a".parse().unwrap()];
+    // The register has no room for more, and one more is open.
+    let mut full = asked(critical.clone(), &vec![drift("critical", "/bin/b", false); 10_000]);
+    narrow(&mut full, &filters);
+    let told = decide(&full);
+    assert_eq!(told.state, State::Critical);
+    assert!(told.line.contains("of them found no room to be told, and may be others)"), "{}", told.line);
+    // One that was closed between two answers is none.
+    let mut fewer = asked(critical.clone(), &[drift("critical", "/bin/b", false)]);
+    narrow(&mut fewer, &filters);
+    assert_eq!(decide(&fewer).state, State::Ok);
+    let mut failed = answered(critical, Some(Err(failure())));
+    narrow(&mut failed, &filters);
+    let verdict = decide(&failed);
+    assert_eq!((verdict.state, &verdict.line), (State::Unknown, &failure().what));
+    assert!(!verdict.figures.iter().any(|figure| figure.measure == Measure::Critical));
+}
+
+#[test]
+fn one_look_says_what_it_cannot_know() {
+    for (gone_unknown, line) in [
+        (None, "no drift; looked once"),
+        (
+            Some("no `serve` keeps it here"),
+            "no drift; looked once, what is gone is not known: no `serve` keeps it here",
+        ),
+    ] {
+        let mut asked = answered(but(&[]), None);
+        asked.looked = Some(Looked { gone_unknown: gone_unknown.map(str::to_owned) });
+        assert_eq!(decide(&asked).line, line);
+    }
+}
+
+#[test]
+fn more_is_told_to_whoever_asks_for_more() {
+    let many: Vec<Value> = (0..600).map(|_| drift("critical", "/bin/a", false)).collect();
+    let asked = asked(but(&[("/drifts/critical", json!({"open": 600, "gone": 0}))]), &many);
+    let usual = Thresholds::of(Default::default(), Default::default());
+    for (verbose, drifts, more, trace) in
+        [(0, 50, true, false), (1, 500, true, false), (2, 600, false, false), (3, 600, false, true)]
+    {
+        let details = super::decide(&asked, &usual, Length::of(verbose)).details;
+        assert_eq!(details.iter().filter(|line| line.starts_with("  id ")).count(), drifts);
+        assert_eq!(details.iter().any(|line| line.starts_with("and ")), more);
+        assert_eq!(details.iter().any(|line| line == "asked      x"), trace);
+    }
 }

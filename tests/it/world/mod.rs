@@ -43,7 +43,7 @@ pub(crate) fn is_root() -> bool {
 
 /// False, and says so, where one of the programs is not installed.
 pub(crate) fn installed(programs: &[&str]) -> bool {
-    let folders = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+    let folders = ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/lib/nagios/plugins"];
     let is_there = |program: &&&str| folders.iter().any(|folder| Path::new(folder).join(program).exists());
     let missing: Vec<_> = programs.iter().filter(|program| !is_there(program)).collect();
     if !missing.is_empty() {

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use inventory::{Protocol, RawText};
@@ -17,9 +18,9 @@ fn drift(program: &str, port: u16) -> Drift {
         port: PortWord::Number(port),
         device: None,
         netns: RawText::default(),
-        programs: vec![RawText::from(program)],
-        users: Vec::new(),
-        workloads: Vec::new(),
+        programs: [RawText::from(program)].into(),
+        users: [].into(),
+        workloads: [].into(),
         reach: Some(Reach::Public),
     };
     let finding = Finding {
@@ -36,12 +37,12 @@ fn drift(program: &str, port: u16) -> Drift {
 }
 
 fn of(severity: Severity, mut drift: Drift) -> Drift {
-    drift.finding.severity = severity;
+    Arc::make_mut(&mut drift.finding).severity = severity;
     drift
 }
 
 fn reaching(reach: impl Into<Option<Reach>>, mut drift: Drift) -> Drift {
-    drift.finding.subject.reach = reach.into();
+    Arc::make_mut(&mut drift.finding).subject.reach = reach.into();
     drift
 }
 
@@ -113,6 +114,13 @@ fn of_a_crowd_the_newest_fall_before_all_others() {
         drifts.push(least.clone());
         assert_eq!(fall(&drifts, &["sshd:22"], room), expected, "{count}");
     }
+}
+
+#[test]
+fn of_a_crowd_what_came_first_stays_also_where_it_is_gone() {
+    let mut drifts = crowd("nc", 30);
+    drifts[0] = gone(drifts[0].clone());
+    assert!(fall(&drifts, &[], 20).iter().all(|id| id != "nc:1"));
 }
 
 #[test]

@@ -19,13 +19,22 @@ fn a_gap_closes_nothing_and_says_nothing() {
     assert_eq!(watched.after(2), ["opened unapproved"]);
 }
 
-/// A service of so many sockets in a namespace that is not the host's, while others are not seen.
+/// A service of so many sockets in a namespace that is not the host's, while others are not seen. It is critical.
 fn elsewhere(sockets: usize) -> (Watched, Vec<SocketId>) {
+    reaching(Reach::Public, sockets)
+}
+
+/// One that is no more than a warning.
+fn lesser_elsewhere() -> (Watched, Vec<SocketId>) {
+    reaching(Reach::Private, 1)
+}
+
+fn reaching(reach: Reach, sockets: usize) -> (Watched, Vec<SocketId>) {
     let mut watched = Watched::new();
     watched.world.baseline("").gap(Scope::Namespaces);
     for _ in 0..sockets {
-        let listening = watched.world.listen("tcp/0.0.0.0:4444").by(program("/usr/bin/nc"));
-        listening.in_netns(NetNsKind::Anonymous, "");
+        let listening = watched.world.listen("tcp/10.0.0.1:4444").by(program("/usr/bin/nc").uid(33));
+        listening.in_netns(NetNsKind::Anonymous, "").reach(reach);
     }
     assert_eq!(watched.look(), ["opened unapproved"]);
     let ids = watched.world.inventory().listeners.iter().map(|listener| listener.id).collect();
@@ -79,7 +88,7 @@ fn the_end_of_one_of_its_sockets_is_not_its_own() {
 
 #[test]
 fn what_a_gap_hides_ends_a_day_after_it_was_seen() {
-    let (mut watched, _) = elsewhere(1);
+    let (mut watched, _) = lesser_elsewhere();
     let there = std::mem::take(&mut watched.world.listeners);
     assert_eq!(watched.after(60), [""; 0]);
     let due = watched.register.due(&watched.world.policy());
@@ -101,8 +110,30 @@ fn what_a_gap_hides_ends_a_day_after_it_was_seen() {
 }
 
 #[test]
+fn what_is_critical_and_hidden_for_a_day_is_gone_and_can_be_dismissed() {
+    let (mut watched, _) = elsewhere(1);
+    let there = std::mem::take(&mut watched.world.listeners);
+    assert_eq!(watched.after(60), [""; 0]);
+    let last_seen = watched.world.now;
+    assert_eq!(watched.register.due(&watched.world.policy()), Some(last_seen + Register::KEPT_GONE));
+    assert_eq!(watched.after(DAY - 1), [""; 0]);
+    let mut restarted = watched.restarted();
+    assert_eq!(restarted.after(1), ["gone unapproved"]);
+    assert_eq!(watched.after(1), ["gone unapproved"]);
+    let drift = watched.register.drifts().next().unwrap();
+    assert_eq!((drift.gone_since, drift.is_present()), (Some(last_seen), false));
+    assert_eq!(watched.register.due(&watched.world.policy()), None, "nothing more comes of time alone");
+    assert_eq!(watched.after(400 * DAY), [""; 0]);
+    let drift = watched.register.drifts().next().unwrap().id().clone();
+    restarted.world.listeners = there;
+    assert_eq!(restarted.after(1), ["returned unapproved"], "it was there all the while");
+    let events = watched.register.dismiss(&[Dismissal { drift, gone_since: last_seen, by: "carol".into() }]);
+    assert_eq!(events.iter().map(happened).collect::<Vec<_>>(), ["dismissed unapproved"]);
+}
+
+#[test]
 fn what_is_gone_ends_after_a_day_also_while_a_gap_would_hide_it() {
-    let (mut watched, ids) = elsewhere(1);
+    let (mut watched, ids) = lesser_elsewhere();
     watched.world.listeners.clear();
     assert_eq!(watched.look_after_the_end_of(&ids), ["gone unapproved"]);
     assert_eq!(watched.after(DAY - 1), [""; 0]);
@@ -111,7 +142,7 @@ fn what_is_gone_ends_after_a_day_also_while_a_gap_would_hide_it() {
 
 #[test]
 fn a_clock_that_is_set_back_ages_nothing_that_is_hidden() {
-    let (mut watched, _) = elsewhere(1);
+    let (mut watched, _) = lesser_elsewhere();
     watched.world.listeners.clear();
     assert_eq!(watched.after(400 * DAY), [""; 0], "the clock was far ahead");
     watched.world.now -= std::time::Duration::from_secs(400 * DAY);

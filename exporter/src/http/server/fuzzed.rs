@@ -176,6 +176,7 @@ static ROUTER: LazyLock<Router> = LazyLock::new(|| {
     let policy = Policy::new(None, host.clone(), Arc::new(fixtures::everybody()));
     let assessment = Arc::new(assess(&inventory, &policy, &Default::default(), fixtures::now()));
     let judged = JudgedPass {
+        sender: Default::default(),
         inventory: Arc::new(inventory),
         assessment,
         accounts: Default::default(),
@@ -189,7 +190,7 @@ static ROUTER: LazyLock<Router> = LazyLock::new(|| {
     let (_, snapshots) = watch::channel(Snapshot { judged: Some(Arc::new(judged)), ..Snapshot::default() });
     let metrics = Metrics::new(snapshots.clone(), true, SystemTime::now);
     let metrics = Arc::new(metrics.expect("they have names of their own"));
-    let board = Board { snapshots, metrics, telemetry_path: "/metrics".to_owned() };
+    let board = Board { snapshots, metrics, telemetry_path: "/metrics".to_owned(), alerting: Arc::default() };
     router(board).expect("the path is a good one")
 });
 

@@ -12,7 +12,8 @@ fn house() -> (Arc<House>, Arc<Seats>) {
     let (_, snapshots) = watch::channel(Snapshot::default());
     let metrics = Arc::new(Metrics::new(snapshots.clone(), true, SystemTime::now).unwrap());
     let telemetry_path = "/metrics".to_owned();
-    let board = Board { snapshots, metrics, telemetry_path: telemetry_path.clone() };
+    let board =
+        Board { snapshots, metrics, telemetry_path: telemetry_path.clone(), alerting: Arc::default() };
     let rules = Rules { allow: Vec::new(), read_only: true, roles: Vec::new(), telemetry_path };
     let (judge, _) = mpsc::channel(1);
     let seats = Seats::new();

@@ -9,7 +9,7 @@ fn what_is_gone_does_not_age_by_a_leap_of_the_clock() {
     let (mut judge, snapshots) = judge_by(folder.path(), good_baseline);
     let steady = Instant::now();
     let year = Duration::from_secs(365 * 86_400);
-    tell(&mut judge, fixtures::listeners(), now());
+    tell(&mut judge, vec![lesser()], now());
     let before = open(&snapshots);
     assert!(before.iter().any(|(_, is_there)| *is_there), "{before:?}");
     tell(&mut judge, Vec::new(), now() + seconds(10));

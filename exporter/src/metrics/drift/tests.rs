@@ -7,6 +7,7 @@ use inventory::{Holders, Listener, Protocol};
 use super::*;
 use crate::fixtures::{self, now};
 use crate::judge::tests::snapshot_after;
+use baseline::Register;
 
 fn listener(port: u16, program: &str) -> Listener {
     let holders = Holders::Known(vec![fixtures::holder(program.as_bytes())]);
@@ -24,10 +25,7 @@ fn nc(ports: std::ops::Range<u16>) -> Vec<Listener> {
 
 fn ids(register: &Register) -> Vec<String> {
     let drifts: Vec<&Drift> = register.drifts().collect();
-    let id = |line: &Line<'_>| {
-        if line.many { group_id(&line.labels()) } else { line.drift.id().to_string() }
-    };
-    collapse(&drifts).iter().map(id).collect()
+    told(&drifts).iter().map(Told::id).collect()
 }
 
 #[test]
@@ -43,7 +41,7 @@ fn tells_more_of_them_as_one_and_leaves_the_others() {
     // The first of them is gone by then.
     let register = register(nc(7000..7001), then);
     let drifts: Vec<&Drift> = register.drifts().collect();
-    let told = collapse(&drifts);
+    let told = told(&drifts);
     assert_eq!(told.len(), 3);
     let [many] = told.iter().filter(|line| line.many).collect::<Vec<_>>()[..] else { panic!("one group") };
     assert_eq!(many.labels()[4], "many");
@@ -58,4 +56,23 @@ fn calls_them_the_same_while_they_come_and_go() {
     assert_eq!(of(nc(1..31)), of(nc(6..61)));
     let others = (1..31).map(|port| listener(port, "/opt/socat")).collect();
     assert_ne!(of(nc(1..31)), of(others));
+}
+
+#[test]
+fn what_is_late_is_counted_from_when_it_was_first_seen() {
+    // All of it is critical, and the first one is gone.
+    let register = register(vec![listener(80, "/opt/nginx")], nc(7000..7002));
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    let late = |remedy: Remedy, after: u64| {
+        let drifts: Vec<&Drift> = register.unordered().collect();
+        let family = overdue(&drifts, &remedy, now() + Duration::from_secs(after));
+        let values = family.get_metric().iter().map(|metric| metric.get_gauge().get_value());
+        values.collect::<Vec<_>>()
+    };
+    let remedy = Remedy { critical: seconds(100), warning: None };
+    for (after, critical) in [(99, 0.0), (100, 1.0), (109, 1.0), (110, 3.0)] {
+        assert_eq!(late(remedy, after), [critical, 0.0], "after {after} s");
+    }
+    assert_eq!(late(Remedy { critical: None, warning: seconds(1) }, 1000), [0.0, 0.0]);
+    assert_eq!(late(Remedy::default(), 1_000_000), [0.0, 0.0]);
 }

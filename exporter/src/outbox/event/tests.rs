@@ -85,6 +85,8 @@ fn fields_are_flat_and_in_order() {
     );
     let unproven = r#"{"act":"revoke","who":{"user":"bob","principal":null}}"#;
     assert_eq!(fields(unproven), [("by", "bob".to_owned())]);
+    let closed = r#"{"event":"drift_closed","why":"approved","approval":null,"by":"carol"}"#;
+    assert_eq!(fields(closed), [("by", "carol".to_owned()), ("why", "approved".to_owned())]);
 }
 
 #[test]

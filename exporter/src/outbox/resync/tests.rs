@@ -33,6 +33,15 @@ fn goes_on_behind_what_is_damaged() {
 }
 
 #[test]
+fn a_record_that_was_damaged_is_none_of_another_log() {
+    let world = World::new();
+    world.write(Log::Events, 3);
+    let after = head(&world.lines(FILE)[2]);
+    world.rewrite(FILE, |lines| lines[2] = "\0\0".to_owned());
+    assert_eq!(records(behind(world.folder(), Log::Events, after).unwrap()), [4, 5, 6]);
+}
+
+#[test]
 fn what_nobody_signed_yet_is_not_there() {
     let world = World::new();
     world.write(Log::Events, 2);

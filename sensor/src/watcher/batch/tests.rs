@@ -10,9 +10,9 @@ fn tcp(cookie: u64, port: u16) -> Listener {
 
 #[test]
 fn what_a_batch_changed_is_known_within_it() {
-    let mut listeners = vec![tcp(1, 10), tcp(5, 50)];
+    let mut listeners = [tcp(1, 10), tcp(5, 50)].map(Arc::new).to_vec();
     let mut batch = Batch::default();
-    let port = |batch: &Batch, listeners: &[Listener], cookie| {
+    let port = |batch: &Batch, listeners: &[Arc<Listener>], cookie| {
         batch.get(listeners, (1, cookie)).map(|listener| listener.endpoint.port)
     };
     assert_eq!(port(&batch, &listeners, 5), Some(50));
@@ -28,7 +28,7 @@ fn what_a_batch_changed_is_known_within_it() {
     for (cookie, expected) in expected {
         assert_eq!(port(&batch, &listeners, cookie), expected, "{cookie} after");
     }
-    assert_eq!(listeners, [tcp(4, 40), tcp(5, 51)]);
+    assert_eq!(listeners, [tcp(4, 40), tcp(5, 51)].map(Arc::new));
     assert!(batch.get(&listeners, (2, 4)).is_none(), "of another namespace");
 }
 
@@ -52,7 +52,7 @@ proptest! {
                 prop_assert_eq!(batch.get(&listeners, (1, cookie)), expected.get(&cookie));
             }
             batch.apply(&mut listeners);
-            prop_assert_eq!(&listeners, &expected.values().cloned().collect::<Vec<_>>());
+            prop_assert_eq!(&listeners, &expected.values().cloned().map(Arc::new).collect::<Vec<_>>());
         }
     }
 }

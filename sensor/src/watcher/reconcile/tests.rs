@@ -19,7 +19,8 @@ fn told(sockets: &[Key], processes: &[u32]) -> Told {
 
 /// Unannounced, lingering, altered.
 fn found(before: &[Listener], now: &[Listener], announced: Announced, told: &Told) -> [u32; 3] {
-    differences(before, now, announced, told).by_kind().map(|(_, count)| count)
+    let shared = |listeners: &[Listener]| listeners.iter().cloned().map(Arc::new).collect::<Vec<_>>();
+    differences(&shared(before), &shared(now), announced, told).by_kind().map(|(_, count)| count)
 }
 
 #[test]

@@ -1,3 +1,7 @@
+//! The running daemon, asked over the socket of its local API.
+
+pub(crate) mod answers;
+
 use std::error::Error;
 use std::io;
 use std::path::Path;
@@ -13,64 +17,112 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::answers::{Details, SCHEMA, Status};
+use crate::asking::answers::{Details, Listeners, SCHEMA, Status};
 use crate::page::shown;
 
-/// How long all asking may take.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is tried again to connect where the daemon has no room for one more who waits.
 const PAUSE: Duration = Duration::from_millis(50);
 /// What the daemon writes is far below a kilobyte or two.
 const MAX_STATUS: usize = 64 << 10;
 /// Ten thousand drifts, the most that the daemon tells, are some ten megabytes.
 const MAX_DETAILS: usize = 16 << 20;
+/// Of a listener with one holder some two kilobytes.
+const MAX_LISTENERS: usize = 64 << 20;
 const LOG: &str = "Look at its log: `journalctl -u portledger`.";
 
 /// What came of asking.
-pub(super) struct Asked {
-    pub(super) status: Result<Status, Failure>,
+pub(crate) struct Asked {
+    pub(crate) status: Result<Status, Failure>,
     /// Each drift and each gap; `None` where the status says that there is none, or could not be had.
-    pub(super) details: Option<Result<Details, Failure>>,
+    pub(crate) details: Option<Result<Details, Failure>>,
+    /// Where they are wanted, and the status could be had.
+    pub(crate) listeners: Option<Result<Listeners, Failure>>,
+    /// What does not pass these was left out.
+    pub(crate) filters: Vec<String>,
+    /// Of how many that are counted nobody can say whether they pass.
+    pub(crate) unfiltered: u64,
+    /// Looked for in this process.
+    pub(crate) looked: Option<Looked>,
+    /// What was asked, for whoever wants to know it all.
+    pub(crate) trace: Vec<String>,
+}
+
+/// What one look cannot tell.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Looked {
+    /// Why it is not known which drift is gone.
+    pub(crate) gone_unknown: Option<String>,
 }
 
 /// Why there is no answer, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Failure {
-    pub(super) what: String,
-    pub(super) next: &'static str,
+pub(crate) struct Failure {
+    pub(crate) what: String,
+    pub(crate) next: &'static str,
 }
 
 impl Asked {
-    pub(super) fn told(&self) -> Option<&Details> {
+    /// Nothing could be had.
+    pub(crate) fn nothing(failure: Failure) -> Self {
+        Asked {
+            status: Err(failure),
+            details: None,
+            listeners: None,
+            filters: Vec::new(),
+            unfiltered: 0,
+            looked: None,
+            trace: Vec::new(),
+        }
+    }
+
+    pub(crate) fn listed(&self) -> Option<&Listeners> {
+        self.listeners.as_ref()?.as_ref().ok()
+    }
+
+    pub(crate) fn told(&self) -> Option<&Details> {
         self.details.as_ref()?.as_ref().ok()
     }
 
-    pub(super) fn failure(&self) -> Option<&Failure> {
-        self.status.as_ref().err().or_else(|| self.details.as_ref()?.as_ref().err())
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        let of_details = || self.details.as_ref()?.as_ref().err();
+        let of_listeners = || self.listeners.as_ref()?.as_ref().err();
+        self.status.as_ref().err().or_else(of_details).or_else(of_listeners)
     }
 }
 
-/// Asks the daemon that listens at `socket`.
-pub(super) fn ask(socket: &Path) -> Asked {
+/// Asks the daemon that listens at `socket` for one document.
+pub(crate) fn ask_for<T: DeserializeOwned>(
+    socket: &Path,
+    path: &str,
+    patience: Duration,
+) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut asking = Asking::new(socket, patience);
+    let answer = runtime.block_on(asking.ask(path, MAX_DETAILS));
+    answer.map_err(|failure| anyhow::anyhow!("{}: {}", failure.what, failure.next))
+}
+
+/// Asks the daemon that listens at `socket`, for no longer than `patience` in all.
+pub(crate) fn ask(socket: &Path, patience: Duration, wants_listeners: bool) -> Asked {
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(ask_all(socket)),
+        Ok(runtime) => runtime.block_on(ask_all(socket, patience, wants_listeners)),
         Err(error) => {
             let what = format!("nothing can be asked: {error}");
-            Asked { status: Err(Failure { what, next: "See what this user may still open." }), details: None }
+            Asked::nothing(Failure { what, next: "See what this user may still open." })
         }
     }
 }
 
-async fn ask_all(socket: &Path) -> Asked {
-    let deadline = Instant::now() + PATIENCE;
-    let status = ask_by(deadline, socket, "/api/v1/status", MAX_STATUS).await;
+pub(crate) async fn ask_all(socket: &Path, patience: Duration, wants_listeners: bool) -> Asked {
+    let mut asking = Asking::new(socket, patience);
+    let status = asking.ask("/api/v1/status", MAX_STATUS).await;
     let status = status.and_then(|status: Status| match status.schema {
         SCHEMA => Ok(status),
         other => Err(of_other_schema(socket, other)),
     });
     let details = match &status {
         Ok(status) if status.has_details() => {
-            let details = ask_by(deadline, socket, "/api/v1/drift", MAX_DETAILS).await;
+            let details = asking.ask("/api/v1/drift", MAX_DETAILS).await;
             Some(details.and_then(|details: Details| match details.schema {
                 SCHEMA => Ok(details),
                 other => Err(of_other_schema(socket, other)),
@@ -78,7 +130,26 @@ async fn ask_all(socket: &Path) -> Asked {
         }
         _ => None,
     };
-    Asked { status, details }
+    let listeners = match &status {
+        // Before the first look of the sensor there is no answer.
+        Ok(status) if wants_listeners && status.coverage.is_some() => {
+            let listeners = asking.ask("/api/v1/listeners", MAX_LISTENERS).await;
+            Some(listeners.and_then(|listeners: Listeners| match listeners.schema {
+                SCHEMA => Ok(listeners),
+                other => Err(of_other_schema(socket, other)),
+            }))
+        }
+        _ => None,
+    };
+    Asked {
+        status,
+        details,
+        listeners,
+        filters: Vec::new(),
+        unfiltered: 0,
+        looked: None,
+        trace: asking.trace,
+    }
 }
 
 impl Status {
@@ -91,18 +162,33 @@ impl Status {
     }
 }
 
-async fn ask_by<T: DeserializeOwned>(
+/// Questions that share one deadline.
+struct Asking<'a> {
+    socket: &'a Path,
+    patience: Duration,
     deadline: Instant,
-    socket: &Path,
-    path: &str,
-    max: usize,
-) -> Result<T, Failure> {
-    let answer = timeout_at(deadline, answer(socket, path, max)).await;
-    let bytes = answer.unwrap_or(Err(Trouble::Silent)).map_err(|trouble| trouble.told(socket, path))?;
-    serde_json::from_slice(&bytes).map_err(|error| Failure {
-        what: format!("{}: the answer to {path} is not understood: {}", named(socket), shown(&error.to_string())),
-        next: "See whether `portledger serve` listens there, and restart it after an update: both must be of one version.",
-    })
+    trace: Vec<String>,
+}
+
+impl<'a> Asking<'a> {
+    fn new(socket: &'a Path, patience: Duration) -> Self {
+        Asking { socket, patience, deadline: Instant::now() + patience, trace: Vec::new() }
+    }
+
+    async fn ask<T: DeserializeOwned>(&mut self, path: &str, max: usize) -> Result<T, Failure> {
+        let socket = self.socket;
+        let began = Instant::now();
+        let answer = timeout_at(self.deadline, answer(socket, path, max)).await;
+        let answer = answer.unwrap_or(Err(Trouble::Silent(self.patience)));
+        let took = began.elapsed().as_millis();
+        let length = answer.as_ref().map_or("no answer".to_owned(), |bytes| format!("{} bytes", bytes.len()));
+        self.trace.push(format!("asked      {} {path}: {length} in {took} ms", named(socket)));
+        let bytes = answer.map_err(|trouble| trouble.told(socket, path))?;
+        serde_json::from_slice(&bytes).map_err(|error| Failure {
+            what: format!("{}: the answer to {path} is not understood: {}", named(socket), shown(&error.to_string())),
+            next: "See whether `portledger serve` listens there, and restart it after an update: both must be of one version.",
+        })
+    }
 }
 
 async fn answer(socket: &Path, path: &str, max: usize) -> Result<Bytes, Trouble> {
@@ -139,7 +225,7 @@ async fn body(response: Response<Incoming>, max: usize) -> Result<Bytes, Trouble
 
 enum Trouble {
     Connecting(io::Error),
-    Silent,
+    Silent(Duration),
     Status(StatusCode),
     TooLarge(usize),
     Broken(String),
@@ -156,8 +242,8 @@ impl Trouble {
     fn told(self, socket: &Path, path: &str) -> Failure {
         let (what, next) = match self {
             Trouble::Connecting(error) => of_connecting(&error),
-            Trouble::Silent => (
-                format!("no answer to {path} within {} s", PATIENCE.as_secs()),
+            Trouble::Silent(patience) => (
+                format!("no answer to {path} within {} s", patience.as_secs()),
                 "The daemon hangs or is too busy. Look at its log, `journalctl -u portledger`, or restart it.",
             ),
             Trouble::Status(StatusCode::NOT_FOUND) => (
