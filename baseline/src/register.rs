@@ -147,8 +147,7 @@ impl Register {
         let mut events = Vec::new();
         let Found { drifts: mut found, same, listeners: places } =
             self.found(inventory, assessment, policy, accounts, now);
-        let mut known: BTreeSet<DriftId> = found.keys().cloned().collect();
-        known.extend(same.into_iter().cloned());
+        let known: HashSet<DriftId> = found.keys().chain(same).cloned().collect();
         let rejudge = Rejudge { inventory, assessment, policy, accounts, now };
         let baseline_changed = self.revision != policy.baseline.revision();
         policy.baseline.revision().clone_into(&mut self.revision);
@@ -222,13 +221,13 @@ impl Register {
 
     /// The open drifts, gravest and oldest first.
     pub fn drifts(&self) -> impl Iterator<Item = &Drift> {
-        let mut drifts: Vec<&Drift> = self.unordered().collect();
+        let mut drifts: Vec<&Drift> = self.by_id().collect();
         drifts.sort_unstable_by(|one, other| one.by_gravity(other));
         drifts.into_iter()
     }
 
-    /// The open drifts in no order: for whoever counts them, or wants only the first few.
-    pub fn unordered(&self) -> impl Iterator<Item = &Drift> {
+    /// The open drifts in the order of their ids: for whoever counts them, or wants only the first few.
+    pub fn by_id(&self) -> impl Iterator<Item = &Drift> {
         self.open.values().map(|drift| &**drift)
     }
 
@@ -312,7 +311,7 @@ impl Register {
         passed: Option<Passed<'_>>,
         present: &Inventory,
         ended_well: &HashSet<SocketId>,
-        known: &BTreeSet<DriftId>,
+        known: &HashSet<DriftId>,
         now: SystemTime,
     ) -> BTreeMap<DriftId, (Drift, bool)> {
         let mut drifts: BTreeMap<DriftId, (Drift, bool)> = BTreeMap::new();
@@ -345,7 +344,7 @@ impl Register {
     }
 
     /// Sockets are forgotten whose end was told, of drifts that were not found.
-    fn note_ends(&mut self, ended: &[SocketId], known: &BTreeSet<DriftId>) {
+    fn note_ends(&mut self, ended: &[SocketId], known: &HashSet<DriftId>) {
         if ended.is_empty() {
             return;
         }
@@ -364,19 +363,19 @@ impl Register {
     /// Marks as gone or closes what was not found.
     fn let_go(
         &mut self,
-        known: &BTreeSet<DriftId>,
+        known: &HashSet<DriftId>,
         rejudge: &Rejudge<'_>,
         baseline_changed: bool,
         events: &mut Vec<DriftEvent>,
     ) {
         let now = rejudge.now;
         let mut closed = Vec::new();
-        let lost = self.open.values().map(|drift| &**drift).filter(|drift| !known.contains(drift.id()));
-        let fates = rejudge.fates(lost, baseline_changed);
-        let lost = self.open.iter_mut().filter(|(id, _)| !known.contains(id));
-        for ((id, drift), fate) in lost.zip(fates) {
+        let lost: Vec<&mut Arc<Drift>> =
+            self.open.values_mut().filter(|drift| !known.contains(drift.id())).collect();
+        let fates = rejudge.fates(lost.iter().map(|drift| &***drift), baseline_changed);
+        for (drift, fate) in lost.into_iter().zip(fates) {
             match (fate, drift.gone_since.or(drift.hidden_since)) {
-                (Fate::Closed(why), _) => closed.push((id.clone(), why)),
+                (Fate::Closed(why), _) => closed.push((drift.id().clone(), why)),
                 (Fate::Gone, _) if drift.is_present() => {
                     Arc::make_mut(drift).go(now);
                     events.push(DriftEvent::Gone(drift.clone()));
@@ -387,7 +386,9 @@ impl Register {
                 // A clock that was ahead must not keep it open until it is that late again.
                 (_, Some(since)) if since > now => Arc::make_mut(drift).began_to_age(now),
                 (_, Some(since)) if elapsed(since, now) < Register::KEPT_GONE => {}
-                (_, Some(_)) if !drift.is_critical() => closed.push((id.clone(), ClosedBecause::Aged)),
+                (_, Some(_)) if !drift.is_critical() => {
+                    closed.push((drift.id().clone(), ClosedBecause::Aged))
+                }
                 (_, Some(since)) if drift.is_present() => {
                     Arc::make_mut(drift).go(since);
                     events.push(DriftEvent::Gone(drift.clone()));
@@ -406,7 +407,7 @@ impl Register {
         passed: BTreeMap<DriftId, (Drift, bool)>,
         events: &mut Vec<DriftEvent>,
     ) {
-        let mut new = BTreeSet::new();
+        let mut new = HashSet::new();
         for (id, drift) in found {
             match self.open.entry(id) {
                 Entry::Occupied(mut open) => {
@@ -448,7 +449,7 @@ impl Register {
             }
         }
         let mut opened: Vec<&Arc<Drift>> = new.iter().filter_map(|id| self.open.get(id)).collect();
-        opened.sort_by_key(|drift| Reverse(drift.finding.severity));
+        opened.sort_unstable_by_key(|drift| (Reverse(drift.finding.severity), drift.id()));
         for drift in opened {
             events.push(DriftEvent::Opened(drift.clone()));
             if drift.gone_since.is_some() {
@@ -458,7 +459,7 @@ impl Register {
     }
 
     /// Takes out what there is no room for.
-    fn make_room(&mut self, new: &BTreeSet<DriftId>) -> Vec<Arc<Drift>> {
+    fn make_room(&mut self, new: &HashSet<DriftId>) -> Vec<Arc<Drift>> {
         if self.open.len() <= Register::ROOM {
             return Vec::new();
         }

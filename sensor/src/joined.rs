@@ -51,6 +51,20 @@ fn complete(socket: &mut Socket, record: &SocketRecord) {
     socket.peer = record.peer;
 }
 
+/// What a descriptor and the event that its socket was opened tell of it.
+pub(crate) fn as_opened(held: &SocketRecord, opened: &SocketRecord) -> SocketRecord {
+    if held.cookie != opened.cookie {
+        // A subflow of MPTCP has the file of its parent.
+        return SocketRecord { inode: held.inode, ..opened.clone() };
+    }
+    // `__inet_bind` of net/ipv4/af_inet.c notes that a port was named only after it has told that it is bound.
+    let asked_for_port = match opened.asked_for_port {
+        Some(true) => Some(true),
+        _ => held.asked_for_port,
+    };
+    SocketRecord { asked_for_port, ..held.clone() }
+}
+
 impl SocketRecord {
     /// As a collector would have found it; `None` of a protocol that is not inventoried.
     pub(crate) fn as_socket(&self) -> Option<Socket> {
@@ -72,5 +86,39 @@ impl SocketRecord {
             asked_for_port: self.asked_for_port,
             peer: self.peer,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+
+    fn record(cookie: u64, inode: u64, asked_for_port: Option<bool>) -> SocketRecord {
+        let nameless = SocketRecord::nameless(IpAddr::V4(Ipv4Addr::LOCALHOST), 53);
+        SocketRecord { cookie, inode, asked_for_port, protocol: Some(Protocol::Udp), ..nameless }
+    }
+
+    #[test]
+    fn a_port_was_named_where_either_tells_so() {
+        for (held, opened, expected) in [
+            (Some(false), Some(true), Some(true)),
+            (Some(true), Some(false), Some(true)),
+            (Some(true), None, Some(true)),
+            (Some(false), None, Some(false)),
+            (Some(false), Some(false), Some(false)),
+            (None, Some(true), Some(true)),
+        ] {
+            let held = record(1, 7, held);
+            let joined = as_opened(&held, &record(1, 0, opened));
+            assert_eq!(joined, SocketRecord { asked_for_port: expected, ..held });
+        }
+    }
+
+    #[test]
+    fn a_socket_with_the_file_of_another_is_as_it_was_opened() {
+        let joined = as_opened(&record(1, 7, Some(true)), &record(2, 0, Some(false)));
+        assert_eq!(joined, record(2, 7, Some(false)));
     }
 }

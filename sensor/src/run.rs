@@ -1,10 +1,9 @@
-use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
 
 use confine::ConfineError;
 use inventory::frame::Closing;
-use inventory::{Event, Gap, Inventory, SocketId};
+use inventory::{Event, Gap, Inventory};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -283,11 +282,7 @@ impl Run {
 
     /// What a reader does not take is lost to it as what the kernel had no room for: it is told so when it reads again.
     fn count_unheard(&mut self, events: &[Event]) {
-        let opened: HashSet<SocketId> = events.iter().filter_map(opened).collect();
-        // The next look tells of all others.
-        let passed =
-            events.iter().filter(|event| matches!(event, Event::Closed(id, _) if opened.contains(id)));
-        let unheard = 2 * u64::try_from(passed.count()).unwrap_or(u64::MAX / 2);
+        let unheard = self.telling.leave_out(events);
         if unheard > 0 {
             tracing::warn!("nobody took {unheard} events of sockets that are gone by now");
         }
@@ -458,10 +453,3 @@ impl Run {
 
 #[cfg(test)]
 mod tests;
-
-fn opened(event: &Event) -> Option<SocketId> {
-    match event {
-        Event::Opened(listener) => Some(listener.id),
-        Event::Changed(_) | Event::Closed(..) => None,
-    }
-}

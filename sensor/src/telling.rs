@@ -1,5 +1,7 @@
 //! What is seen, told in frames to whoever reads them.
 
+mod unheard;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -10,6 +12,8 @@ use inventory::{Changes, Event, Gap, Inventory, RawText, Scope};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
+
+use unheard::Unheard;
 
 /// How long a reader that takes nothing holds up the next look.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -23,6 +27,7 @@ pub(crate) struct Telling {
     reader: Option<OwnedFd>,
     /// The reader has all that was told.
     in_step: bool,
+    unheard: Unheard,
 }
 
 /// What became of what was told.
@@ -37,7 +42,7 @@ pub(crate) enum Told {
 impl Telling {
     /// To a reader who knows nothing yet, or to nobody until one comes.
     pub(crate) fn new(reader: Option<OwnedFd>) -> Self {
-        Telling { reader, in_step: false }
+        Telling { reader, in_step: false, unheard: Unheard::default() }
     }
 
     /// The socket, which is readable only when its other end is closed.
@@ -63,6 +68,9 @@ impl Telling {
             None => self.send(messages_of_inventory(now, closing))?,
         };
         self.in_step = told == Told::Whole;
+        if self.in_step {
+            self.unheard = Unheard::default();
+        }
         Ok(told)
     }
 
@@ -83,6 +91,11 @@ impl Telling {
         let told = self.send(messages_of_events(events, now, closing))?;
         self.in_step = told == Told::Whole;
         Ok(told)
+    }
+
+    /// Events that were [`Told::Torn`]. Returns how many of all that were since a look no look will tell.
+    pub(crate) fn leave_out(&mut self, events: &[Event]) -> u64 {
+        self.unheard.take_in(events)
     }
 
     fn send(&self, messages: impl Iterator<Item = Message>) -> Result<Told, Errno> {

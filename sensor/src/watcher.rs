@@ -19,6 +19,7 @@ use crate::Sensor;
 use crate::bpf::{EventKind, EventRecord, FileRecord};
 use crate::events::clock::Clock;
 use crate::happening::{Held, Opener};
+use crate::joined;
 use crate::namespaces::Descriptor;
 use crate::published;
 use crate::workload::published_by;
@@ -225,12 +226,7 @@ impl Watcher {
         since: SystemTime,
         events: &mut Vec<Event>,
     ) {
-        let mut socket = file.socket.clone();
-        if file.socket.cookie != record.socket.cookie {
-            // A subflow of MPTCP has the file of its parent.
-            socket = record.socket.clone();
-            socket.inode = file.socket.inode;
-        }
+        let socket = joined::as_opened(&file.socket, &record.socket);
         // It may have ended since its descriptors were read: then the event tells of it.
         let holders = match holder {
             Some(holder) => Holders::Known(vec![self.sensor.as_it_was(holder, record)]),

@@ -67,6 +67,10 @@ impl Rejudge<'_> {
             if let Some(why) = again.get(drift.id()) {
                 return Fate::Closed(why.clone());
             }
+            // Nothing hides what was told to be gone.
+            if !drift.is_present() {
+                return Fate::Gone;
+            }
             let kept = &drift.evidence.listeners;
             let lost_sight = kept.iter().any(|listener| unattributed.contains(&listener.id));
             if lost_sight {

@@ -1,11 +1,12 @@
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
+use std::time::SystemTime;
 
 use inventory::Reach;
 
 use super::Drift;
-use crate::DriftId;
+use crate::{DriftId, Severity};
 
 /// Which fall where there is room for so many, those of a crowd first, the largest before others, but for the oldest few
 /// of each: anybody can open ports by the thousand, and one more or less of these tells nobody anything. Then the least
@@ -13,47 +14,84 @@ use crate::DriftId;
 /// open before.
 pub(super) fn falling<'d>(
     drifts: impl Iterator<Item = &'d Drift>,
-    new: &BTreeSet<DriftId>,
+    new: &HashSet<DriftId>,
     room: usize,
 ) -> Vec<DriftId> {
-    let mut ranked: Vec<&Drift> = drifts.collect();
-    // A clock that was set back must not make what is new older than what is open.
-    ranked.sort_by_cached_key(|drift| {
-        let finding = &drift.finding;
-        // What is missing is no socket that somebody could open.
-        let reach = finding.subject.reach.unwrap_or(Reach::Public);
-        let is_new = new.contains(drift.id());
-        (Reverse(finding.severity), Reverse(reach), !drift.is_present(), is_new, drift.first_seen)
-    });
-    // By hashes that are taken once: what they are of is long.
-    let hasher = RandomState::new();
-    let crowds: Vec<u64> = ranked.iter().map(|drift| hasher.hash_one(drift.all_but_port())).collect();
-    // The first of a crowd are so by age alone: who was told of is not pushed out by what comes after.
-    let mut by_age: Vec<(usize, &Drift)> = ranked.iter().copied().enumerate().collect();
-    by_age.sort_by_cached_key(|(_, drift)| (new.contains(drift.id()), drift.first_seen));
-    let mut counts: HashMap<u64, usize> = HashMap::with_capacity(ranked.len());
-    let mut are_first = vec![false; ranked.len()];
-    for (place, _) in by_age {
-        if let (Some(crowd), Some(is_first)) = (crowds.get(place), are_first.get_mut(place)) {
-            *is_first = count_in(&mut counts, *crowd) <= Drift::CROWD;
-        }
+    let place = |(turn, drift)| Place { beyond: 0, rank: Rank::of(drift, new, turn), drift };
+    let mut places: Vec<Place<'_>> = drifts.enumerate().map(place).collect();
+    if places.len() <= room {
+        return Vec::new();
     }
-    counts.clear();
-    let places = ranked.into_iter().zip(crowds).zip(are_first).map(|((drift, crowd), is_first)| {
-        let beyond = if is_first { 0 } else { count_in(&mut counts, crowd) };
-        (beyond, drift)
-    });
-    let mut places: Vec<(usize, &Drift)> = places.collect();
-    // It is stable: in their places they stay ranked.
-    places.sort_by_key(|(beyond, _)| *beyond);
-    places.into_iter().skip(room).map(|(_, drift)| drift.id().clone()).collect()
+    for mut crowd in crowds(&mut places) {
+        // The first of a crowd are so by age alone: who was told of is not pushed out by what comes after.
+        crowd.sort_unstable_by_key(|place| (place.rank.is_new, place.rank.first_seen, place.rank));
+        let others = crowd.get_mut(Drift::CROWD..).unwrap_or_default();
+        others.sort_unstable_by_key(|place| place.rank);
+        others.iter_mut().zip(1..).for_each(|(place, beyond)| place.beyond = beyond);
+    }
+    places.select_nth_unstable_by_key(room, Place::key);
+    let mut falling = places.split_off(room);
+    falling.sort_unstable_by_key(Place::key);
+    falling.into_iter().map(|place| place.drift.id().clone()).collect()
 }
 
-/// One more in this crowd.
-fn count_in(counts: &mut HashMap<u64, usize>, crowd: u64) -> usize {
-    let count = counts.entry(crowd).or_default();
-    *count += 1;
-    *count
+/// A drift, and by what it stays or falls: the last fall first.
+struct Place<'d> {
+    /// How many of its crowd come before it, without the first few.
+    beyond: usize,
+    rank: Rank,
+    drift: &'d Drift,
+}
+
+/// It differs for any two.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    severity: Reverse<Severity>,
+    reach: Reverse<Reach>,
+    is_gone: bool,
+    /// A clock that was set back must not make what is new older than what is open.
+    is_new: bool,
+    first_seen: SystemTime,
+    turn: usize,
+}
+
+impl Place<'_> {
+    fn key(&self) -> (usize, Rank) {
+        (self.beyond, self.rank)
+    }
+}
+
+impl Rank {
+    fn of(drift: &Drift, new: &HashSet<DriftId>, turn: usize) -> Self {
+        Rank {
+            severity: Reverse(drift.finding.severity),
+            // What is missing is no socket that somebody could open.
+            reach: Reverse(drift.finding.subject.reach.unwrap_or(Reach::Public)),
+            is_gone: !drift.is_present(),
+            is_new: new.contains(drift.id()),
+            first_seen: drift.first_seen,
+            turn,
+        }
+    }
+}
+
+/// Those that are alike, where they are a crowd.
+fn crowds<'p, 'd>(places: &'p mut [Place<'d>]) -> Vec<Vec<&'p mut Place<'d>>> {
+    // By hashes that are taken once: what they are of is long.
+    let hasher = RandomState::new();
+    let hashes: Vec<u64> = places.iter().map(|place| hasher.hash_one(place.drift.all_but_port())).collect();
+    let mut counts: HashMap<u64, usize> = HashMap::with_capacity(hashes.len());
+    for hash in &hashes {
+        *counts.entry(*hash).or_default() += 1;
+    }
+    counts.retain(|_, count| *count > Drift::CROWD);
+    let mut crowds: HashMap<u64, Vec<&mut Place<'_>>> = HashMap::with_capacity(counts.len());
+    for (hash, place) in hashes.into_iter().zip(places) {
+        if counts.contains_key(&hash) {
+            crowds.entry(hash).or_default().push(place);
+        }
+    }
+    crowds.into_values().collect()
 }
 
 #[cfg(test)]

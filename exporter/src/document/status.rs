@@ -48,7 +48,7 @@ pub(crate) fn status_document(
 fn counts(register: &Register) -> BTreeMap<&'static str, Counts> {
     let mut counts: BTreeMap<_, _> =
         Severity::ALL.into_iter().map(|severity| (severity.as_str(), Counts::default())).collect();
-    for drift in register.unordered() {
+    for drift in register.by_id() {
         let count = counts.entry(drift.finding.severity.as_str()).or_default();
         count.open += 1;
         count.gone += usize::from(!drift.is_present());

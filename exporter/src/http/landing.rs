@@ -44,8 +44,7 @@ fn glance(pass: &JudgedPass) -> Vec<(&'static str, String)> {
 }
 
 fn drifts(snapshot: &Snapshot) -> String {
-    let of =
-        |severity| snapshot.register.unordered().filter(|drift| drift.finding.severity == severity).count();
+    let of = |severity| snapshot.register.by_id().filter(|drift| drift.finding.severity == severity).count();
     let counts = Severity::ALL.into_iter().rev().map(|severity| format!("{} {severity}", of(severity)));
     counts.collect::<Vec<_>>().join(", ")
 }

@@ -21,7 +21,7 @@ pub(super) struct Restored {
 impl Restored {
     pub(super) fn of(state: &Path) -> Self {
         let (mut register, book) = (restore_register(state), alerting::restore(state));
-        let may_be_let_be = !book.firing.is_empty() || register.unordered().any(|drift| !drift.is_present());
+        let may_be_let_be = !book.firing.is_empty() || register.by_id().any(|drift| !drift.is_present());
         let mut dismissals = Dismissals::new(state, may_be_let_be);
         let dismissed = dismissals.read();
         let recalled = alerting::recall(&mut register, &book, &dismissed);

@@ -156,3 +156,43 @@ fn memory() {
     std::thread::sleep(Duration::from_secs(8));
     println!("written down: {}", resident());
 }
+
+/// What a crowd costs where as many drifts as can be open are: `cargo test --release -p exporter -- --ignored --nocapture
+/// storm`.
+#[test]
+#[ignore = "measures"]
+fn storm() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = rules(folder.path(), crate::rules::tests::good_baseline);
+    let (mut judge, snapshots) = Judge::new(rules, folder.path().to_owned(), String::new()).unwrap();
+    let there = fixtures::inventory((1..=50).map(listener).collect());
+    hear(&mut judge, &frames(messages_of_inventory(&there, Closing::default())));
+    let mut cookie = 100_000;
+    let mut come_and_go = |judge: &mut Judge, listeners: &mut dyn Iterator<Item = Listener>| {
+        let events = listeners.flat_map(|mut shortly| {
+            cookie += 1;
+            shortly.id.cookie = cookie;
+            [Event::Opened(shortly.clone()), Event::Closed(shortly.id, now())]
+        });
+        let told = frames(messages_of_events(&events.collect::<Vec<_>>(), &there, Closing::default()));
+        hear(judge, &told)
+    };
+    let by = |program: String, port: u16| {
+        let holders = Holders::Known(vec![fixtures::holder(program.as_bytes())]);
+        fixtures::listener(1, Protocol::Tcp, std::net::Ipv4Addr::LOCALHOST, port, holders)
+    };
+    for some in (0..10_000_u16).step_by(500) {
+        come_and_go(&mut judge, &mut (some..some + 500).map(|place| by(format!("/opt/once{place}"), 7_000)));
+    }
+    println!("{} drifts", snapshots.borrow().register.len());
+    for many in [1_u16, 75, 750, 4_000] {
+        let mut times = Vec::new();
+        for round in 0..60 {
+            let mut crowd = (0..many)
+                .map(|place| by("/opt/crowd".to_owned(), 10_000 + (place + round * many) % 30_000))
+                .chain((round % 3 == 0).then(|| by(format!("/opt/{many}-{round}"), 7_000)));
+            times.push(come_and_go(&mut judge, &mut crowd));
+        }
+        show(&format!("{many} that come and go"), times);
+    }
+}

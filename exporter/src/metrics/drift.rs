@@ -28,7 +28,7 @@ pub(super) const PER_DRIFT: [&str; 4] =
 
 pub(super) fn series(snapshot: &Snapshot, now: SystemTime) -> DriftSeries {
     let register = &snapshot.register;
-    let drifts: Vec<&Drift> = register.unordered().collect();
+    let drifts: Vec<&Drift> = register.by_id().collect();
     let mut told = told(&drifts);
     let above = told.len().saturating_sub(MAX_DRIFTS);
     if above > 0 {

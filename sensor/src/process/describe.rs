@@ -108,7 +108,6 @@ impl Describer {
     }
 
     pub(crate) fn begin_pass(&mut self) {
-        self.hasher.begin_pass();
         self.workloads.begin_pass();
         self.ancestors.clear();
     }

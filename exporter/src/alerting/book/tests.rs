@@ -53,7 +53,7 @@ impl Host {
     }
 
     fn dismiss_all(&mut self) -> Vec<Arc<Turn>> {
-        let gone = self.register.unordered().filter_map(|drift| {
+        let gone = self.register.by_id().filter_map(|drift| {
             Some(Dismissal { drift: drift.id().clone(), gone_since: drift.gone_since?, by: "alice".into() })
         });
         let events = self.register.dismiss(&gone.collect::<Vec<_>>());
@@ -150,7 +150,7 @@ fn what_was_told_is_open_again_unless_it_was_let_be_since() {
     let mut host = Host::new();
     host.look(&nc(7000..7001));
     let old = host.register.clone();
-    let drift = old.unordered().next().unwrap().clone();
+    let drift = old.by_id().next().unwrap().clone();
     assert_eq!(recall(&mut old.clone(), &host.book, &[]), 0, "it is known");
     let mut lost = Register::default();
     assert_eq!(recall(&mut lost, &host.book, &[]), 1);
@@ -166,7 +166,7 @@ fn what_was_told_is_open_again_unless_it_was_let_be_since() {
     // It came back since, and what is written down is of before.
     host.look(&[]);
     let before = host.register.clone();
-    let gone_since = before.unordered().next().unwrap().gone_since.unwrap();
+    let gone_since = before.by_id().next().unwrap().gone_since.unwrap();
     host.dismiss_all();
     host.look(&nc(7000..7001));
     let mut stale = before;
@@ -203,7 +203,7 @@ fn what_is_overdue_is_told_once_a_severity_and_until_it_is_remedied() {
     let mut host = Host::new();
     let remedy = Remedy { critical: Some(Duration::from_secs(60)), warning: None };
     host.look(&nc(7000..7003));
-    assert_eq!(host.register.unordered().map(|drift| drift.finding.severity).max(), Some(Severity::Critical));
+    assert_eq!(host.register.by_id().map(|drift| drift.finding.severity).max(), Some(Severity::Critical));
     assert_eq!(host.remind(&remedy, true), [], "there is time yet");
     host.look_after(Duration::from_secs(60), &nc(7000..7003), true);
     let told = host.remind(&remedy, true);

@@ -64,7 +64,7 @@ fn what_is_late_is_counted_from_when_it_was_first_seen() {
     let register = register(vec![listener(80, "/opt/nginx")], nc(7000..7002));
     let seconds = |seconds| Some(Duration::from_secs(seconds));
     let late = |remedy: Remedy, after: u64| {
-        let drifts: Vec<&Drift> = register.unordered().collect();
+        let drifts: Vec<&Drift> = register.by_id().collect();
         let family = overdue(&drifts, &remedy, now() + Duration::from_secs(after));
         let values = family.get_metric().iter().map(|metric| metric.get_gauge().get_value());
         values.collect::<Vec<_>>()

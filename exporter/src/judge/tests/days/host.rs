@@ -219,7 +219,7 @@ impl Host {
     /// The admin lets be whatever is gone.
     pub(super) fn dismiss_all(&mut self, by: &str) {
         let register = self.judge().publish.borrow().register.clone();
-        let gone = register.unordered().filter_map(|drift| {
+        let gone = register.by_id().filter_map(|drift| {
             Some(Dismissal { drift: drift.id().clone(), gone_since: drift.gone_since?, by: by.into() })
         });
         let now = self.clock;
