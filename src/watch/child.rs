@@ -33,9 +33,12 @@ impl Sensor {
     pub(crate) fn end(&mut self) -> std::io::Result<Option<ExitStatus>> {
         rustix::net::shutdown(&self.frames, Shutdown::Both)?;
         let deadline = Instant::now() + FAREWELL;
-        while Instant::now() < deadline {
+        loop {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(Some(status));
+            }
+            if Instant::now() >= deadline {
+                break;
             }
             std::thread::sleep(Duration::from_millis(5));
         }
