@@ -80,8 +80,8 @@ pub use propose::{CannotApprove, Request, propose};
 pub use reassess::{Before, reassess};
 pub use recorded::approval_of_json;
 pub use register::{
-    BrokenRegister, ClosedBecause, ClosedBy, Dismissal, Drift, DriftEvent, Meanwhile, Passed, Register,
-    StartedBy, Starter,
+    BrokenRegister, ClosedBecause, ClosedBy, Crowd, Dismissal, Drift, DriftEvent, Meanwhile, Passed,
+    Register, StartedBy, Starter,
 };
 pub use remedy::{Overdue, Remedy, remedy_by};
 pub use service::{AddressWord, PortWord, Service, ServiceId, ServiceKey};

@@ -1,4 +1,5 @@
 mod closed;
+mod crowd;
 mod drift;
 mod evidence;
 mod rejudge;
@@ -16,6 +17,7 @@ use std::time::{Duration, SystemTime};
 use inventory::{Inventory, SocketId};
 
 pub use self::closed::{ClosedBecause, ClosedBy, Dismissal};
+pub use self::crowd::Crowd;
 pub use self::drift::Drift;
 use self::drift::FoundAs;
 pub(crate) use self::evidence::Evidence;
@@ -370,12 +372,12 @@ impl Register {
     ) {
         let now = rejudge.now;
         let mut closed = Vec::new();
-        let lost: Vec<&mut Arc<Drift>> =
-            self.open.values_mut().filter(|drift| !known.contains(drift.id())).collect();
-        let fates = rejudge.fates(lost.iter().map(|drift| &***drift), baseline_changed);
-        for (drift, fate) in lost.into_iter().zip(fates) {
+        let lost: Vec<(&DriftId, &mut Arc<Drift>)> =
+            self.open.iter_mut().filter(|(id, _)| !known.contains(*id)).collect();
+        let fates = rejudge.fates(lost.iter().map(|(_, drift)| &***drift), baseline_changed);
+        for ((id, drift), fate) in lost.into_iter().zip(fates) {
             match (fate, drift.gone_since.or(drift.hidden_since)) {
-                (Fate::Closed(why), _) => closed.push((drift.id().clone(), why)),
+                (Fate::Closed(why), _) => closed.push((id.clone(), why)),
                 (Fate::Gone, _) if drift.is_present() => {
                     Arc::make_mut(drift).go(now);
                     events.push(DriftEvent::Gone(drift.clone()));
@@ -386,9 +388,7 @@ impl Register {
                 // A clock that was ahead must not keep it open until it is that late again.
                 (_, Some(since)) if since > now => Arc::make_mut(drift).began_to_age(now),
                 (_, Some(since)) if elapsed(since, now) < Register::KEPT_GONE => {}
-                (_, Some(_)) if !drift.is_critical() => {
-                    closed.push((drift.id().clone(), ClosedBecause::Aged))
-                }
+                (_, Some(_)) if !drift.is_critical() => closed.push((id.clone(), ClosedBecause::Aged)),
                 (_, Some(since)) if drift.is_present() => {
                     Arc::make_mut(drift).go(since);
                     events.push(DriftEvent::Gone(drift.clone()));

@@ -28,7 +28,7 @@ pub(super) fn show(register: Option<&Register>, options: &ShowOptions) -> anyhow
         crate::say::aside(format_args!("portledger: no drift is open that is told as `{id}`"));
         return Ok(Outcome::Drift);
     };
-    drifts.retain(|drift| drift.is_alike(gravest));
+    drifts.retain(|drift| drift.crowd() == gravest.crowd());
     std::io::stdout().lock().write_all(page(gravest, &drifts).as_bytes())?;
     Ok(Outcome::Clean)
 }

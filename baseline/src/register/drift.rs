@@ -1,11 +1,11 @@
 use std::cmp::Ordering;
-use std::hash::Hash;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use inventory::{Listener, SocketId};
 
 use super::Register;
+use super::crowd::Crowd;
 use super::evidence::{Evidence, Witnesses};
 use super::started_by::StartedBy;
 use crate::{DriftId, DriftKind, Finding, Severity};
@@ -16,6 +16,8 @@ use crate::{DriftId, DriftKind, Finding, Severity};
 pub struct Drift {
     /// As it was last seen; its severity never falls while it is open.
     pub finding: Arc<Finding>,
+    /// Of that finding.
+    pub(super) crowd: Crowd,
     /// When it was first seen.
     pub first_seen: SystemTime,
     /// When it was last there, where it is not any more or, being critical, was hidden for too long.
@@ -44,9 +46,6 @@ impl PartialEq for FoundAs {
 impl Eq for FoundAs {}
 
 impl Drift {
-    /// More than so many that are [alike](Drift::all_but_port) are a crowd.
-    pub const CROWD: usize = 20;
-
     pub(super) fn of(
         finding: &Arc<Finding>,
         places: &[usize],
@@ -55,6 +54,7 @@ impl Drift {
     ) -> Self {
         Drift {
             finding: finding.clone(),
+            crowd: Crowd::of(finding),
             first_seen: now,
             gone_since: None,
             hidden_since: None,
@@ -71,8 +71,10 @@ impl Drift {
         first_seen: SystemTime,
         evidence: Evidence,
     ) -> Self {
+        let finding = finding.into();
         Drift {
-            finding: finding.into(),
+            crowd: Crowd::of(&finding),
+            finding,
             first_seen,
             gone_since: None,
             hidden_since: None,
@@ -148,24 +150,9 @@ impl Drift {
         gravity.then_with(|| self.age_key().cmp(&other.age_key()))
     }
 
-    /// What it is told as, without the port: equal of those that whoever scans or floods brings about by the thousand.
-    pub fn all_but_port(&self) -> impl Hash + Eq {
-        self.key()
-    }
-
-    fn key(&self) -> impl Hash + Eq {
-        let finding = &self.finding;
-        let subject = &finding.subject;
-        (
-            (finding.kind, finding.severity, &finding.team),
-            (subject.protocol, subject.address, &subject.netns, subject.reach),
-            (&subject.programs, &subject.users, &subject.workloads),
-        )
-    }
-
-    /// They differ in port alone, if in anything.
-    pub fn is_alike(&self, other: &Drift) -> bool {
-        self.key() == other.key()
+    /// Equal of those that differ in port alone, if in anything.
+    pub fn crowd(&self) -> Crowd {
+        self.crowd
     }
 
     fn age_key(&self) -> (DriftKind, SystemTime, &DriftId) {
@@ -183,13 +170,14 @@ impl Drift {
     pub(super) fn is_at_least(&mut self, severity: Severity) {
         if self.finding.severity < severity {
             Arc::make_mut(&mut self.finding).severity = severity;
+            self.crowd = Crowd::of(&self.finding);
         }
     }
 
     /// Whether it was gone and is not any more.
     pub(super) fn see_again(&mut self, seen: Drift) -> bool {
         let (severity, was_gone) = (self.finding.severity, self.gone_since.is_some());
-        self.finding = seen.finding;
+        (self.finding, self.crowd) = (seen.finding, seen.crowd);
         self.is_at_least(severity);
         self.evidence = seen.evidence;
         self.started_by = self.started_by.take().or(seen.started_by);

@@ -1,11 +1,10 @@
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
 use std::time::SystemTime;
 
 use inventory::Reach;
 
-use super::Drift;
+use super::{Crowd, Drift};
 use crate::{DriftId, Severity};
 
 /// Which fall where there is room for so many, those of a crowd first, the largest before others, but for the oldest few
@@ -25,7 +24,7 @@ pub(super) fn falling<'d>(
     for mut crowd in crowds(&mut places) {
         // The first of a crowd are so by age alone: who was told of is not pushed out by what comes after.
         crowd.sort_unstable_by_key(|place| (place.rank.is_new, place.rank.first_seen, place.rank));
-        let others = crowd.get_mut(Drift::CROWD..).unwrap_or_default();
+        let others = crowd.get_mut(Crowd::FROM..).unwrap_or_default();
         others.sort_unstable_by_key(|place| place.rank);
         others.iter_mut().zip(1..).for_each(|(place, beyond)| place.beyond = beyond);
     }
@@ -77,18 +76,16 @@ impl Rank {
 
 /// Those that are alike, where they are a crowd.
 fn crowds<'p, 'd>(places: &'p mut [Place<'d>]) -> Vec<Vec<&'p mut Place<'d>>> {
-    // By hashes that are taken once: what they are of is long.
-    let hasher = RandomState::new();
-    let hashes: Vec<u64> = places.iter().map(|place| hasher.hash_one(place.drift.all_but_port())).collect();
-    let mut counts: HashMap<u64, usize> = HashMap::with_capacity(hashes.len());
-    for hash in &hashes {
-        *counts.entry(*hash).or_default() += 1;
+    let mut counts: HashMap<Crowd, usize> = HashMap::with_capacity(places.len());
+    for place in &*places {
+        *counts.entry(place.drift.crowd()).or_default() += 1;
     }
-    counts.retain(|_, count| *count > Drift::CROWD);
-    let mut crowds: HashMap<u64, Vec<&mut Place<'_>>> = HashMap::with_capacity(counts.len());
-    for (hash, place) in hashes.into_iter().zip(places) {
-        if counts.contains_key(&hash) {
-            crowds.entry(hash).or_default().push(place);
+    counts.retain(|_, count| *count > Crowd::FROM);
+    let mut crowds: HashMap<Crowd, Vec<&mut Place<'_>>> = HashMap::with_capacity(counts.len());
+    for place in places {
+        let crowd = place.drift.crowd();
+        if counts.contains_key(&crowd) {
+            crowds.entry(crowd).or_default().push(place);
         }
     }
     crowds.into_values().collect()

@@ -1,9 +1,8 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::time::SystemTime;
 
-use baseline::Drift;
+use baseline::{Crowd, Drift};
 use inventory::RawText;
 use sha2::{Digest, Sha256};
 
@@ -37,14 +36,13 @@ pub fn is_of_many(id: &str) -> bool {
 /// Makes one of those that differ in port alone where they are many. Most are never written as labels, so they are told
 /// apart without.
 pub(crate) fn told<'a>(drifts: &[&'a Drift]) -> Vec<Told<'a>> {
-    let hasher = RandomState::new();
-    let keys: Vec<u64> = drifts.iter().map(|drift| hasher.hash_one(drift.all_but_port())).collect();
-    let mut alike: HashMap<u64, usize> = HashMap::new();
-    keys.iter().for_each(|key| *alike.entry(*key).or_default() += 1);
-    let mut places: HashMap<u64, usize> = HashMap::new();
+    let mut alike: HashMap<Crowd, usize> = HashMap::new();
+    drifts.iter().for_each(|drift| *alike.entry(drift.crowd()).or_default() += 1);
+    let mut places: HashMap<Crowd, usize> = HashMap::new();
     let mut told: Vec<Told<'_>> = Vec::new();
-    for (drift, key) in drifts.iter().zip(keys) {
-        let many = alike.get(&key).is_some_and(|count| *count > Drift::CROWD);
+    for drift in drifts {
+        let key = drift.crowd();
+        let many = alike.get(&key).is_some_and(|count| *count > Crowd::FROM);
         let one = Told { many, ..Told::of(drift) };
         match places.get(&key).and_then(|place| told.get_mut(*place)).filter(|_| many) {
             Some(group) => group.add(&one),

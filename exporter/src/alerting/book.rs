@@ -1,9 +1,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use baseline::{ClosedBecause, Drift, DriftEvent, Overdue, Register, Remedy, Severity};
+use baseline::{ClosedBecause, Crowd, Drift, DriftEvent, Overdue, Register, Remedy, Severity};
 use inventory::RawText;
 use serde::{Deserialize, Serialize};
 
@@ -177,15 +176,14 @@ impl Book {
         sender: &alert::Sender,
         now: SystemTime,
     ) -> Vec<Arc<Turn>> {
-        let hasher = RandomState::new();
-        let key = |drift: &Drift| hasher.hash_one(drift.all_but_port());
-        let mut known: HashMap<u64, usize> = HashMap::new();
-        told_singly.iter().for_each(|drift| *known.entry(key(drift)).or_default() += 1);
+        let mut known: HashMap<Crowd, usize> = HashMap::new();
+        told_singly.iter().for_each(|drift| *known.entry(drift.crowd()).or_default() += 1);
         let mut new = Vec::new();
         for mut crowd in crowds {
             crowd.sort_unstable_by(|one, other| one.by_gravity(other));
-            let known = crowd.first().and_then(|drift| known.get(&key(drift))).copied().unwrap_or_default();
-            let (single, beyond) = crowd.split_at(Drift::CROWD.saturating_sub(known).min(crowd.len()));
+            let known =
+                crowd.first().and_then(|drift| known.get(&drift.crowd())).copied().unwrap_or_default();
+            let (single, beyond) = crowd.split_at(Crowd::FROM.saturating_sub(known).min(crowd.len()));
             new.extend(single.iter().map(|drift| Told::of(drift)));
             new.extend(together(beyond));
         }
@@ -346,10 +344,9 @@ fn is_otherwise(before: &Turn, told: &Told<'_>) -> bool {
 
 /// Those that differ in port alone together.
 fn crowds<'a>(drifts: &[&'a Drift]) -> Vec<Vec<&'a Drift>> {
-    let hasher = RandomState::new();
-    let mut crowds: HashMap<u64, Vec<&'a Drift>> = HashMap::new();
+    let mut crowds: HashMap<Crowd, Vec<&'a Drift>> = HashMap::new();
     for drift in drifts {
-        crowds.entry(hasher.hash_one(drift.all_but_port())).or_default().push(drift);
+        crowds.entry(drift.crowd()).or_default().push(drift);
     }
     crowds.into_values().collect()
 }

@@ -16,7 +16,7 @@ pub(super) fn page(register: &Register, sender: &Sender, id: &str) -> Option<Str
     }
     let drifts: Vec<&Drift> = register.drifts().collect();
     let many = told(&drifts).into_iter().find(|told| told.many && told.id() == id)?;
-    let members = drifts.into_iter().filter(|drift| many.drift.is_alike(drift)).collect::<Vec<_>>();
+    let members = drifts.into_iter().filter(|drift| many.drift.crowd() == drift.crowd()).collect::<Vec<_>>();
     Some(of_many(&sender.alert(&many), &members))
 }
 

@@ -1,5 +1,4 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use inventory::{Protocol, RawText};
@@ -36,14 +35,19 @@ fn drift(program: &str, port: u16) -> Drift {
     Drift::without_sockets(finding, SystemTime::UNIX_EPOCH, Default::default())
 }
 
-fn of(severity: Severity, mut drift: Drift) -> Drift {
-    Arc::make_mut(&mut drift.finding).severity = severity;
-    drift
+fn found(drift: Drift, otherwise: impl FnOnce(&mut Finding)) -> Drift {
+    let mut finding = Finding::clone(&drift.finding);
+    otherwise(&mut finding);
+    let found = Drift::without_sockets(finding, drift.first_seen, Default::default());
+    Drift { gone_since: drift.gone_since, ..found }
 }
 
-fn reaching(reach: impl Into<Option<Reach>>, mut drift: Drift) -> Drift {
-    Arc::make_mut(&mut drift.finding).subject.reach = reach.into();
-    drift
+fn of(severity: Severity, drift: Drift) -> Drift {
+    found(drift, |finding| finding.severity = severity)
+}
+
+fn reaching(reach: impl Into<Option<Reach>>, drift: Drift) -> Drift {
+    found(drift, |finding| finding.subject.reach = reach.into())
 }
 
 fn gone(mut drift: Drift) -> Drift {
@@ -158,13 +162,13 @@ proptest! {
         prop_assert_eq!(falling.len(), drifts.len().saturating_sub(room));
         let mut groups: HashMap<_, (usize, usize)> = HashMap::new();
         for (id, drift) in &drifts {
-            let (kept, fell) = groups.entry(drift.all_but_port()).or_default();
+            let (kept, fell) = groups.entry(drift.crowd()).or_default();
             *if falling.contains(id) { fell } else { kept } += 1;
         }
         let largest = groups.values().map(|(kept, _)| *kept).max().unwrap_or_default();
         for (kept, fell) in groups.values() {
             // What is left of a group that lost some is no smaller than what is left of any crowd, but for the last one.
-            prop_assert!(*fell == 0 || largest <= Drift::CROWD || *kept + 1 >= largest);
+            prop_assert!(*fell == 0 || largest <= Crowd::FROM || *kept + 1 >= largest);
         }
     }
 }
