@@ -55,11 +55,7 @@ rules:
 	else echo "SKIP alertmanager.yml: no amtool (package prometheus-alertmanager)"; fi
 	@if command -v jsonnet >/dev/null && command -v promtool >/dev/null; then monitoring/tests/mixin.sh; \
 	else echo "SKIP mixin: no jsonnet or promtool (packages jsonnet, prometheus)"; fi
-	@if [ -z "$${GRAFANA_SCHEMA:-}" ]; then \
-		echo "SKIP dashboard: GRAFANA_SCHEMA names no jsonschema/dashboard.jsonschema.json of grafana-foundation-sdk"; \
-	elif ! python3 -c 'import jsonschema' 2>/dev/null; then \
-		echo "SKIP dashboard: no jsonschema (package python3-jsonschema)"; \
-	else python3 -W ignore -m jsonschema -i monitoring/dashboards/portledger.json "$$GRAFANA_SCHEMA"; fi
+	@monitoring/tests/dashboard.sh
 
 # The rules as JSON, for the mixin, stand beside the rules, so that nobody needs PyYAML (package python3-yaml) to use it.
 mixin:
