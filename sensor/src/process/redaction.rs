@@ -244,17 +244,27 @@ fn without_url_passwords(argument: &[u8]) -> Cow<'_, [u8]> {
     shown
 }
 
-/// A password may hold `/` or `@` though it should have been encoded; only a number up to a `/` is a port.
+/// A password may hold `/`, `@` or `://` though it should have been encoded; only a number up to a `/` is a port.
 fn password_in_url(text: &[u8], authority: usize) -> Option<Range<usize>> {
     let is_end = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b'<' | b'>');
     let end = text[authority..].iter().position(is_end).map_or(text.len(), |at| authority + at);
     let url = &text[authority..end];
     let colon = url.iter().position(|byte| *byte == b':')?;
-    let next_url = find(&url[colon + 1..], b"://").map_or(url.len(), |at| colon + 1 + at);
+    let next_url = next_url(&url[colon + 1..]).map_or(url.len(), |at| colon + 1 + at);
     let at = url[..next_url].iter().rposition(|byte| *byte == b'@').filter(|at| *at > colon)?;
     let slash = url.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(url.len());
     let is_port = slash > colon && slash < at && url[colon + 1..slash].iter().all(u8::is_ascii_digit);
     (slash > colon && !is_port).then(|| authority + colon + 1..authority + at)
+}
+
+/// Where what stands before another URL of a list ends.
+fn next_url(text: &[u8]) -> Option<usize> {
+    let is_of_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    let mut schemes = (0..text.len()).filter(|at| text[*at..].starts_with(b"://"));
+    schemes.find_map(|end| {
+        let before = text[..end].iter().rposition(|byte| !is_of_scheme(byte))?;
+        matches!(text[before], b',' | b';' | b'|').then_some(before)
+    })
 }
 
 fn find(text: &[u8], what: &[u8]) -> Option<usize> {
