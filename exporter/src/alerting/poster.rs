@@ -47,9 +47,10 @@ pub(crate) struct Poster {
     again_at: Instant,
     /// It took something since this process began.
     took: bool,
-    /// Those that fire and that it did not take as they are.
-    refused: HashSet<(String, u64)>,
-    asked_at: Instant,
+    /// When it was last asked for what it refused.
+    asked_at: Option<Instant>,
+    /// Up to which turn the last batch went where that failed: it is the same batch when it is posted again.
+    tried: Option<u64>,
     backoff: Backoff,
     was_reached: bool,
     lost: Muffler,
@@ -68,6 +69,7 @@ impl Poster {
         status: Arc<Status>,
     ) -> std::io::Result<Self> {
         let cursor = Cursor::restore(folder, &receiver.name);
+        status.refuses(cursor.refused().len());
         Ok(Poster {
             name: receiver.name.clone(),
             url: receiver.to.to_string(),
@@ -83,8 +85,8 @@ impl Poster {
             again: VecDeque::new(),
             again_at: Instant::now(),
             took: false,
-            refused: HashSet::new(),
-            asked_at: Instant::now(),
+            asked_at: None,
+            tried: None,
             backoff: Backoff::default(),
             was_reached: false,
             lost: Muffler::default(),
@@ -113,7 +115,7 @@ impl Poster {
         self.status.is_at(at, batch.turns.first().map(|turn| turn.time));
         if !batch.turns.is_empty() || self.cursor.seq() != Some(batch.up_to) {
             self.turns.wait_until_logged(batch.up_to, LOGGED_WITHIN);
-            for turns in batch.turns.chunks(BATCH) {
+            for turns in batches(&batch.turns, self.tried) {
                 self.send(turns)?;
             }
             self.arrived(batch.up_to);
@@ -139,6 +141,7 @@ impl Poster {
 
     /// A batch in which one is refused does not take the others along.
     fn send(&mut self, turns: &[Arc<Turn>]) -> Result<(), Later> {
+        self.tried = None;
         match self.post(turns) {
             Outcome::Delivered => {
                 self.have_arrived(turns);
@@ -149,7 +152,11 @@ impl Poster {
                 [_] => Err(self.refuses_all(1, &why)),
                 many => self.send_singly(many),
             },
-            Outcome::Failed(why, pause) => Err(self.fail(turns.len(), &why, pause)),
+            Outcome::Failed(why, pause) => {
+                // Perhaps it did arrive, and only the answer did not.
+                self.tried = turns.last().map(|turn| turn.seq);
+                Err(self.fail(turns.len(), &why, pause))
+            }
         }
     }
 
@@ -181,28 +188,33 @@ impl Poster {
 
     /// What was refused and still fires is posted alone once in a while: perhaps it refused everything then.
     fn ask_again(&mut self) -> Result<(), Later> {
-        if self.refused.is_empty() || self.asked_at.elapsed() < AGAIN {
+        if self.cursor.refused().is_empty() || self.asked_at.is_some_and(|at| at.elapsed() < AGAIN) {
             return Ok(());
         }
-        self.asked_at = Instant::now();
+        self.asked_at = Some(Instant::now());
         let fires = self.turns.book().between(0, self.cursor.seq().unwrap_or_default());
         let mut refused: Vec<_> = fires.into_iter().filter(|turn| turn.event != Step::Resolved).collect();
-        refused.retain(|turn| self.refused.contains(&key(turn)));
-        self.refused = refused.iter().map(|turn| key(turn)).collect();
-        self.status.refuses(self.refused.len());
+        refused.retain(|turn| self.cursor.refused().contains(&turn.seq));
+        let left: HashSet<u64> = refused.iter().map(|turn| turn.seq).collect();
+        self.refuses_only(|seq| left.contains(&seq));
         for turn in refused.iter().take(BATCH) {
             match self.post(std::slice::from_ref(turn)) {
                 Outcome::Delivered => {
                     self.is_reached();
                     self.status.delivered(1);
-                    self.refused.remove(&key(turn));
-                    self.status.refuses(self.refused.len());
+                    self.refuses_only(|seq| seq != turn.seq);
                 }
                 Outcome::Refused(_) => {}
                 Outcome::Failed(why, pause) => return Err(self.fail(1, &why, pause)),
             }
         }
         Ok(())
+    }
+
+    fn refuses_only(&mut self, is_left: impl Fn(u64) -> bool) {
+        self.cursor.refuses_only(is_left);
+        self.status.refuses(self.cursor.refused().len());
+        self.keep(false);
     }
 
     /// It was refused, and others are taken: what is refused again has to wait.
@@ -273,13 +285,13 @@ impl Poster {
     fn refuse(&mut self, turn: &Arc<Turn>, why: &str) {
         self.backoff.after_success();
         self.status.refused(why, SystemTime::now());
-        if self.refused.is_empty() {
-            self.asked_at = Instant::now();
+        if self.cursor.refused().is_empty() {
+            self.asked_at = Some(Instant::now());
         }
         if turn.event != Step::Resolved {
-            self.refused.insert(key(turn));
+            self.cursor.refuses(turn.seq);
         }
-        self.status.refuses(self.refused.len());
+        self.status.refuses(self.cursor.refused().len());
         warn!(
             "alert {} ({}) is not told to {}, which refuses it: {why}",
             turn.id(),
@@ -332,7 +344,10 @@ impl Poster {
                 && turn.time.at().is_none_or(|at| now.duration_since(at).unwrap_or_default() > TOLD_AGAIN)
         };
         let turns = book.between(0, at);
-        turns.into_iter().filter(|turn| !is_late(turn) && !self.refused.contains(&key(turn))).collect()
+        turns
+            .into_iter()
+            .filter(|turn| !is_late(turn) && !self.cursor.refused().contains(&turn.seq))
+            .collect()
     }
 
     fn keep(&mut self, at_once: bool) {
@@ -351,12 +366,17 @@ impl Poster {
             AlertReceiverKind::Alertmanager => self.again_at.saturating_duration_since(Instant::now()),
             AlertReceiverKind::Webhook => AGAIN,
         };
+        // A full disk may have room by then.
+        let until = if self.cursor.is_kept() { until } else { until.min(STEP) };
         self.turns.wait(self.cursor.seq().unwrap_or_default(), until);
     }
 }
 
-fn key(turn: &Turn) -> (String, u64) {
-    (turn.id().to_owned(), turn.seq)
+/// What is posted at once: first that which was tried already, as it was.
+fn batches(turns: &[Arc<Turn>], tried: Option<u64>) -> impl Iterator<Item = &[Arc<Turn>]> {
+    let first = tried.map_or(0, |last| turns.partition_point(|turn| turn.seq <= last));
+    let (first, others) = turns.split_at(if first <= BATCH { first } else { 0 });
+    std::iter::once(first).filter(|first| !first.is_empty()).chain(others.chunks(BATCH))
 }
 
 #[cfg(test)]

@@ -33,8 +33,10 @@ pub(crate) struct Target {
     pub(crate) port: u16,
     /// Host and port as they were written.
     pub(crate) authority: String,
-    /// With what stands behind it.
+    /// With what stands behind it. Of a webhook it may be a secret.
     pub(crate) path: String,
+    /// What of it everybody may read.
+    shown_path: String,
 }
 
 /// As whom we ask. The files are read at each connect.
@@ -180,7 +182,12 @@ impl Target {
             }
             AlertReceiverKind::Alertmanager => format!("{}/api/v2/alerts", uri.path().trim_end_matches('/')),
         };
-        Ok(Target { tls, host, port, authority, path })
+        let shown_path = match kind {
+            AlertReceiverKind::Webhook if path == "/" => path.clone(),
+            AlertReceiverKind::Webhook => "/…".to_owned(),
+            AlertReceiverKind::Alertmanager => path.clone(),
+        };
+        Ok(Target { tls, host, port, authority, path, shown_path })
     }
 }
 
@@ -191,19 +198,18 @@ fn shown(url: &str) -> String {
         Some((scheme, rest)) => {
             let (before, path) = rest.split_once('/').map_or((rest, ""), |(before, path)| (before, path));
             let host = before.rsplit('@').next().unwrap_or_default();
-            if path.is_empty() { format!("{scheme}://{host}") } else { format!("{scheme}://{host}/{path}") }
+            format!("{scheme}://{host}{}", if path.is_empty() { "" } else { "/…" })
         }
         None => url.to_owned(),
     };
     inventory::RawText::from(shown.as_str()).escaped()
 }
 
-/// Without what stands behind a `?`, which may be a secret.
+/// Without the path of a webhook: many receivers know by it alone who may post.
 impl fmt::Display for Target {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "https" } else { "http" };
-        let path = self.path.split('?').next().unwrap_or_default();
-        write!(to, "{scheme}://{}{path}", self.authority)
+        write!(to, "{scheme}://{}{}", self.authority, self.shown_path)
     }
 }
 
@@ -227,7 +233,9 @@ mod tests {
                 443,
             ),
             (Alertmanager, "http://[2001:db8::1]:9093", "http://[2001:db8::1]:9093/api/v2/alerts", 9093),
-            (Webhook, "http://127.0.0.1/hook?token=secret", "http://127.0.0.1/hook", 80),
+            (Webhook, "http://127.0.0.1/hook/secret?token=secret", "http://127.0.0.1/…", 80),
+            (Webhook, "http://127.0.0.1", "http://127.0.0.1/", 80),
+            (Webhook, "http://127.0.0.1?token=secret", "http://127.0.0.1/…", 80),
         ] {
             let receiver = AlertReceiver::new(kind, keys(url)).unwrap();
             assert_eq!((receiver.to.to_string().as_str(), receiver.to.port), (shown, port));

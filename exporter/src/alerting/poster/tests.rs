@@ -217,11 +217,51 @@ fn who_refuses_everything_for_a_while_is_asked_again() {
     assert_eq!(serde_json::to_value(poster.status.entry(3)).unwrap()["refusing"], 1);
     drain(&mut poster).unwrap();
     assert_eq!(count(&poster), [2, 1, 0], "not before a minute");
-    poster.asked_at = Instant::now().checked_sub(AGAIN).unwrap();
+    poster.asked_at = Instant::now().checked_sub(AGAIN);
     drain(&mut poster).unwrap();
     assert_eq!(count(&poster), [3, 1, 0]);
     assert_eq!(fake.numbers().last().unwrap(), &[2]);
     assert_eq!(serde_json::to_value(poster.status.entry(3)).unwrap()["refusing"], 0);
+}
+
+#[test]
+fn what_was_refused_is_asked_again_after_a_restart() {
+    let fake = Fake::new(|before, _| match (1..5).contains(&before) {
+        true => Act::Answer("400 Bad Request\r\n"),
+        false => OK,
+    });
+    let world = World::new(1);
+    let mut poster = world.poster(Webhook, &fake.url);
+    drain(&mut poster).unwrap();
+    world.add(2);
+    drain(&mut poster).unwrap();
+    assert_eq!(count(&poster), [2, 1, 0]);
+    poster.keep(true);
+    drop(poster);
+    let mut poster = world.poster(Webhook, &fake.url);
+    let refusing =
+        |poster: &Poster| serde_json::to_value(poster.status.entry(3)).unwrap()["refusing"].clone();
+    assert_eq!(refusing(&poster), 1, "who asks is told so before it is asked");
+    drain(&mut poster).unwrap();
+    assert_eq!(fake.numbers().last().unwrap(), &[2]);
+    assert_eq!((count(&poster), refusing(&poster)), ([1, 0, 0], 0.into()));
+    poster.keep(true);
+    let told = fake.told().len();
+    drain(&mut world.poster(Webhook, &fake.url)).unwrap();
+    assert_eq!(fake.told().len(), told);
+}
+
+#[test]
+fn what_may_have_arrived_is_posted_again_as_it_was() {
+    let fake = Fake::new(|before, _| if before == 0 { Act::Close } else { OK });
+    let world = World::new(2);
+    let mut poster = world.poster(Webhook, &fake.url);
+    drain(&mut poster).unwrap_err();
+    world.add(70);
+    drain(&mut poster).unwrap();
+    let sizes: Vec<usize> = fake.numbers().iter().map(Vec::len).collect();
+    assert_eq!(sizes, [2, 2, 62, 8]);
+    assert!(fake.numbers()[1..].concat().into_iter().eq(1..=72));
 }
 
 #[test]
