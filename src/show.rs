@@ -157,6 +157,7 @@ fn tell_nearest(wanted: &Sought, judgement: &Judgement, options: &ShowOptions) {
     let what = RawText::from(options.what.as_str());
     let unseen = if judgement.is_partial() { ", but not all was seen" } else { "" };
     say::aside(format_args!("portledger: nothing is known of `{what}`{unseen}"));
+    say::aside("What was there, and who closed it: `sudo portledger history --since 30d`.");
     if !wanted.is_endpoint() {
         say::aside(
             "It is no id of a service, of an open drift or of an approval, nor 11 characters and more of one, and no \

@@ -88,6 +88,14 @@ impl Default for Told {
     }
 }
 
+/// An alert that is no more, for people.
+pub(crate) struct Over {
+    /// As it was told.
+    pub(crate) summary: String,
+    /// Since when, why and by whom.
+    pub(crate) how: String,
+}
+
 /// As `/api/v1/alerts` has it.
 #[derive(Serialize)]
 struct Document {
@@ -103,6 +111,13 @@ impl Told {
         let book = self.turns.book();
         let receivers = self.statuses.iter().map(|status| status.entry(book.seq)).collect();
         Document { schema: 1, path: self.path, firing: book.firing.len(), newest: book.seq, receivers }
+    }
+
+    /// How the last alert of this id ended, where that was of late.
+    pub(crate) fn over(&self, id: &str) -> Option<Over> {
+        let book = self.turns.book();
+        let ended = book.ended.iter().rev().find(|turn| turn.id() == id)?;
+        Some(Over { summary: ended.about.summary(), how: told::description(ended) })
     }
 
     /// The number of the newest turn.

@@ -91,6 +91,8 @@ fn drift_is_posted_once_and_resolved_with_its_approval() {
     assert_eq!((&over["status"], &over["why"]), (&"resolved".into(), &"approved".into()));
     assert_eq!(over["first_seen"], fired["first_seen"], "it is the same");
     assert!(over["seq"].as_u64() > fired["seq"].as_u64());
+    let (status, page) = serve.get(&format!("/drift/{drift}"));
+    assert!(status == 200 && page.contains("approved by root"), "{status} {page}");
     is_quiet(&hook, Duration::from_secs(3));
     let verified = host.does(&["audit", "--verify"]);
     assert!(verified.stdout.contains("alerts: "), "{verified:?}");

@@ -5,6 +5,7 @@ use inventory::{Holder, Listener, RawText};
 
 use super::html::Html;
 use crate::alert::{Alert, Sender, Told, told};
+use crate::alerting::Over;
 
 /// More of a crowd, and more holders of a socket, are not shown.
 const MOST: usize = 50;
@@ -20,6 +21,14 @@ pub(super) fn page(register: &Register, sender: &Sender, id: &str) -> Option<Str
     Some(of_many(&sender.alert(&many), &members))
 }
 
+/// What a person sees who follows the link of an alert that is over since a short while.
+pub(super) fn over(over: &Over) -> String {
+    let mut page = Html::new(&over.summary);
+    page.paragraph(&over.how);
+    tell_more(&mut page);
+    page.finish()
+}
+
 /// What else there may be to say.
 pub(super) fn none(sender: &Sender, id: &str) -> String {
     let mut page = Html::new(&format!("{}: no such drift is open", sender.host));
@@ -28,10 +37,14 @@ pub(super) fn none(sender: &Sender, id: &str) -> String {
          is told as one.",
         RawText::from(id)
     ));
+    tell_more(&mut page);
+    page.finish()
+}
+
+fn tell_more(page: &mut Html) {
     page.paragraph("What is known of it, and who closed it, on the host:");
     page.command("sudo portledger history --since 30d\nsudo portledger audit --since 30d");
     page.links([("/", "This host")]);
-    page.finish()
 }
 
 fn of_one(alert: &Alert, drift: &Drift) -> String {

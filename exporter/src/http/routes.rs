@@ -100,9 +100,11 @@ async fn front(State(board): Shared) -> Response {
 
 async fn of_drift(State(board): Shared, Path(id): Path<String>) -> Response {
     let snapshot = board.snapshots.borrow().clone();
-    let page = move || match drift_page::page(&snapshot.register, &snapshot.sender, &id) {
-        Some(page) => (StatusCode::OK, page),
-        None => (StatusCode::NOT_FOUND, drift_page::none(&snapshot.sender, &id)),
+    let over = board.alerting.over(&id);
+    let page = move || match (drift_page::page(&snapshot.register, &snapshot.sender, &id), over) {
+        (Some(page), _) => (StatusCode::OK, page),
+        (None, Some(over)) => (StatusCode::OK, drift_page::over(&over)),
+        (None, None) => (StatusCode::NOT_FOUND, drift_page::none(&snapshot.sender, &id)),
     };
     match tokio::task::spawn_blocking(page).await {
         Ok((status, page)) => respond(status, HTML, page.into()),
