@@ -403,10 +403,13 @@ impl Register {
 
     fn take_in(
         &mut self,
-        found: BTreeMap<DriftId, Drift>,
+        mut found: BTreeMap<DriftId, Drift>,
         passed: BTreeMap<DriftId, (Drift, bool)>,
         events: &mut Vec<DriftEvent>,
     ) {
+        let heirs = found.iter_mut().filter(|(id, _)| !self.open.contains_key(*id));
+        let earlier = self.open.values().map(|drift| &**drift).chain(passed.values().map(|(drift, _)| drift));
+        started_by::inherit(heirs.map(|(_, drift)| drift), earlier);
         let mut new = HashSet::new();
         for (id, drift) in found {
             match self.open.entry(id) {

@@ -96,8 +96,8 @@ impl Drift {
         &self.evidence.listeners
     }
 
-    /// Who started the first holder of the farthest-reaching of its sockets, as it was when the drift was first seen;
-    /// `None` where nothing told it.
+    /// Who started the first holder of the farthest-reaching of its sockets, as it was when the drift was first seen, or of
+    /// the drift that had the socket before; `None` where nothing told it.
     pub fn started_by(&self) -> Option<&StartedBy> {
         self.started_by.as_deref()
     }

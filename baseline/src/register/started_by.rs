@@ -1,6 +1,10 @@
-use inventory::{Holder, Parent, RawText, Session, Workload};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use inventory::{Holder, Parent, RawText, Session, SocketId, Workload};
 use serde::{Deserialize, Serialize};
 
+use super::Drift;
 use crate::Accounts;
 
 /// A name of a process is 15 bytes, of a kernel's worker 63.
@@ -56,6 +60,31 @@ impl StartedBy {
         self.user = self.user.filter(|user| user.len() <= FROM);
         let says_nothing = self.parents.is_empty() && self.session.is_none();
         (!says_nothing).then_some(self)
+    }
+}
+
+/// Whoever took a socket over from another drift was started by whom that was: the processes between them may have ended, and
+/// with them the chain.
+pub(super) fn inherit<'d>(
+    heirs: impl Iterator<Item = &'d mut Drift>,
+    earlier: impl Iterator<Item = &'d Drift>,
+) {
+    let has_parents = |drift: &Drift| drift.started_by.as_ref().is_some_and(|by| !by.parents.is_empty());
+    let heirs: Vec<&mut Drift> = heirs.filter(|heir| !has_parents(heir)).collect();
+    if heirs.is_empty() {
+        return;
+    }
+    let mut starters: HashMap<SocketId, &Arc<StartedBy>> = HashMap::new();
+    for drift in earlier.filter(|drift| has_parents(drift)) {
+        for listener in drift.listeners() {
+            starters.extend(drift.started_by.as_ref().map(|by| (listener.id, by)));
+        }
+    }
+    for heir in heirs {
+        let known = heir.listeners().iter().find_map(|listener| starters.get(&listener.id));
+        if let Some(known) = known {
+            heir.started_by = Some(Arc::clone(known));
+        }
     }
 }
 

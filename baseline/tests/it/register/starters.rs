@@ -113,3 +113,21 @@ fn what_an_older_release_wrote_is_read() {
     assert_eq!(read.drifts().next().unwrap().started_by(), None);
     assert_eq!(read.len(), 1);
 }
+
+#[test]
+fn whoever_takes_a_socket_over_was_started_by_whom_it_was_taken_from() {
+    let mut watched = listening(below(&[(911, "bash"), (812, "sshd")]));
+    // A child of it executes another program, and what started it ends.
+    become_held_by(&mut watched, program("/usr/bin/sleep"));
+    assert_eq!(watched.after(1), ["gone unapproved", "opened unapproved"]);
+    let starters = |watched: &Watched, program: &str| {
+        let is_its = |drift: &&baseline::Drift| drift.finding.subject.programs[0] == RawText::from(program);
+        let started_by = watched.register.drifts().find(is_its).unwrap().started_by()?;
+        Some(started_by.parents.iter().map(|parent| parent.pid).collect::<Vec<_>>())
+    };
+    assert_eq!(starters(&watched, "/usr/bin/sleep"), Some(vec![911, 812]));
+
+    watched.world.listen("tcp/0.0.0.0:4445").by(program("/usr/bin/socat"));
+    assert_eq!(watched.after(1), ["opened unapproved"]);
+    assert_eq!(starters(&watched, "/usr/bin/socat"), None, "another socket is another matter");
+}
