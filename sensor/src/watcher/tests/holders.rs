@@ -184,8 +184,9 @@ socket.send_fds(here, [b'x'], [s.fileno()])
 identity(s)
 s.close()",
     );
-    following.during(Duration::from_millis(300));
-    assert!(following.watcher.wants_look());
+    let key = (puppet.netns, said[0]);
+    following.until(|_, watcher| watcher.unfound.contains_key(&key));
+    assert!(following.watcher.unfound.contains_key(&key) && following.watcher.wants_look());
     let reconciled = following.look();
     assert_eq!(told(&reconciled.passed, puppet.netns), [""; 0], "it is there");
     let named = opened(&reconciled.opened, said[0]).expect("told before the look, with who opened it");
