@@ -1,5 +1,4 @@
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -245,7 +244,7 @@ fn two_approvals_at_once_lose_nothing() {
         for id in &ids {
             scope.spawn(|| {
                 let approved = || (host.approve(id, "at once").code == 0).then_some(());
-                crate::world::within(Duration::from_secs(20), "it is approved", approved);
+                eventually("it is approved", approved);
             });
         }
     });

@@ -35,7 +35,7 @@ const PEER: &str = r#"
 import os, socket, sys
 os.setgroups([]); os.setgid(int(sys.argv[2])); os.setuid(int(sys.argv[2]))
 s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-s.settimeout(10)
+s.settimeout(60)
 s.connect(sys.argv[1])
 print("told" if s.recv(1 << 20) else "turned away")
 try:

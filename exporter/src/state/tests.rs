@@ -141,7 +141,7 @@ fn waits_for_nobody_at_a_pipe_in_the_place_of_a_file() {
     let (tell, told) = std::sync::mpsc::channel();
     let path = folder.path().to_owned();
     std::thread::spawn(move || tell.send(crate::daemon::reload_running(&path)));
-    let answer = told.recv_timeout(std::time::Duration::from_secs(5)).expect("it hangs");
+    let answer = told.recv_timeout(std::time::Duration::from_secs(60)).expect("it hangs");
     let Err(crate::daemon::ReloadError::State(StateError::NoFile(path))) = answer else {
         panic!("{answer:?}")
     };

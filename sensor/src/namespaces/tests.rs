@@ -210,7 +210,7 @@ fn the_namespace_of_a_thread_is_found() {
 
 /// Waits until the veth of `near` is gone, which goes with the namespace of its peer.
 fn wait_until_gone(near: &Named, veth: &str) {
-    let patience = Instant::now() + Duration::from_secs(10);
+    let patience = Instant::now() + Duration::from_secs(60);
     while Command::new("ip").args(["-n", &near.0, "link", "show", veth]).output().unwrap().status.success() {
         assert!(Instant::now() < patience, "something keeps the namespace of {veth}'s peer alive");
         std::thread::sleep(Duration::from_millis(20));

@@ -43,6 +43,16 @@ fn a_wrong_password_is_counted_told_and_slows_its_peer() {
     assert_eq!(server.logged(), "refused 127.0.0.1 None Some(\"login\")");
 }
 
+/// `prom:wrong`, as often as makes the next wait two seconds. When the last was tried, or before.
+fn fail_four_times(server: &Served) -> Instant {
+    let mut last = Instant::now();
+    for _ in 0..4 {
+        last = Instant::now();
+        assert!(server.log_in("/", "cHJvbTp3cm9uZw==").starts_with("HTTP/1.1 401 "));
+    }
+    last
+}
+
 /// `prom:wrong`, at once and over and over.
 fn guess(server: &Served) -> Vec<TcpStream> {
     let request = "GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic cHJvbTp3cm9uZw==\r\n\r\n";
@@ -59,30 +69,32 @@ fn a_password_that_was_right_waits_for_nobody() {
     let (_folder, security) = one_user();
     let server = start(fixture(), rules(), security);
     assert!(server.log_in("/", RIGHT).starts_with("HTTP/1.1 200 "));
-    for _ in 0..4 {
-        assert!(server.log_in("/", "cHJvbTp3cm9uZw==").starts_with("HTTP/1.1 401 "));
-    }
+    let failed = fail_four_times(&server);
     let _guesses = guess(&server);
     for _ in 0..50 {
         assert!(server.log_in("/", RIGHT).starts_with("HTTP/1.1 200 "));
     }
-    assert!(server.counts.failed_logins() <= 6, "guesses wait: {}", server.counts.failed_logins());
-    assert_eq!(server.refused("hasty"), 0);
+    let (guessed, hasty) = (server.counts.failed_logins() - 4, server.refused("hasty"));
+    let seconds = failed.elapsed().as_secs();
+    assert!(guessed <= seconds / 2, "guesses wait: {guessed} in {seconds} s");
+    // They give up where their turn is later than 20 s after they came.
+    assert!(hasty == 0 || seconds >= 17, "{hasty} were sent away in {seconds} s");
 }
 
 #[test]
 fn a_right_password_comes_in_among_guesses_and_who_gave_up_is_not_waited_for() {
     let (_folder, security) = one_user();
     let server = start(fixture(), rules(), security);
-    for _ in 0..4 {
-        assert!(server.log_in("/", "cHJvbTp3cm9uZw==").starts_with("HTTP/1.1 401 "));
-    }
+    let failed = fail_four_times(&server);
     for _ in 0..8 {
         drop(guess(&server));
     }
+    // Of those who had not given up yet one has a turn every other second.
+    let turns = failed.elapsed().as_secs() / 2;
     assert!(server.log_in("/", RIGHT).starts_with("HTTP/1.1 200 "));
     assert_eq!(server.refused("hasty"), 0);
-    assert!(server.counts.failed_logins() <= 6, "{}", server.counts.failed_logins());
+    let guessed = server.counts.failed_logins() - 4;
+    assert!(guessed <= turns + 2, "{guessed}, of which {turns} were waited for");
 }
 
 #[test]

@@ -94,7 +94,7 @@ say(child)",
         holder
             .map(|holder| (holder.name.clone(), holder.program.as_ref().map(|program| program.path.clone())))
     };
-    let end = Instant::now() + Duration::from_secs(5);
+    let end = Instant::now() + Duration::from_secs(60);
     while name(&following).is_none_or(|(name, _)| name != RawText::from("sleep")) && Instant::now() < end {
         following.during(Duration::from_millis(20));
     }
