@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::MutexGuard;
 use std::thread;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -12,14 +13,17 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::sample::SocketKey;
 use super::*;
-use crate::testing::{in_new_namespace, is_root};
+use crate::testing::{alone, in_new_namespace, is_root};
 
 /// Enough that nothing is lost to what else goes on.
 const AMPLE: usize = 64;
 const TCP: u16 = 6;
 
-fn perf(test: &str, pages: usize) -> Option<Perf> {
-    Perf::open(pages).map_err(|refusal| eprintln!("SKIP {test}: {refusal}")).ok()
+/// With what keeps those away who would fill the rings.
+fn perf(test: &str, pages: usize) -> Option<(Perf, MutexGuard<'static, ()>)> {
+    let alone = alone();
+    let perf = Perf::open(pages).map_err(|refusal| eprintln!("SKIP {test}: {refusal}")).ok()?;
+    Some((perf, alone))
 }
 
 fn this_thread() -> u32 {
@@ -50,7 +54,7 @@ fn told(sample: &Sample) -> (bool, u16, IpAddr, u16) {
 
 #[test]
 fn tells_an_open_and_its_close_once_each() {
-    let Some(mut perf) = perf("tells_an_open_and_its_close_once_each", AMPLE) else { return };
+    let Some((mut perf, _alone)) = perf("tells_an_open_and_its_close_once_each", AMPLE) else { return };
     for address in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"] {
         let before = nanos(ClockId::Boottime);
         let (listener, bound) = bind(address);
@@ -70,7 +74,8 @@ fn tells_an_open_and_its_close_once_each() {
 
 #[test]
 fn a_connection_that_is_accepted_and_closed_tells_nothing() {
-    let Some(mut perf) = perf("a_connection_that_is_accepted_and_closed_tells_nothing", AMPLE) else {
+    let Some((mut perf, _alone)) = perf("a_connection_that_is_accepted_and_closed_tells_nothing", AMPLE)
+    else {
         return;
     };
     let (listener, bound) = bind("127.0.0.1:0");
@@ -85,7 +90,9 @@ fn a_connection_that_is_accepted_and_closed_tells_nothing() {
 
 #[test]
 fn listening_without_a_bind_tells_port_0_at_the_open() {
-    let Some(mut perf) = perf("listening_without_a_bind_tells_port_0_at_the_open", AMPLE) else { return };
+    let Some((mut perf, _alone)) = perf("listening_without_a_bind_tells_port_0_at_the_open", AMPLE) else {
+        return;
+    };
     for (family, address) in [
         (AddressFamily::INET, IpAddr::from(Ipv4Addr::UNSPECIFIED)),
         (AddressFamily::INET6, IpAddr::from(Ipv6Addr::UNSPECIFIED)),
@@ -111,7 +118,7 @@ fn tells_what_happens_in_another_network_namespace() {
     if !is_root(NAME) {
         return;
     }
-    let Some(mut perf) = perf(NAME, AMPLE) else { return };
+    let Some((mut perf, _alone)) = perf(NAME, AMPLE) else { return };
     let there = in_new_namespace(|| {
         let listener = TcpListener::bind("0.0.0.0:7001").unwrap();
         drop(listener);
@@ -126,7 +133,9 @@ fn tells_what_happens_in_another_network_namespace() {
 
 #[test]
 fn a_descriptor_is_readable_when_something_waits() {
-    let Some(mut perf) = perf("a_descriptor_is_readable_when_something_waits", AMPLE) else { return };
+    let Some((mut perf, _alone)) = perf("a_descriptor_is_readable_when_something_waits", AMPLE) else {
+        return;
+    };
     for _ in 0..100 {
         perf.drain();
         let (_listener, bound) = bind("127.0.0.1:0");
@@ -142,7 +151,7 @@ fn a_descriptor_is_readable_when_something_waits() {
 
 #[test]
 fn two_thousand_listeners_are_told_or_counted() {
-    let Some(mut perf) = perf("two_thousand_listeners_are_told_or_counted", 8) else { return };
+    let Some((mut perf, _alone)) = perf("two_thousand_listeners_are_told_or_counted", 8) else { return };
     let (mut samples, mut lost) = (Vec::new(), 0);
     for round in 0..2000 {
         drop(bind("127.0.0.1:0"));
@@ -161,7 +170,7 @@ fn two_thousand_listeners_are_told_or_counted() {
 
 #[test]
 fn what_found_no_room_is_counted() {
-    let Some(mut perf) = perf("what_found_no_room_is_counted", 1) else { return };
+    let Some((mut perf, _alone)) = perf("what_found_no_room_is_counted", 1) else { return };
     (0..500).for_each(|_| drop(bind("127.0.0.1:0")));
     if perf.rings.iter().any(|of_cpu| matches!(of_cpu.lost, Lost::InTheRing)) {
         eprintln!("SKIP what_found_no_room_is_counted: this kernel counts by the next record only");
@@ -184,7 +193,7 @@ fn what_found_no_room_is_counted() {
 #[test]
 fn what_was_lost_is_counted_by_records_where_the_kernel_has_no_counter() {
     let name = "what_was_lost_is_counted_by_records_where_the_kernel_has_no_counter";
-    let Some(mut perf) = perf(name, 1) else { return };
+    let Some((mut perf, _alone)) = perf(name, 1) else { return };
     perf.rings.iter_mut().for_each(|of_cpu| of_cpu.lost = Lost::InTheRing);
     let (mut told, mut lost) = (0, 0);
     for _ in 0..2 {
@@ -203,7 +212,7 @@ fn what_was_lost_is_counted_by_records_where_the_kernel_has_no_counter() {
 #[test]
 fn no_close_overtakes_its_open_on_another_cpu() {
     const NAME: &str = "no_close_overtakes_its_open_on_another_cpu";
-    let Some(mut perf) = perf(NAME, AMPLE) else { return };
+    let Some((mut perf, _alone)) = perf(NAME, AMPLE) else { return };
     let &[first, .., last] = &our_cpus()[..] else {
         eprintln!("SKIP {NAME}: one CPU");
         return;
