@@ -112,6 +112,14 @@ pub(crate) fn real() -> (ProcRoot, Describer) {
     (proc, describer)
 }
 
+/// Copies a program by a process of its own: were it open for writing here, a child that another test forks meanwhile
+/// would have it open too, and nobody could run it.
+pub(crate) fn copy(program: impl AsRef<Path>, to: &Path) {
+    assert!(
+        Command::new("cp").arg("--preserve=mode").arg(program.as_ref()).arg(to).status().unwrap().success()
+    );
+}
+
 /// Says so, and is false, where the tests do not run as root.
 pub(crate) fn is_root(test: &str) -> bool {
     let is_root = rustix::process::geteuid().is_root();

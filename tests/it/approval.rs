@@ -2,7 +2,7 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use crate::world::{Host, Running, eventually};
+use crate::world::{Host, Running, copy, eventually};
 
 #[test]
 fn a_host_without_a_baseline_is_told_what_to_do_next() {
@@ -173,7 +173,7 @@ fn a_program_that_was_replaced_on_disk_is_outdated_and_no_alarm() {
     let Some(host) = Host::new() else { return };
     let app = host.listen("tcp 0.0.0.0:8080").with_a_file_of_its_own().by("app");
     host.learn();
-    std::fs::copy(&app.program, host.path("bin/next")).unwrap();
+    copy(&app.program, host.path("bin/next"));
     std::fs::rename(host.path("bin/next"), &app.program).unwrap();
     host.diff().on(8080).shows("outdated").has("severity", "info");
     std::fs::remove_file(&app.program).unwrap();

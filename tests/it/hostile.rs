@@ -3,7 +3,7 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
 
-use crate::world::{Cgroup, Host, eventually, skip};
+use crate::world::{Cgroup, Host, copy, eventually, skip};
 
 /// What programs can be called: each would forge a line, an owner, a label, a tag or a terminal's state if it could.
 const NAMES: [&[u8]; 6] = [
@@ -223,7 +223,7 @@ fn a_faked_path_is_not_believed() {
     host.learn();
     honest.ends();
     // Another file, bound over the approved one where only the liar sees it.
-    std::fs::copy(host.path("bin/sshd"), host.path("bin/backdoor")).unwrap();
+    copy(host.path("bin/sshd"), host.path("bin/backdoor"));
     let bin = host.path("bin");
     let bin = bin.display();
     let script = format!("mount --bind {bin}/backdoor {bin}/sshd; exec \"$@\"");

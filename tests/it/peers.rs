@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::world::{Host, Running, eventually, installed, within};
+use crate::world::{Host, Running, copy, eventually, installed, within};
 
 fn start(host: &Host, program: &str, arguments: &[&str]) -> Running {
     let name = Path::new(program).file_name().unwrap().to_str().unwrap();
@@ -153,7 +153,7 @@ const PODMAN: &str = "podman --runtime /usr/sbin/runc --cgroup-manager=cgroupfs 
 fn shop(host: &Host) -> String {
     let rootfs = host.path("rootfs");
     fs::create_dir_all(rootfs.join("bin")).unwrap();
-    fs::copy("/bin/busybox", rootfs.join("bin/nc")).unwrap();
+    copy("/bin/busybox", rootfs.join("bin/nc"));
     // Podman's state stands where it always does, on a file system that is this host's alone.
     host.sh("mkdir -p /var/lib/containers && mount -t tmpfs none /var/lib/containers");
     format!(

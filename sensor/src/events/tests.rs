@@ -115,7 +115,7 @@ fn without_privileges_everything_is_polled_for() {
     }
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("tests");
-    fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    crate::testing::copy(std::env::current_exe().unwrap(), &copy);
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let ran = Command::new("setpriv")
         .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])

@@ -235,7 +235,7 @@ fn says_whom_it_could_not_look_at() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("tests");
-    fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    crate::testing::copy(std::env::current_exe().unwrap(), &copy);
     fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let status = Command::new("setpriv")
         .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])

@@ -9,7 +9,7 @@ use inventory::{Holder, Program, ProgramFile, RawText};
 use tempfile::TempDir;
 
 use super::{Describer, Hashing, ProcRoot, Redaction, Unreadable};
-use crate::testing::{Actor, Host, PRELUDE, is_root, real};
+use crate::testing::{Actor, Host, PRELUDE, copy, is_root, real};
 
 fn describe(pid: u32) -> Holder {
     let (proc, mut describer) = real();
@@ -23,7 +23,7 @@ fn program(pid: u32) -> Program {
 /// A copy of sleep(1) that runs.
 fn sleeper(folder: &TempDir, name: &str) -> (Actor, std::path::PathBuf) {
     let path = folder.path().join(name);
-    fs::copy("/bin/sleep", &path).unwrap();
+    copy("/bin/sleep", &path);
     (started(Command::new(&path).arg("60")), path)
 }
 
@@ -134,7 +134,7 @@ os.execv(f'/proc/self/fd/{{fd}}', ['sshd', '60'])"
 fn is_not_deceived_by_a_mount_namespace() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("backdoor");
-    fs::copy("/bin/sleep", &path).unwrap();
+    copy("/bin/sleep", &path);
     let script = format!("mount --bind {} /usr/bin/true && echo 0 && exec /usr/bin/true 60", path.display());
     let mut command = Command::new("unshare");
     if !Command::new("unshare").args(["-Urm", "true"]).status().unwrap().success() {

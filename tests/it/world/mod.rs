@@ -25,6 +25,7 @@ pub(crate) use tampered::CALLS;
 pub(crate) use watch::Watch;
 
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// The story's own name: libtest calls its threads after the tests.
@@ -50,6 +51,20 @@ pub(crate) fn installed(programs: &[&str]) -> bool {
         skip(&format!("{missing:?} not installed; `make peers` as root does it"));
     }
     missing.is_empty()
+}
+
+/// Copies a program by a process of its own: were it open for writing here, a child that another story forks meanwhile
+/// would have it open too, and nobody could run it.
+pub(crate) fn copy(program: impl AsRef<Path>, to: impl AsRef<Path>) {
+    assert!(
+        Command::new("cp")
+            .arg("--preserve=mode")
+            .arg(program.as_ref())
+            .arg(to.as_ref())
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 /// Asks until there is an answer; fails with `what` after a minute.

@@ -12,7 +12,7 @@ use rustix::process::WaitOptions;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::process::Running;
-use super::{Host, finish};
+use super::{Host, copy, finish};
 
 const PART: &str = "PORTLEDGER_TEST_PART";
 const SOCKETS: &str = "PORTLEDGER_TEST_SOCKETS";
@@ -147,7 +147,7 @@ impl<'a> Listen<'a> {
         let own = std::env::current_exe().unwrap();
         if fs::symlink_metadata(&program).is_err() && (self.copied || fs::hard_link(&own, &program).is_err())
         {
-            fs::copy(&own, &program).unwrap();
+            copy(&own, &program);
         }
         program
     }
