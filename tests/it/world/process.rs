@@ -1,5 +1,6 @@
 use std::fs;
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -15,14 +16,31 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts what `Host::command` made; `nsenter` forks, for a pid namespace is entered by children only.
-    pub(crate) fn start(mut command: Command) -> Self {
+    pub(crate) fn start(command: Command) -> Self {
+        let shown = format!("{command:?}");
+        Running::start_to_end(command).unwrap_or_else(|ended| panic!("{shown} ended at once: {ended}"))
+    }
+
+    /// Likewise what ends by itself, and may have done so when we get to look at it: how it ended then.
+    pub(crate) fn start_to_end(mut command: Command) -> Result<Self, ExitStatus> {
         let mut entered = command.spawn().expect("nsenter starts");
         let outer = eventually("nsenter has a child", || {
-            let ended = entered.try_wait().unwrap();
-            assert!(ended.is_none(), "{command:?} ended at once: {ended:?}");
-            children(entered.id()).first().copied()
-        });
-        Running { entered, outer }
+            let ended = entered.try_wait().unwrap().map(Err);
+            ended.or_else(|| children(entered.id()).first().copied().map(Ok))
+        })?;
+        Ok(Running { entered, outer })
+    }
+
+    /// Kills what ends by itself, so long after it was started; its exit code where it was faster.
+    pub(crate) fn kill_after(time: Duration, command: Command) -> Option<i32> {
+        match Running::start_to_end(command) {
+            Ok(mut running) => {
+                std::thread::sleep(time);
+                running.signal(Signal::KILL);
+                running.ends_with()
+            }
+            Err(ended) => ended.code(),
+        }
     }
 
     /// The pid that it has within its host.
@@ -105,9 +123,17 @@ pub(crate) fn arguments(pid: u32) -> Vec<String> {
 
 /// A field of /proc/PID/status.
 pub(crate) fn status(pid: u32, field: &str) -> String {
+    let [value] = statuses(pid, [field]).unwrap_or_else(|| panic!("{pid} is gone"));
+    value
+}
+
+/// Some fields of it at one time; none where the process or thread is gone.
+pub(crate) fn statuses<const N: usize>(pid: u32, fields: [&str; N]) -> Option<[String; N]> {
     // Its name is whatever the process likes.
-    let status = fs::read(format!("/proc/{pid}/status")).unwrap();
+    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
     let status = String::from_utf8_lossy(&status);
-    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    line.unwrap_or_else(|| panic!("no {field} in {status}")).trim().to_owned()
+    Some(fields.map(|field| {
+        let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        line.unwrap_or_else(|| panic!("no {field} in {status}")).trim().to_owned()
+    }))
 }
