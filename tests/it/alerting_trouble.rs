@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::alerting::{about, alertmanager, held, is_paged_no_more, is_quiet, learns, posts, told, webhook};
 use crate::peers::{ALERTMANAGER, AT_ONCE, Webhook, start_alertmanager, start_member};
-use crate::world::{Host, certificates, eventually, installed, send, within};
+use crate::world::{Host, certificates, eventually, fill, installed, send, within};
 
 /// Listens at this many addresses, one after the other, until its input is closed.
 const STORM: &str = r"
@@ -235,10 +235,6 @@ fn small_disk(host: &Host) -> String {
     let state = host.path("state").display().to_string();
     host.sh(&format!("mkdir -p {state}; mount -t tmpfs -o size=1m,mode=0755 none {state}"));
     state
-}
-
-fn fill(host: &Host, state: &str) {
-    host.sh(&format!("head -c 2000000 /dev/zero >{state}/full 2>/dev/null || true"));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use ledger::{HostKeys, verify};
 use rustix::process::Signal;
 
 use crate::world::{
-    Cage, Host, Listing, Serve, eventually, finish, limit_descriptors, next_descriptor, skip, within,
+    Cage, Host, Listing, Serve, eventually, fill, finish, limit_descriptors, next_descriptor, skip, within,
 };
 
 /// A state folder on a disk of its own, which is small.
@@ -18,17 +18,6 @@ fn small_disk(host: &Host) -> String {
     let state = host.path("state").display().to_string();
     host.sh(&format!("mkdir {state}; mount -t tmpfs -o size=512k,mode=0750 none {state}"));
     state
-}
-
-/// Leaves no room, nor any that a file which is being replaced gives back.
-fn fill(host: &Host, folder: &str) {
-    host.sh(&format!(
-        "cd {folder}; before=none
-         until [ $before = \"$(stat -c %s full)\" ] && [ -z \"$(find . -name '*.new' -size +0)\" ]; do
-             before=$(stat -c %s full || echo none)
-             sleep 1.5; cat /dev/zero >>full || true
-         done 2>/dev/null"
-    ));
 }
 
 /// What stands on that disk, where we can read it.

@@ -2,7 +2,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{eventually, skip, status};
+use super::{Host, eventually, skip, status};
 
 /// The number that the next descriptor of a process would have.
 pub(crate) fn next_descriptor(pid: u32) -> u64 {
@@ -18,6 +18,17 @@ pub(crate) fn limit_descriptors(pid: u32, most: u64) {
     command.args(["--reuid", &own("Uid"), "--regid", &own("Gid"), "--clear-groups", "prlimit"]);
     let limited = command.args(["--pid", &pid.to_string(), &format!("--nofile={most}:")]).status();
     assert!(limited.unwrap().success());
+}
+
+/// Leaves no room, nor any that a file which is being replaced gives back.
+pub(crate) fn fill(host: &Host, folder: &str) {
+    host.sh(&format!(
+        "cd {folder}; before=none
+         until [ $before = \"$(stat -c %s full)\" ] && [ -z \"$(find . -name '*.new' -size +0)\" ]; do
+             before=$(stat -c %s full || echo none)
+             sleep 1.5; cat /dev/zero >>full || true
+         done 2>/dev/null"
+    ));
 }
 
 /// A cgroup of limited memory below our own. What is left in it moves out of it with this.

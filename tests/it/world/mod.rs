@@ -14,7 +14,7 @@ mod watch;
 
 pub(crate) use drift::Drifts;
 pub(crate) use host::{Host, Told, finish};
-pub(crate) use limits::{Cage, Cgroup, limit_descriptors, next_descriptor};
+pub(crate) use limits::{Cage, Cgroup, fill, limit_descriptors, next_descriptor};
 pub(crate) use listing::{Listing, Row};
 pub(crate) use people::Person;
 pub(crate) use process::{Running, send, status};
