@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufReader, Read};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Mutex;
 use std::thread::JoinHandle;
@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use socket2::{Domain, Socket, Type};
 
 use super::*;
 use crate::outbox::fixtures::{World, eventually, receiver};
@@ -200,12 +201,15 @@ impl Read for Slow {
 fn one_that_comes_late_is_told_all_and_its_lag_is_known() {
     let (world, heard) = (World::new(), Heard::default());
     world.write(Log::Ledger, 5);
-    let (listener, to) = listen();
-    drop(listener);
+    // It has its address, which nobody else may take meanwhile, and does not listen yet.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    let to = format!("syslog+tcp://{}", socket.local_addr().unwrap().as_socket().unwrap());
     let sending = Sending::start(&world, &to, TlsFiles::default());
     eventually("its lag is known", || (sending.status.lag() == 10).then_some(()));
     assert!(!sending.status.connected());
-    take_all(TcpListener::bind(to.strip_prefix("syslog+tcp://").unwrap()).unwrap(), heard.clone());
+    socket.listen(16).unwrap();
+    take_all(socket.into(), heard.clone());
     heard.waits_for(Log::Ledger, 10);
 }
 
