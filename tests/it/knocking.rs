@@ -43,7 +43,9 @@ fn ask(host: &Host, method: &str, credentials: &str) -> Option<u16> {
 fn records(host: &Host, log: &str, event: &str) -> Vec<String> {
     let text = fs::read_to_string(host.path("state").join(log)).unwrap_or_default();
     let wanted = format!("\"event\":\"{event}\"");
-    text.lines().filter(|line| line.contains(&wanted)).map(str::to_owned).collect()
+    // The last line may be on its way.
+    let lines = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+    lines.filter(|line| line.contains(&wanted)).map(str::to_owned).collect()
 }
 
 /// `x:y` and `alice:y`, each by four who begin again when they are answered or tired of waiting.

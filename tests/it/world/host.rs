@@ -1,7 +1,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -55,11 +55,11 @@ impl Host {
             assert!(unshare.try_wait().unwrap().is_none(), "unshare failed");
             super::process::children(unshare.id()).first().copied()
         });
-        let own_mounts = fs::read_link("/proc/self/ns/mnt").unwrap();
+        // Until it executes us it is `unshare`, which may be at the mounts still.
+        let file = |path: &str| fs::metadata(path).map(|file| (file.dev(), file.ino()));
+        let own = file("/proc/self/exe").unwrap();
         eventually("the host has its mounts", || {
-            let theirs = fs::read_link(format!("/proc/{init}/ns/mnt")).ok()?;
-            let ready = super::process::arguments(init).iter().any(|word| word.contains("puppet"));
-            (theirs != own_mounts && ready).then_some(())
+            (file(&format!("/proc/{init}/exe")).ok()? == own).then_some(())
         });
         let host = Host { folder, life, unshare, init };
         host.furnish();

@@ -17,7 +17,7 @@ pub(crate) use host::{Host, Told, finish};
 pub(crate) use limits::{Cage, Cgroup, fill, limit_descriptors, next_descriptor};
 pub(crate) use listing::{Listing, Row};
 pub(crate) use people::Person;
-pub(crate) use process::{Running, send, status};
+pub(crate) use process::{Running, send, status, statuses};
 pub(crate) use puppet::Puppet;
 pub(crate) use secured::{ALICE, Secured, certificates};
 pub(crate) use serve::{Serve, ask};

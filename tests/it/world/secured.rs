@@ -126,6 +126,8 @@ impl<'a> Secured<'a> {
     /// What its log of logins says of those who were refused.
     pub(crate) fn refusals(&self) -> Vec<String> {
         let log = fs::read_to_string(self.host.path("state/logins.jsonl")).unwrap_or_default();
-        log.lines().filter(|line| line.contains("\"event\":\"refused\"")).map(str::to_owned).collect()
+        // The last line may be on its way.
+        let lines = log.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+        lines.filter(|line| line.contains("\"event\":\"refused\"")).map(str::to_owned).collect()
     }
 }
