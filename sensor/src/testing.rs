@@ -8,11 +8,13 @@ mod reader;
 
 use std::fs;
 use std::io::{self, BufRead, BufReader};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with};
 use tempfile::TempDir;
 
 use crate::process::{Describer, Hashing, ProcRoot, Redaction};
@@ -110,6 +112,11 @@ pub(crate) fn real() -> (ProcRoot, Describer) {
     let proc = ProcRoot::open(Path::new("/proc")).unwrap();
     let describer = Describer::new(&proc, Path::new("/"), Redaction::default(), Hashing::Off).unwrap();
     (proc, describer)
+}
+
+/// A socket that what other tests execute meanwhile does not hold too.
+pub(crate) fn socket(family: AddressFamily, kind: SocketType, protocol: Option<Protocol>) -> OwnedFd {
+    socket_with(family, kind, SocketFlags::CLOEXEC, protocol).unwrap()
 }
 
 /// Copies a program by a process of its own: were it open for writing here, a child that another test forks meanwhile

@@ -5,13 +5,13 @@ use std::process::Command;
 
 use inventory::{Protocol, Scope};
 use rustix::net::sockopt::set_ipv6_v6only;
-use rustix::net::{AddressFamily, SocketType, bind, ipproto, listen, socket};
+use rustix::net::{AddressFamily, SocketType, bind, ipproto, listen};
 
 use super::{Flaw, Pass, Refusal, Socket, SocketCollector, Sockets, Table, collectors};
 use crate::proc_net::ProcNet;
 use crate::protocols::{Family, Protocols};
 use crate::sock_diag::SockDiag;
-use crate::testing::{in_new_namespace, is_root};
+use crate::testing::{in_new_namespace, is_root, socket};
 use crate::{portable, sys};
 
 const V4: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080));
@@ -40,7 +40,7 @@ fn shown(found: &[Socket]) -> Vec<String> {
 
 fn stream(at: SocketAddr, protocol: Option<rustix::net::Protocol>, prepare: impl Fn(&OwnedFd)) -> OwnedFd {
     let family = if at.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let stream = socket(family, SocketType::STREAM, protocol).unwrap();
+    let stream = socket(family, SocketType::STREAM, protocol);
     prepare(&stream);
     bind(&stream, &at).unwrap();
     listen(&stream, 5).unwrap();
@@ -59,9 +59,9 @@ fn every_protocol_of_the_kernel_is_found() {
         let _udp = UdpSocket::bind(V6).unwrap();
         let connected = UdpSocket::bind(SocketAddr::new(V4.ip(), 7070)).unwrap();
         connected.connect(V4).unwrap();
-        let udplite = socket(AddressFamily::INET, SocketType::DGRAM, Some(ipproto::UDPLITE)).unwrap();
+        let udplite = socket(AddressFamily::INET, SocketType::DGRAM, Some(ipproto::UDPLITE));
         bind(&udplite, &V4).unwrap();
-        let _raw = socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::ICMP)).unwrap();
+        let _raw = socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::ICMP));
 
         let sockets = all();
         assert_eq!(

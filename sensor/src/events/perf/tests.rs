@@ -8,12 +8,12 @@ use std::sync::MutexGuard;
 use std::thread;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{AddressFamily, SocketType, getsockname, listen, socket};
+use rustix::net::{AddressFamily, SocketType, getsockname, listen};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::sample::SocketKey;
 use super::*;
-use crate::testing::{alone, in_new_namespace, is_root};
+use crate::testing::{alone, in_new_namespace, is_root, socket};
 
 /// Enough that nothing is lost to what else goes on.
 const AMPLE: usize = 64;
@@ -97,7 +97,7 @@ fn listening_without_a_bind_tells_port_0_at_the_open() {
         (AddressFamily::INET, IpAddr::from(Ipv4Addr::UNSPECIFIED)),
         (AddressFamily::INET6, IpAddr::from(Ipv6Addr::UNSPECIFIED)),
     ] {
-        let socket = socket(family, SocketType::STREAM, None).unwrap();
+        let socket = socket(family, SocketType::STREAM, None);
         listen(&socket, 1).unwrap();
         let opened = ours(&mut perf);
         assert_eq!(opened.iter().map(told).collect::<Vec<_>>(), [(true, TCP, address, 0)]);
