@@ -4,13 +4,14 @@
 use std::fmt::{Debug, Display};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::{Duration, SystemTime};
 
 use jiff::tz::TimeZone;
 
 pub use crate::git_commit::fuzzed as git;
 use crate::{
     Approval, HostPattern, Listen, NetNsPattern, Pattern, ProgramPattern, Register, SourceText, Trust,
-    Wanted, When, approval_json, approval_of_json, edit, format, parse,
+    Wanted, When, Written, approval_json, approval_of_json, edit, format, parse,
 };
 
 /// Every input by the name of its target.
@@ -75,13 +76,15 @@ pub fn state(bytes: &[u8]) {
     crate::last_good::fuzzed(bytes);
     let Ok(register) = Register::from_json(&String::from_utf8_lossy(bytes)) else { return };
     let mut written = Vec::new();
-    register.write_json(&mut written).expect("what was read can be written");
+    register.write_json(NOW, &mut written).expect("what was read can be written");
     let text = String::from_utf8(written).expect("JSON is text");
     let mut again = Vec::new();
     let read = Register::from_json(&text).expect("what was written can be read");
-    read.write_json(&mut again).expect("and written again");
+    read.write_json(NOW, &mut again).expect("and written again");
     assert_eq!(text.as_bytes(), again);
 }
+
+const NOW: Written = Written { at: SystemTime::UNIX_EPOCH, since_boot: Duration::ZERO };
 
 fn source(text: &str) -> SourceText {
     SourceText { path: PathBuf::from("/etc/portledger/baseline.toml"), text: text.to_owned() }

@@ -81,7 +81,7 @@ pub use reassess::{Before, reassess};
 pub use recorded::approval_of_json;
 pub use register::{
     BrokenRegister, ClosedBecause, ClosedBy, Crowd, Dismissal, Drift, DriftEvent, Meanwhile, Passed,
-    Register, StartedBy, Starter,
+    Register, StartedBy, Starter, Written,
 };
 pub use remedy::{Overdue, Remedy, remedy_by};
 pub use service::{AddressWord, PortWord, Service, ServiceId, ServiceKey};

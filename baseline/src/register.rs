@@ -26,7 +26,7 @@ use self::rejudge::{Fate, Rejudge};
 use self::settling::{Settling, ended_well, may_be_handed_on};
 use crate::{Accounts, Assessment, DriftId, DriftKind, Finding, Policy, Severity};
 
-pub use self::saved::BrokenRegister;
+pub use self::saved::{BrokenRegister, Written};
 pub use self::started_by::{StartedBy, Starter};
 
 /// The open drifts of a host.

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use self::clocks::Clocks;
+pub(crate) use self::clocks::LEAP;
 use self::news::News;
 use self::restored::Restored;
 use crate::AccountBook;
@@ -88,7 +89,7 @@ pub(crate) struct Judge {
     publish: watch::Sender<Snapshot>,
     sensor: SensorStatus,
     news: News,
-    /// How long what was taken last had waited by then.
+    /// How long what is gathered had waited by then, at most.
     waited: Duration,
     /// How long the last judgement took.
     judged_for: Duration,
@@ -175,11 +176,13 @@ impl Judge {
     pub(crate) fn work(mut self, mut inbox: mpsc::Receiver<Work>) {
         while let Some(first) = inbox.blocking_recv() {
             let began = Instant::now();
+            let at_least = self.gathers_for();
+            self.waited = Duration::ZERO;
             let mut next = Some(first);
             while let Some(work) = next {
                 match work {
                     Work::Frame(packet) => {
-                        self.waited = packet.waited();
+                        self.waited = self.waited.max(packet.waited());
                         let now = self.now();
                         self.take(&packet, now);
                     }
@@ -208,8 +211,8 @@ impl Judge {
                 if self.news.happened.len() >= MAX_GATHERED {
                     self.leave_out_if_behind();
                 }
-                let enough =
-                    began.elapsed() >= self.gathers_for() || self.news.happened.len() >= MAX_GATHERED;
+                let enough = began.elapsed() >= self.gathers_for().max(at_least)
+                    || self.news.happened.len() >= MAX_GATHERED;
                 next = if enough { None } else { inbox.try_recv().ok() };
             }
             self.leave_out_if_behind();

@@ -3,13 +3,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use baseline::Register;
+use baseline::{Register, Written};
+use rustix::time::{ClockId, clock_gettime};
 use tracing::{info, warn};
 
 use crate::alerting::{self, Book, Turn, Turns};
 use crate::event_log::{ALERTS, Entry, EventLog};
+use crate::judge::LEAP;
 use crate::log_heads::LogHeads;
 use crate::priority::give_way;
 use crate::snapshot::BestCoverage;
@@ -247,7 +249,7 @@ impl Writer {
         let register = register.map(|register| {
             let kept = state::write_by(&self.folder, REGISTER, |file| {
                 let mut buffered = BufWriter::new(file);
-                register.write_json(&mut buffered).map_err(io::Error::other)?;
+                register.write_json(written_now(), &mut buffered).map_err(io::Error::other)?;
                 buffered.flush()
             });
             kept.inspect_err(|_| self.desk.give_back(|papers| papers.register.get_or_insert(register)))
@@ -296,10 +298,24 @@ pub(crate) fn restore_register(folder: &Path) -> Register {
         }
     };
     let text = String::from_utf8_lossy(&content);
-    Register::from_json(&text).unwrap_or_else(|error| {
+    let mut register = Register::from_json(&text).unwrap_or_else(|error| {
         warn!("which drifts were open is not known, {REGISTER} is damaged: {error}");
         Register::default()
-    })
+    });
+    let leap = Register::written(&text).map_or(Duration::ZERO, |written| written.leap(written_now()));
+    if leap >= LEAP {
+        warn!(
+            "the clock went ahead by {} s since {REGISTER} was written: what is gone is not taken to be older",
+            leap.as_secs()
+        );
+        register.clock_went_ahead(leap);
+    }
+    register
+}
+
+fn written_now() -> Written {
+    let since_boot = clock_gettime(ClockId::Boottime);
+    Written { at: SystemTime::now(), since_boot: Duration::try_from(since_boot).unwrap_or_default() }
 }
 
 pub(crate) fn restore_coverage(folder: &Path) -> BestCoverage {

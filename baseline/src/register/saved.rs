@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use inventory::Listener;
 use serde::{Deserialize, Serialize, Serializer};
@@ -23,6 +23,24 @@ pub enum BrokenRegister {
     Version(u32),
 }
 
+/// When a register is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// By the clock, which can be set.
+    pub at: SystemTime,
+    /// By one that cannot be, and goes on while the host sleeps: CLOCK_BOOTTIME of clock_gettime(2).
+    pub since_boot: Duration,
+}
+
+impl Written {
+    /// By how much the clock went ahead of the time that passed until then; zero where the host booted since, for then nobody
+    /// knows how much passed.
+    pub fn leap(self, now: Written) -> Duration {
+        let Some(passed) = now.since_boot.checked_sub(self.since_boot) else { return Duration::ZERO };
+        now.at.duration_since(self.at).unwrap_or_default().saturating_sub(passed)
+    }
+}
+
 /// As [`Saved`], of what is at hand: a copy would be as large as the register.
 #[derive(Serialize)]
 struct Saving<'a> {
@@ -30,6 +48,7 @@ struct Saving<'a> {
     revision: &'a str,
     drifts: Drifts<'a>,
     absent_since: &'a BTreeMap<DriftId, SystemTime>,
+    written: Written,
 }
 
 struct Drifts<'a>(&'a Register);
@@ -77,14 +96,24 @@ struct SavedDrift {
 
 impl Register {
     /// Writes what must outlive a restart, bit by bit: put a buffer before a file.
-    pub fn write_json(&self, to: impl Write) -> Result<(), BrokenRegister> {
+    pub fn write_json(&self, written: Written, to: impl Write) -> Result<(), BrokenRegister> {
         let saving = Saving {
             version: VERSION,
             revision: &self.revision,
             drifts: Drifts(self),
             absent_since: &self.absent_since,
+            written,
         };
         Ok(serde_json::to_writer(to, &saving)?)
+    }
+
+    /// When it was written, where that is told: older releases did not.
+    pub fn written(text: &str) -> Option<Written> {
+        #[derive(Deserialize)]
+        struct When {
+            written: Written,
+        }
+        serde_json::from_str(text).ok().map(|When { written }| written)
     }
 
     /// Reads what [`Register::write_json`] wrote.

@@ -4,12 +4,17 @@ mod gaps;
 mod settling;
 mod starters;
 
+use std::time::{Duration, SystemTime};
+
 use baseline::{
-    ClosedBecause, ClosedBy, Dismissal, DriftEvent, DriftId, DriftKind, Meanwhile, Passed, Register, Severity,
+    ClosedBecause, ClosedBy, Dismissal, DriftEvent, DriftId, DriftKind, Meanwhile, Passed, Register,
+    Severity, Written,
 };
 use inventory::{NetNsKind, ProgramFile, RawText, Reach, Scope, SocketId, Unattributed};
 
 use crate::world::{World, program};
+
+const WRITTEN: Written = Written { at: SystemTime::UNIX_EPOCH, since_boot: Duration::ZERO };
 
 /// A host whose register is kept, pass after pass.
 struct Watched {
@@ -83,7 +88,7 @@ impl Watched {
 
     fn restarted(&self) -> Watched {
         let mut json = Vec::new();
-        self.register.write_json(&mut json).unwrap();
+        self.register.write_json(WRITTEN, &mut json).unwrap();
         let register = Register::from_json(&String::from_utf8(json).unwrap()).unwrap();
         Watched { world: self.world.clone(), register }
     }
@@ -463,4 +468,28 @@ fn a_flood_of_one_program_pushes_out_nothing_else() {
     assert_eq!(watched.only_by("/usr/bin/nc"), Severity::Critical);
     assert_eq!(watched.register.left_out(), 2);
     assert_eq!(watched.after(1), [""; 0], "what fell stays out");
+}
+
+#[test]
+fn a_clock_that_was_set_shows_by_one_that_cannot_be() {
+    let at = |day: u64, hour: u64| {
+        let (at, since_boot) = (Duration::from_secs(86_400 * day), Duration::from_secs(3_600 * hour));
+        Written { at: SystemTime::UNIX_EPOCH + at, since_boot }
+    };
+    for (then, now, leap) in [
+        (at(1, 5), at(1, 5), 0),
+        (at(1, 5), at(2, 29), 0),
+        (at(1, 5), at(4, 29), 48),
+        (at(4, 5), at(1, 6), 0),
+        // Another boot: nobody knows how long the host was off.
+        (at(1, 5), at(9, 1), 0),
+    ] {
+        assert_eq!(then.leap(now), Duration::from_secs(3_600 * leap), "{then:?} {now:?}");
+    }
+    let mut json = Vec::new();
+    Register::default().write_json(at(1, 5), &mut json).unwrap();
+    let json = String::from_utf8(json).unwrap();
+    assert_eq!(Register::written(&json), Some(at(1, 5)));
+    // An older release wrote none.
+    assert_eq!(Register::written(r#"{"version":1,"revision":"","drifts":[],"absent_since":{}}"#), None);
 }

@@ -6,7 +6,7 @@ use tracing::warn;
 use super::Judge;
 
 /// By how much the clock goes ahead at once where it was set: no correction of a clock that runs is as large.
-const LEAP: Duration = Duration::from_secs(60);
+pub(crate) const LEAP: Duration = Duration::from_secs(60);
 
 /// What the clock and the steady one showed when they were last compared.
 #[derive(Default)]

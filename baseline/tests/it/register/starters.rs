@@ -106,7 +106,7 @@ fn is_bounded() {
 fn what_an_older_release_wrote_is_read() {
     let watched = listening(below(&[(911, "bash")]));
     let mut json = Vec::new();
-    watched.register.write_json(&mut json).unwrap();
+    watched.register.write_json(WRITTEN, &mut json).unwrap();
     let mut written: serde_json::Value = serde_json::from_slice(&json).unwrap();
     assert!(written["drifts"][0].as_object_mut().unwrap().remove("started_by").is_some());
     let read = Register::from_json(&written.to_string()).unwrap();

@@ -27,6 +27,31 @@ fn what_is_gone_does_not_age_by_a_leap_of_the_clock() {
     assert_eq!(open(&snapshots), [], "a day that passed");
 }
 
+/// While nothing runs, only the time since the host booted tells how much of it passed.
+#[test]
+fn what_is_gone_does_not_age_by_a_leap_of_the_clock_between_two_processes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut judge, snapshots) = judge_by(folder.path(), good_baseline);
+    tell(&mut judge, vec![lesser()], now());
+    tell(&mut judge, Vec::new(), now() + seconds(10));
+    let gone_since =
+        |register: &Register| register.by_id().map(|drift| drift.gone_since.unwrap()).collect::<Vec<_>>();
+    let before = gone_since(&snapshots.borrow().register);
+    assert_ne!(before, []);
+    drop(judge);
+    let restored = || gone_since(&crate::scribe::restore_register(folder.path()));
+    assert_eq!(restored(), before);
+    let path = folder.path().join("register.json");
+    let mut written: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let at = &mut written["written"]["at"]["secs_since_epoch"];
+    *at = (at.as_u64().unwrap() - 3 * 86_400).into();
+    std::fs::write(&path, written.to_string()).unwrap();
+    for (restored, before) in restored().into_iter().zip(before) {
+        let later = restored.duration_since(before).unwrap().as_secs();
+        assert!((3 * 86_400 - 1..=3 * 86_400 + 1).contains(&later), "{later}");
+    }
+}
+
 /// A flood that fills the inbox faster than it can be judged. How much of it is left out is a matter of time.
 #[test]
 fn what_is_there_is_told_in_time_whatever_came_and_went() {
@@ -75,11 +100,15 @@ fn of_a_crowd_that_is_late_is_left_out_and_few_are_judged_however_late() {
         tell(&mut judge, Vec::new(), now());
         let (inbox, work) = mpsc::channel(65_536);
         let then = SystemTime::now() - seconds(5);
-        for cookie in 1..=sockets {
+        let mayflies = (1..=sockets).map(|cookie| {
             let mayfly = Listener { since: Some(then), ..stranger(cookie.into(), 1_000 + cookie) };
-            let events = [Event::Opened(mayfly.clone()), Event::Closed(mayfly.id, then)];
+            [Event::Opened(mayfly.clone()), Event::Closed(mayfly.id, then)]
+        });
+        let events: Vec<Event> = mayflies.flatten().collect();
+        // Few packets: a machine that stalls must not have them judged one by one.
+        for events in events.chunks(500) {
             let nothing = fixtures::inventory(Vec::new());
-            for frame in encoded(messages_of_events(&events, &nothing, Closing::default())) {
+            for frame in encoded(messages_of_events(events, &nothing, Closing::default())) {
                 let packet = Packet::read_at(Instant::now(), &frame);
                 assert!(inbox.try_send(Work::Frame(packet)).is_ok());
             }
