@@ -10,7 +10,6 @@ use crate::arguments::{DiffOptions, ReportFormat, Shared};
 use crate::judge::{self, Judgement};
 use crate::outcome::Outcome;
 use crate::say::{aside, harmless};
-use crate::table::quoted;
 
 /// Holders past these are counted, not named.
 const NAMED_HOLDERS: usize = 3;
@@ -115,9 +114,10 @@ fn still_pages(paging: usize, gone: usize) -> String {
 fn gone_block(drift: &Drift) -> String {
     let finding = &drift.finding;
     let subject = &finding.subject;
-    let users: Vec<String> = subject.users.iter().map(|user| escaped(user)).collect();
-    let programs: Vec<String> = subject.programs.iter().map(ToString::to_string).collect();
-    let workloads: String = subject.workloads.iter().map(|workload| format!(", {workload}")).collect();
+    let users: Vec<String> = subject.users.iter().map(|user| RawText::from(user.as_str()).quoted()).collect();
+    let programs: Vec<String> = subject.programs.iter().map(RawText::quoted).collect();
+    let workloads: String =
+        subject.workloads.iter().map(|workload| format!(", {}", workload.quoted())).collect();
     let mut lines = vec![
         format!("{:<9} {:<16} {}", finding.severity, finding.kind, place(finding)),
         format!("  id       {}", escaped(finding.id.as_str())),
@@ -169,14 +169,17 @@ fn place(finding: &Finding) -> String {
         AddressWord::One(std::net::IpAddr::V6(address)) => format!("[{address}]"),
         AddressWord::One(address) => address.to_string(),
     };
-    let device = subject.device.as_ref().map(|device| format!("%{device}")).unwrap_or_default();
+    let device = subject.device.as_ref().map(|device| format!("%{}", device.quoted())).unwrap_or_default();
     let port = match subject.port {
         PortWord::Kernel => "kernel".to_owned(),
         PortWord::Number(port) => port.to_string(),
         PortWord::Any => "*".to_owned(),
     };
-    let netns =
-        if subject.netns.as_bytes() == b"host" { String::new() } else { format!(" in {}", subject.netns) };
+    let netns = if subject.netns.as_bytes() == b"host" {
+        String::new()
+    } else {
+        format!(" in {}", subject.netns.quoted())
+    };
     format!("{} {address}{device}:{port}{netns}", subject.protocol)
 }
 
@@ -193,15 +196,16 @@ fn held_by(judgement: &Judgement, service: &Service) -> Vec<String> {
             }
             Holders::Known(holders) => {
                 for holder in holders {
-                    let user = judgement.accounts.word(holder.uid);
+                    let user = inventory::quoted(&judgement.accounts.word(holder.uid));
                     let program = holder.program.as_ref();
-                    let program = program.map_or("unreadable".to_owned(), |program| program.path.escaped());
+                    let program = program.map_or("unreadable".to_owned(), |program| program.path.quoted());
                     let workload = holder.workload.stable_name();
-                    let workload = workload.map(|name| format!(", {} {name}", holder.workload.kind()));
+                    let workload =
+                        workload.map(|name| format!(", {} {}", holder.workload.kind(), name.quoted()));
                     let workload = workload.unwrap_or_default();
                     let line = format!(
                         "{}[{}] as {user}, program {program}{workload}",
-                        quoted(&holder.name),
+                        holder.name.quoted(),
                         holder.id.pid
                     );
                     lines.insert(holder.id.pid, line);
@@ -243,6 +247,14 @@ fn summary(judgement: &Judgement, found: &[(&Finding, Option<&Service>)]) -> Str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_name_passes_for_words_of_a_place() {
+        let finding = r#"{"id":"s1-0","kind":"unapproved","also":[],"severity":"info","approval":null,"differs":[],"team":null,
+            "subject":{"protocol":"Tcp","address":"any","port":{"number":80},"device":null,"netns":[97,32,98],"programs":[],
+            "users":[],"workloads":[],"reach":"Public"}}"#;
+        assert_eq!(place(&serde_json::from_str(finding).unwrap()), "tcp *:80 in \"a b\"");
+    }
 
     #[test]
     fn info_is_not_counted_among_what_pages() {

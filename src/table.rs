@@ -3,7 +3,7 @@ use std::net::IpAddr;
 
 use baseline::{Accounts, Assessment, ServiceId, Verdict};
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
-use inventory::{Holder, Holders, Inventory, Listener, NetNsKind, RawText};
+use inventory::{Holder, Holders, Inventory, Listener, NetNsKind};
 
 /// Tables are made for a terminal of this width where the output is none.
 const WIDTH: u16 = 80;
@@ -51,7 +51,7 @@ impl Row<'_> {
         let mut words: Vec<String> = holders
             .iter()
             .take(NAMED_HOLDERS)
-            .map(|holder| format!("{}[{}] {}", quoted(&holder.name), holder.id.pid, self.user(holder)))
+            .map(|holder| format!("{}[{}] {}", holder.name.quoted(), holder.id.pid, self.user(holder)))
             .collect();
         if let Some(more) = holders.len().checked_sub(NAMED_HOLDERS).filter(|more| *more > 0) {
             words.push(format!("and {more} more"));
@@ -97,12 +97,6 @@ impl Row<'_> {
             other => other.as_str().to_owned(),
         }
     }
-}
-
-/// A name between other words: one that could pass for several words stands in quotes.
-pub(crate) fn quoted(name: &RawText) -> String {
-    let text = name.escaped();
-    if text.contains([' ', ',', '[', ']', '"']) { format!("{text:?}") } else { text }
 }
 
 /// Rows as a person reads them.

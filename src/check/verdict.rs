@@ -1,6 +1,7 @@
 use std::process::ExitCode;
 
 use baseline::Severity;
+use inventory::{quoted, quoted_within};
 
 use super::measures::{Figure, Thresholds, figures};
 use crate::asking::answers::{Count, Counts, Details, Drift, Gap, Mode, Status};
@@ -10,6 +11,10 @@ use crate::asking::{Asked, Looked};
 const MAX_TEXT: usize = 200;
 /// Letters of one text in the first line, which goes out as a short message.
 const MAX_IN_FIRST: usize = 60;
+/// Letters of an endpoint: an IPv6 address, a device and a namespace.
+const MAX_PLACE: usize = 110;
+/// Letters of a namespace.
+const MAX_NETNS: usize = 24;
 
 /// How the host stands, by the numbers of the Monitoring Plugins Development Guidelines, which are exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,10 +229,11 @@ fn told(asked: &Asked, status: &Status, counts: Counts) -> String {
     let mut line = words(counts) + &of_filters(asked);
     let gravest = asked.told().and_then(|details| sorted(details).into_iter().next());
     if let Some(drift) = gravest.filter(|drift| drift.severity > Severity::Info) {
-        let program =
-            drift.programs.first().map(|program| format!(" {}", cut(program.as_str(), MAX_IN_FIRST)));
-        line +=
-            &format!(": {} {}{}", drift.kind, cut(&place(drift), MAX_IN_FIRST), program.unwrap_or_default());
+        let program = drift
+            .programs
+            .first()
+            .map(|program| format!(" {}", quoted_within(program.as_str(), MAX_IN_FIRST)));
+        line += &format!(": {} {}{}", drift.kind, cut(&place(drift), MAX_PLACE), program.unwrap_or_default());
     }
     if status.mode == Some(Mode::Observe) {
         line += "; it only observes, by `mode` in portledger.toml";
@@ -380,24 +386,29 @@ fn list(names: &[crate::asking::answers::Told]) -> String {
     let named: Vec<&str> = names.iter().take(3).map(|name| name.as_str()).collect();
     let more = names.len() - named.len();
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    cut(&named.join(", "), MAX_TEXT) + &more
+    let most = MAX_TEXT / named.len().max(1);
+    let named: Vec<String> = named.iter().map(|name| quoted_within(name, most)).collect();
+    named.join(", ") + &more
 }
 
 /// `tcp *:8443`, `udp 10.0.0.1%eth0:53 in web`.
 fn place(drift: &Drift) -> String {
     let address = drift.address.as_str();
     let address = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
-    let device = drift.device.as_ref().map(|device| format!("%{device}")).unwrap_or_default();
+    let device = drift.device.as_ref().map(|device| format!("%{}", quoted(device.as_str())));
+    let device = device.unwrap_or_default();
     let netns = match drift.netns.as_str() {
         "host" => String::new(),
-        name => format!(" in {name}"),
+        name => format!(" in {}", quoted_within(name, MAX_NETNS)),
     };
     format!("{} {address}{device}:{}{netns}", drift.protocol, drift.port)
 }
 
 fn of_gap(gap: &Gap) -> String {
     let protocol = gap.protocol.as_ref().map(|protocol| format!(" {protocol}")).unwrap_or_default();
-    let netns = gap.netns.as_ref().map(|netns| format!(" in {netns}")).unwrap_or_default();
+    let netns =
+        gap.netns.as_ref().map(|netns| format!(" in {}", quoted_within(netns.as_str(), MAX_IN_FIRST)));
+    let netns = netns.unwrap_or_default();
     cut(&format!("{}{protocol}{netns}: {} ({})", gap.scope, gap.reason, gap.collector), MAX_TEXT)
 }
 

@@ -6,14 +6,13 @@ use baseline::{
 };
 use inventory::{
     Holder, Holders, Inventory, Listener, NetNsKind, PortChoice, Program, ProgramFile, Protocol, RawText,
-    Reach, Workload,
+    Reach, Workload, quoted,
 };
 
 use super::history::{History, Topic};
 use super::{Found, approval, next, place_line};
 use crate::judge::Judgement;
 use crate::page::{Page, moment, shown};
-use crate::table::quoted;
 
 /// Holders and sockets past these are counted, not shown.
 const TOLD: usize = 20;
@@ -86,8 +85,8 @@ pub(super) fn tell_kept(page: &mut Page, drift: &Drift, judgement: &Judgement) {
     tell_drift(page, finding, Some(drift), judgement);
     let listeners: Vec<&Listener> = drift.listeners().iter().map(|listener| &**listener).collect();
     if listeners.is_empty() {
-        let words = |names: &[RawText]| names.iter().map(RawText::escaped).collect::<Vec<_>>().join(", ");
-        let users: Vec<String> = finding.subject.users.iter().map(|user| shown(user)).collect();
+        let words = |names: &[RawText]| names.iter().map(RawText::quoted).collect::<Vec<_>>().join(", ");
+        let users: Vec<String> = finding.subject.users.iter().map(|user| quoted(&shown(user))).collect();
         page.line("held by", format!("{} as {}", words(&finding.subject.programs), users.join(", ")));
     } else {
         tell_sockets(page, &listeners, None);
@@ -211,13 +210,13 @@ fn tell_holders(page: &mut Page, listeners: &[&Listener], judgement: &Judgement)
 
 fn tell_holder(page: &mut Page, holder: &Holder, judgement: &Judgement) {
     let uid = holder.uid;
-    let user = judgement.accounts.name(uid).map(|name| format!("{} (uid {uid})", shown(name)));
+    let user = judgement.accounts.name(uid).map(|name| format!("{} (uid {uid})", quoted(&shown(name))));
     let user = user.unwrap_or_else(|| format!("uid {uid}"));
-    let (name, pid, since) = (quoted(&holder.name), holder.id.pid, moment(holder.started_at));
+    let (name, pid, since) = (holder.name.quoted(), holder.id.pid, moment(holder.started_at));
     page.line("held by", format!("{name}[{pid}] as {user}, since {since}"));
     match &holder.program {
         Some(program) => {
-            page.detail("program", format!("{}: {}", program.path, file(program)));
+            page.detail("program", format!("{}: {}", program.path.quoted(), file(program)));
             let hash = program.sha256.map(|hash| hash.iter().map(|byte| format!("{byte:02x}")).collect());
             page.detail(
                 "sha256",
@@ -234,8 +233,9 @@ fn tell_holder(page: &mut Page, holder: &Holder, judgement: &Judgement) {
         .parents
         .iter()
         .map(|parent| {
-            let program = parent.program.as_ref().map(|program| format!(" {program}")).unwrap_or_default();
-            format!("{}[{}]{program}", quoted(&parent.name), parent.pid)
+            let program =
+                parent.program.as_ref().map(|program| format!(" {}", program.quoted())).unwrap_or_default();
+            format!("{}[{}]{program}", parent.name.quoted(), parent.pid)
         })
         .collect();
     if !parents.is_empty() {
@@ -255,13 +255,14 @@ fn file(program: &Program) -> &'static str {
 }
 
 fn workload(workload: &Workload) -> String {
-    let named = |word: &str, name: &Option<RawText>| name.as_ref().map(|name| format!(", {word} {name}"));
+    let named =
+        |word: &str, name: &Option<RawText>| name.as_ref().map(|name| format!(", {word} {}", name.quoted()));
     match workload {
         Workload::None => "none".to_owned(),
-        Workload::Unit(unit) => format!("unit {unit}"),
+        Workload::Unit(unit) => format!("unit {}", unit.quoted()),
         Workload::Session(session) => {
             let from = named("from", &session.from).unwrap_or_default();
-            format!("session {} of uid {}{from}", session.id, session.uid)
+            format!("session {} of uid {}{from}", session.id.quoted(), session.uid)
         }
         Workload::Container(container) => {
             let parts =
@@ -312,7 +313,19 @@ pub(crate) fn words(
         AddressWord::One(std::net::IpAddr::V6(address)) => format!("[{address}]"),
         other => other.to_string(),
     };
-    let device = device.map(|device| format!("%{device}")).unwrap_or_default();
-    let netns = if netns.as_bytes() == b"host" { String::new() } else { format!(" in {netns}") };
+    let device = device.map(|device| format!("%{}", device.quoted())).unwrap_or_default();
+    let netns = if netns.as_bytes() == b"host" { String::new() } else { format!(" in {}", netns.quoted()) };
     format!("{protocol} {address}{device}:{port}{netns}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_passes_for_words_of_a_place() {
+        let (device, netns) = (RawText::from("eth0"), RawText::from("web, approved"));
+        let told = words(Protocol::Udp, AddressWord::Any, PortWord::Number(53), Some(&device), &netns);
+        assert_eq!(told, "udp *%eth0:53 in \"web, approved\"");
+    }
 }

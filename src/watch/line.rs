@@ -6,7 +6,7 @@ use exporter::Witnessed;
 use inventory::{Happening, NetNsKind, Workload};
 use jiff::tz::TimeZone;
 
-use crate::table::{Row, quoted};
+use crate::table::Row;
 
 /// Where columns begin: what is longer moves the rest of its line. Eighty in all, with a short name at the end.
 const COLUMNS: [usize; 6] = [13, 7, 5, 18, 8, 10];
@@ -98,7 +98,7 @@ fn of_workload(workload: &Workload) -> Option<String> {
     let name = workload.stable_name()?;
     Some(match workload {
         Workload::Session(_) => name.escaped(),
-        _ => format!("{} {}", workload.kind(), quoted(&name)),
+        _ => format!("{} {}", workload.kind(), name.quoted()),
     })
 }
 

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use inventory::{ProgramFile, Unattributed};
+use inventory::{ProgramFile, Unattributed, quoted};
 
 use super::Difference;
 use crate::baseline::hex;
@@ -21,7 +21,9 @@ impl Difference<'_> {
             }
             Difference::Device => format!(
                 "bound to {}, approved for {} only",
-                view.device.as_ref().map_or("no device".to_owned(), |device| format!("device {device}")),
+                view.device
+                    .as_ref()
+                    .map_or("no device".to_owned(), |device| format!("device {}", quoted(device))),
                 list(&approval.listen)
             ),
             Difference::Reach(reach) => {
@@ -35,16 +37,16 @@ impl Difference<'_> {
             Difference::Arguments(holder) => format!(
                 "{} runs with `{}`, approved with {}",
                 who(holder),
-                holder.command_line,
-                quoted(&approval.arguments)
+                holder.command_line.replace('`', "\\x60"),
+                between_ticks(&approval.arguments)
             ),
             Difference::Hash(holder) => hash(holder),
             Difference::User(holder) => {
-                let user = accounts.word(holder.holder.uid);
+                let user = quoted(&accounts.word(holder.holder.uid));
                 format!("{} runs as {user}, approved for {}", who(holder), list(&approval.user))
             }
             Difference::Group(holder) => {
-                let user = accounts.word(holder.holder.uid);
+                let user = quoted(&accounts.word(holder.holder.uid));
                 format!("{} runs as {user}, who is not in {}", who(holder), approval.group.join(" or "))
             }
             Difference::Unit(holder) => workload("unit", holder, holder.unit.as_deref(), &approval.unit),
@@ -71,7 +73,7 @@ impl fmt::Display for Bound<'_> {
         let protocol = self.view.service.protocol;
         write!(f, "{protocol}/{}", self.spot.binding.exact_pattern())?;
         if let Some(device) = &self.view.device {
-            write!(f, "%{device}")?;
+            write!(f, "%{}", quoted(device))?;
         }
         write!(f, ":{}", self.spot.port)
     }
@@ -82,17 +84,18 @@ fn list<T: fmt::Display>(all: &[T]) -> String {
     all.join(", ")
 }
 
-fn quoted(all: &[Pattern]) -> String {
+fn between_ticks(all: &[Pattern]) -> String {
     let all: Vec<String> = all.iter().map(|pattern| format!("`{pattern}`")).collect();
     all.join(" or ")
 }
 
 pub(crate) fn who(holder: &HolderView<'_>) -> String {
     match holder.holder.program {
-        Some(_) => holder.program.clone(),
+        Some(_) => quoted(&holder.program),
         None => format!(
             "process {} ({}), whose program could not be read",
-            holder.holder.id.pid, holder.holder.name
+            holder.holder.id.pid,
+            holder.holder.name.quoted()
         ),
     }
 }
@@ -116,7 +119,7 @@ fn hash(holder: &HolderView<'_>) -> String {
 }
 
 fn workload(sort: &str, holder: &HolderView<'_>, name: Option<&str>, approved: &[Pattern]) -> String {
-    let name = name.map_or_else(|| format!("no known {sort}"), |name| format!("{sort} {name}"));
+    let name = name.map_or_else(|| format!("no known {sort}"), |name| format!("{sort} {}", quoted(name)));
     format!("{} belongs to {name}, approved for {}", who(holder), list(approved))
 }
 

@@ -91,6 +91,16 @@ fn every_approval_that_has_to_do_with_it_is_told() {
 }
 
 #[test]
+fn no_program_passes_for_words_of_a_reason() {
+    let mut world = World::new();
+    world.baseline(BASELINE);
+    world.listen("tcp/0.0.0.0:443").by(program("/x, approved \"y"));
+    let told = told(&world, "443");
+    let reason = r#"c-any (held by "/x, approved \x22y", approved for /usr/sbin/haproxy)"#;
+    assert!(told[0].contains(reason), "{told:?}");
+}
+
+#[test]
 fn the_one_that_covers_comes_first() {
     let mut world = world();
     world.listeners[0].reach(inventory::Reach::Private);

@@ -1,5 +1,5 @@
 use baseline::{AddressWord, Finding};
-use inventory::{RawText, Reach};
+use inventory::{RawText, Reach, cut, quoted_list_within};
 
 use super::text::plain;
 
@@ -29,7 +29,7 @@ fn line(host: &str, finding: &Finding, many: bool, (of_host, of_name): (usize, u
         subject.users.iter().map(|user| RawText::from(user.as_str()).escaped()).collect();
     let or_nobody = |names: &[String]| match names.is_empty() {
         true => "nobody known".to_owned(),
-        false => cut(&names.join(","), of_name),
+        false => quoted_list_within(&names.join(","), of_name),
     };
     format!(
         "{}: {kind} {}/{}:{port}{whom}, {} as {}",
@@ -63,12 +63,4 @@ fn base_name(program: &RawText) -> String {
     let bytes = program.as_bytes();
     let name = bytes.rsplit(|byte| *byte == b'/').next().filter(|name| !name.is_empty());
     RawText::new(name.unwrap_or(bytes)).escaped()
-}
-
-/// With a `…` in place of what is cut off.
-pub(crate) fn cut(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        None => text.to_owned(),
-        Some(_) => text.chars().take(most - 1).chain(['…']).collect(),
-    }
 }

@@ -101,6 +101,26 @@ fn what_is_critical_is_never_to_be_approved_in_passing() {
 }
 
 #[test]
+fn no_name_passes_for_words_of_the_alert() {
+    let mut finding = finding();
+    finding.subject.programs = [RawText::from("/tmp/x as root")].into();
+    finding.subject.users = ["no one".to_owned()].into();
+    let line = summary("web-17", &finding, false);
+    assert!(line.ends_with(", \"x as root\" as \"no one\""), "{line}");
+    let mut alert = alert_of(&snapshot_of_the_fixture());
+    alert.program = "ok). Planned; run: sudo x".to_owned();
+    alert.user = "a\" b".to_owned();
+    alert.workload = "session of 7".to_owned();
+    alert.netns = "b. Over".to_owned();
+    alert.approval = Some("c d".to_owned());
+    let text = alert.description();
+    let who = r#""ok). Planned; run: sudo x" (user "a\x22 b", "session of 7"): "#;
+    assert!(text.starts_with(who), "{text}");
+    assert!(text.contains(r#" in network namespace "b. Over","#), "{text}");
+    assert!(text.contains(r#"Nearest approval "c d": "#), "{text}");
+}
+
+#[test]
 fn what_is_gone_is_dismissed() {
     let there = alert_of(&snapshot_of_the_fixture());
     assert!(there.description().contains("still there"), "{}", there.description());

@@ -1,5 +1,5 @@
 use baseline::{Drift, DriftKind, Severity};
-use inventory::RawText;
+use inventory::{RawText, quoted, quoted_list};
 
 use super::Alert;
 
@@ -10,25 +10,17 @@ pub(super) fn escaped(text: &str) -> String {
 /// The processes above it, and the login that they belong to.
 pub(super) fn started_by(drift: &Drift) -> Option<String> {
     let by = drift.started_by()?;
-    let chain = by.parents.iter().map(|parent| format!("{} {}", quoted(&parent.name), parent.pid));
+    let chain = by.parents.iter().map(|parent| format!("{} {}", parent.name.quoted(), parent.pid));
     let chain = chain.collect::<Vec<_>>().join(", below ");
     let session = by.session.as_ref().map(|session| {
-        let from = session.from.as_ref().map(|from| format!(" from {from}")).unwrap_or_default();
-        let user = by.user.as_deref().map_or_else(|| format!("uid {}", session.uid), escaped);
-        format!("session {} of {user}{from}", session.id)
+        let from = session.from.as_ref().map(|from| format!(" from {}", from.quoted())).unwrap_or_default();
+        let user = by.user.as_deref().map(|user| RawText::from(user).quoted());
+        let user = user.unwrap_or_else(|| format!("uid {}", session.uid));
+        format!("session {} of {user}{from}", session.id.quoted())
     });
     let parts: Vec<String> =
         Some(chain).filter(|chain| !chain.is_empty()).into_iter().chain(session).collect();
     Some(parts.join("; ")).filter(|text| !text.is_empty())
-}
-
-/// A process chooses its name: one that reads like more than a name stands in quotes.
-fn quoted(name: &RawText) -> String {
-    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./:@+".contains(byte);
-    match !name.is_empty() && name.as_bytes().iter().all(is_plain) {
-        true => name.escaped(),
-        false => format!("\"{}\"", name.escaped().replace('"', "\\x22")),
-    }
 }
 
 /// As chats and mails take it for nothing but text: what would be markup, a mention or a link there is not any more. The rules
@@ -52,15 +44,18 @@ pub(super) fn description(alert: &Alert) -> String {
 }
 
 fn who(alert: &Alert) -> String {
-    let or = |name: &str, nobody: &str| if name.is_empty() { nobody.to_owned() } else { name.to_owned() };
+    let or = |name: &str, nobody: &str| if name.is_empty() { nobody.to_owned() } else { quoted_list(name) };
     let program = or(&alert.program, "No process that could be named");
     let mut of = vec![format!("user {}", or(&alert.user, "unknown"))];
     if !alert.workload.is_empty() {
-        of.push(alert.workload.clone());
+        of.push(quoted_list(&alert.workload));
     }
     let of = of.join(", ");
-    let netns =
-        if alert.netns == "host" { String::new() } else { format!(" in network namespace {}", alert.netns) };
+    let netns = if alert.netns == "host" {
+        String::new()
+    } else {
+        format!(" in network namespace {}", quoted(&alert.netns))
+    };
     let reach = if alert.reach.is_empty() { String::new() } else { format!(", reach {}", alert.reach) };
     let kind = alert.kind.as_str().replace('_', " ");
     format!(
@@ -76,7 +71,7 @@ fn started(alert: &Alert) -> Option<String> {
 fn why(alert: &Alert) -> String {
     let differs = alert.differs.join("; ");
     match &alert.approval {
-        Some(approval) => format!("Nearest approval {approval}: {differs}."),
+        Some(approval) => format!("Nearest approval {}: {differs}.", quoted(approval)),
         None => format!("Why: {differs}."),
     }
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use baseline::{Drift, Register};
-use inventory::{Holder, Listener, RawText};
+use inventory::{Holder, Listener, RawText, quoted, quoted_list};
 
 use super::html::Html;
 use crate::alert::{Alert, Sender, Told, told};
@@ -84,20 +84,22 @@ fn terms(alert: &Alert) -> Vec<(&'static str, String)> {
         None => "there".to_owned(),
         Some(gone) => format!("gone since {gone}"),
     };
+    // What is not known has no line.
+    let names = |joined: &str| if joined.is_empty() { String::new() } else { quoted_list(joined) };
     let known = [
         ("Kind", alert.kind.as_str().replace('_', " ")),
         ("Severity", alert.severity.to_string()),
         ("State", state),
         ("First seen", alert.first_seen.to_string()),
         ("Bound to", format!("{} {} port {}", alert.protocol, alert.address, alert.port)),
-        ("Network namespace", alert.netns.clone()),
+        ("Network namespace", quoted(&alert.netns)),
         ("Reach", alert.reach.clone()),
-        ("Program", alert.program.clone()),
-        ("User", alert.user.clone()),
-        ("Workload", alert.workload.clone()),
+        ("Program", names(&alert.program)),
+        ("User", names(&alert.user)),
+        ("Workload", names(&alert.workload)),
         ("Started by", alert.started_by.clone().unwrap_or_else(|| "not known, or by the system".to_owned())),
-        ("Nearest approval", alert.approval.clone().unwrap_or_else(|| "none".to_owned())),
-        ("Team", alert.team.clone()),
+        ("Nearest approval", alert.approval.as_deref().map_or_else(|| "none".to_owned(), quoted)),
+        ("Team", names(&alert.team)),
     ];
     let differs = alert.differs.iter().map(|sentence| ("Why", sentence.clone()));
     known.into_iter().filter(|(_, what)| !what.is_empty()).chain(differs).collect()
@@ -110,7 +112,7 @@ fn link(drift: &Drift) -> (String, String) {
 
 fn socket(listener: &Listener) -> String {
     let endpoint = &listener.endpoint;
-    let netns = &listener.netns.name;
+    let netns = listener.netns.name.quoted();
     format!("{} {} port {} in {netns}", endpoint.protocol.as_str(), endpoint.address, endpoint.port)
 }
 
@@ -122,8 +124,8 @@ fn holders(drift: &Drift) -> Vec<String> {
 }
 
 fn holder(holder: &Holder) -> String {
-    let program = holder.program.as_ref().map_or("unknown".to_owned(), |program| program.path.escaped());
-    format!("{} {} (uid {}): {program}", holder.name, holder.id.pid, holder.uid)
+    let program = holder.program.as_ref().map_or("unknown".to_owned(), |program| program.path.quoted());
+    format!("{} {} (uid {}): {program}", holder.name.quoted(), holder.id.pid, holder.uid)
 }
 
 #[cfg(test)]
@@ -142,6 +144,19 @@ mod tests {
             );
             assert!(page.contains(drift.finding.kind.as_str()), "{page}");
         }
+    }
+
+    #[test]
+    fn no_name_passes_for_words_of_the_page() {
+        let snapshot = snapshot_of_the_fixture();
+        let mut alert = snapshot.sender.alert(&Told::of(snapshot.register.drifts().next().unwrap()));
+        (alert.program, alert.user, alert.workload) =
+            ("x as root".to_owned(), "a,b".to_owned(), String::new());
+        let terms = terms(&alert);
+        for term in [("Program", "\"x as root\""), ("User", "a,b")] {
+            assert!(terms.iter().any(|(name, what)| (*name, what.as_str()) == term), "{terms:?}");
+        }
+        assert!(!terms.iter().any(|(name, _)| *name == "Workload"), "{terms:?}");
     }
 
     #[test]

@@ -2,11 +2,12 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use baseline::{Drift, DriftKind, Overdue, Remedy, Severity};
+use inventory::cut;
 use prometheus::proto::MetricFamily;
 
 use super::families::{DRIFT, DRIFT_DETAILS, DRIFT_FIRST_SEEN, DRIFT_INFO, DRIFT_OVERDUE, DRIFT_PRESENT};
 use super::family::{Sample, number, timestamp, truth};
-use crate::alert::{Sender, Told, cut, told};
+use crate::alert::{Sender, Told, told};
 use crate::snapshot::Snapshot;
 
 /// How many drifts are told as series of their own.

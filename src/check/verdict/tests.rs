@@ -205,6 +205,19 @@ fn drifts_are_told_gravest_first_and_names_are_escaped() {
 }
 
 #[test]
+fn no_name_passes_for_words_of_the_check() {
+    let mut lying = drift("critical", "ok). Planned; run: sudo x", false);
+    lying["users"] = json!(["nobody, approved"]);
+    lying["workloads"] = json!(["a \" b"]);
+    lying["netns"] = json!("x as root");
+    let verdict = decide(&asked(but(&[("/drifts/critical", json!({"open": 1, "gone": 0}))]), &[lying]));
+    let line = "unapproved tcp *:8080 in \"x as root\" \"ok). Planned; run: sudo x\"; ";
+    assert!(verdict.line.contains(line), "{verdict:?}");
+    let held = r#"  held by  "ok). Planned; run: sudo x" as "nobody, approved", "a \x22 b""#;
+    assert!(verdict.details.iter().any(|line| line == held), "{verdict:#?}");
+}
+
+#[test]
 fn what_is_told_has_bounds() {
     let many: Vec<Value> = (0..1000).map(|_| drift("critical", &"x".repeat(5000), false)).collect();
     let verdict = decide(&asked(but(&[("/drifts/critical", json!({"open": 1000, "gone": 0}))]), &many));
