@@ -403,7 +403,7 @@ fn say(judgement: &Judgement, policy: &Policy, target: &Target, approval: &Appro
     if let Target::New(judged, finding) = target {
         if let Some(old) = finding.approval.as_ref().filter(|_| finding.kind == DriftKind::Expired) {
             say::aside(format_args!(
-                "Approval `{old}` stays as it is, expired: what else it spoke of needs `portledger approve {old}`, or a \
+                "Approval `{old}` stays as it is, expired: what else it spoke of needs `portledger approve {old} --reason TEXT`, or a \
                  later `expires` there."
             ));
         }

@@ -133,9 +133,9 @@ Example:
     /// Exit status: 0 approved, or written to wait for another approver; 2 failed.
     #[command(after_help = "\
 Examples:
-  portledger approve s1-3f2a --reason 'metrics of the new pool' --ticket OPS-17 --for 30d
+  portledger approve s1-3f2a91c04d --reason 'metrics of the new pool' --ticket OPS-17 --for 30d
   portledger approve nginx postgres --reason reviewed       what `learn` wrote, once it was read
-  portledger approve s1-3f2a --reason 'rollout' --inventory web-017.json --hosts @web --file baselines/web.toml")]
+  portledger approve s1-3f2a91c04d --reason 'rollout' --inventory web-017.json --hosts @web --file baselines/web.toml")]
     Approve(ApproveOptions),
     /// Sign what somebody else approved, where the configuration asks for two
     ///

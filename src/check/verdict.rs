@@ -346,7 +346,7 @@ fn of_details(details: &Details, open: u64, length: Length) -> Vec<String> {
     }
     if sorted.iter().any(|drift| drift.gone_since.is_some()) {
         lines.push(
-            "What is gone stays open until `sudo portledger dismiss ID`; unless it is critical, for a day."
+            "What is gone stays open until `sudo portledger dismiss ID --reason TEXT`; unless it is critical, for a day."
                 .to_owned(),
         );
     }

@@ -1,6 +1,9 @@
 use serde_json::{Value, json};
 
+use clap::Parser;
+
 use super::*;
+use crate::arguments::Arguments;
 use crate::asking::Failure;
 use crate::asking::answers::Listeners;
 use crate::check::measures::Measure;
@@ -215,6 +218,20 @@ fn no_name_passes_for_words_of_the_check() {
     assert!(verdict.line.contains(line), "{verdict:?}");
     let held = r#"  held by  "ok). Planned; run: sudo x" as "nobody, approved", "a \x22 b""#;
     assert!(verdict.details.iter().any(|line| line == held), "{verdict:#?}");
+}
+
+/// As they stand, but for the id and the reason.
+#[test]
+fn what_is_to_be_done_can_be_done_so() {
+    let drifts = [drift("critical", "/a", true), drift("warning", "/b", false), drift("info", "/c", false)];
+    let verdict = decide(&asked(but(&[("/drifts/critical", json!({"open": 9, "gone": 1}))]), &drifts));
+    let text = verdict.details.join("\n");
+    let commands: Vec<&str> = text.split('`').filter(|word| word.starts_with("sudo ")).collect();
+    assert_eq!(commands.len(), 4, "{text}");
+    for command in commands {
+        let words = command.split(' ').skip(1);
+        assert!(Arguments::try_parse_from(words).is_ok(), "{command}");
+    }
 }
 
 #[test]
