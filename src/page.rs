@@ -94,10 +94,17 @@ pub(crate) fn moment(time: SystemTime) -> String {
 
 /// Text that somebody may have made up: as it stands where it is escaped already, else escaped.
 pub(crate) fn shown(text: &str) -> String {
-    match RawText::from_escaped(text) {
-        Some(_) => text.to_owned(),
-        None => RawText::from(text).escaped(),
-    }
+    if is_escaped(text) { text.to_owned() } else { RawText::from(text).escaped() }
+}
+
+/// Whether all of it is seen, and each `\` begins a byte. That byte may be one that need not be escaped: quotes within quotes.
+fn is_escaped(text: &str) -> bool {
+    let is_digit = |digit: &u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+    let is_byte = |rest: &str| {
+        let bytes = rest.as_bytes();
+        bytes.first() == Some(&b'x') && bytes.get(1..3).is_some_and(|digits| digits.iter().all(is_digit))
+    };
+    text.chars().all(inventory::is_seen) && text.split('\\').skip(1).all(is_byte)
 }
 
 #[cfg(test)]
@@ -122,7 +129,12 @@ mod tests {
 
     #[test]
     fn what_is_escaped_stays() {
-        assert_eq!(shown("a\\x0ab"), "a\\x0ab");
+        for text in ["a\\x0ab", "\"a\\x22 b\" 'c'", "\\xe2\\x80…", "\\x5cx41"] {
+            assert_eq!(shown(text), text);
+        }
+        for text in ["a\\", "\\x4", "\\x4g", "\\xFF", "\\x\u{e9}\u{e9}"] {
+            assert_eq!(shown(text), text.replace('\\', "\\x5c"));
+        }
         assert_eq!(shown("a\u{1b}[2J"), "a\\x1b[2J");
         assert_eq!(shown("a\\nb"), "a\\x5cnb");
     }

@@ -34,13 +34,21 @@ fn fitted(text: &str, is_word: bool, most: usize) -> String {
     }
 }
 
-/// The beginning of a text, in at most so many characters, with a `…` in place of what is cut off.
+/// The beginning of an escaped text, in at most so many characters, with a `…` in place of what is cut off. No byte that is
+/// escaped is cut in two: the rest of it would be text that nobody wrote.
 pub fn cut(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        None => text.to_owned(),
-        Some(_) => text.chars().take(most.saturating_sub(1)).chain(['…']).collect(),
+    if text.char_indices().nth(most).is_none() {
+        return text.to_owned();
     }
+    let mut begin: String = text.chars().take(most.saturating_sub(1)).collect();
+    if let Some(at) = begin.rfind('\\').filter(|at| begin.len() - at < ESCAPE) {
+        begin.truncate(at);
+    }
+    begin + "…"
 }
+
+/// Letters of `\xNN`.
+const ESCAPE: usize = 4;
 
 impl RawText {
     /// The escaped form as it stands among other words: see [`quoted`].
@@ -73,6 +81,9 @@ mod tests {
         assert_eq!(quoted_list("x,y"), "x,y");
         assert_eq!(quoted_list("x,y z"), "\"x,y z\"");
         assert_eq!(quoted_within("a-long-name", 7), "a-long…");
+        for (most, told) in [(9, r"a\xe2…"), (10, r"a\xe2\x80…"), (13, r"a\xe2\x80\xae")] {
+            assert_eq!(quoted_within(r"a\xe2\x80\xae", most), told);
+        }
         assert_eq!(quoted_within("a long name", 7), "\"a lo…\"");
         assert_eq!(quoted_list_within("x,y z,and more", 7), "\"x,y …\"");
     }
