@@ -9,7 +9,8 @@ use std::io::Write;
 
 use anyhow::{Context, bail};
 use baseline::{
-    Approval, Drift, Finding, Judged, NAMESPACE, Register, Sought, SourceText, canonical, countersigned, edit,
+    Approval, Drift, Finding, Judged, NAMESPACE, Register, Sought, SourceText, Verdict, canonical,
+    countersigned, edit,
 };
 use exporter::{is_of_many, open_drifts};
 use inventory::RawText;
@@ -116,6 +117,14 @@ impl<'a> Found<'a> {
         let approvals = self.approvals.iter_mut().map(|(_, history)| history);
         for (place, history) in services.chain(kept).chain(approvals).zip(histories) {
             *place = history;
+        }
+    }
+
+    /// The drift of a service, likewise.
+    fn open_of(&self, judged: &Judged) -> Option<&'a Drift> {
+        match &judged.verdict {
+            Verdict::Drift(finding) => self.open(finding),
+            _ => None,
         }
     }
 

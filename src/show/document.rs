@@ -81,7 +81,7 @@ fn of_service(judged: &Judged, history: &History, found: &Found<'_>, judgement: 
         "unjudged_because": unjudged,
         "approval": of,
         "drift": finding.map(|finding| of_drift(finding, found.open(finding))),
-        "next": next::of_service(judged, judgement),
+        "next": next::of_service(judged, found.open_of(judged), judgement),
         "history": history.document(),
     })
 }

@@ -1,5 +1,5 @@
 use baseline::{Approval, Distrust, Drift, DriftKind, Finding, Judged, Severity, Verdict};
-use inventory::Workload;
+use inventory::{RawText, Workload};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -38,30 +38,44 @@ pub(super) fn now(judgement: &Judgement) -> Timestamp {
     Timestamp::try_from(judgement.now).unwrap_or(Timestamp::MAX)
 }
 
-/// What can be done about a service.
-pub(super) fn of_service(judged: &Judged, judgement: &Judgement) -> Vec<Step> {
+/// What can be done about a service; `open` is its drift as `serve` keeps it.
+pub(super) fn of_service(judged: &Judged, open: Option<&Drift>, judgement: &Judgement) -> Vec<Step> {
     let baseline = &judgement.policy.baseline;
     match &judged.verdict {
         Verdict::Approved(id) => vec![revoke(id)],
         Verdict::Learned(id) => vec![approve(id)],
         Verdict::Unjudged => Vec::new(),
         Verdict::Drift(_) if !judgement.has_baseline() => {
-            vec![Step::of("write down what listens now", "portledger learn".to_owned())]
+            vec![Step::of("write down what listens now", "sudo portledger learn".to_owned())]
         }
         Verdict::Drift(finding) => {
             let distrust = finding.approval.as_ref().and_then(|id| baseline.standing(id)?.distrust.as_ref());
-            let first = of_drift(finding, judged.service.id.as_str(), distrust);
-            std::iter::once(first).chain(ends(judged, judgement)).collect()
+            let step = of_drift(finding, judged.service.id.as_str(), distrust);
+            // It never falls while it is open.
+            let severity = open.map_or(finding.severity, |open| open.finding.severity);
+            ordered(step, ends(judged, judgement), severity)
         }
     }
 }
 
+/// Of what is critical nobody is to be led to approve it first.
+fn ordered(step: Step, ends: Option<Step>, severity: Severity) -> Vec<Step> {
+    match &step.command {
+        Some(command) if severity == Severity::Critical => {
+            let last = Step::of("once you know that it should be there", command.clone());
+            let unknown = || Step::plain("find out who holds it, before anything else");
+            vec![ends.unwrap_or_else(unknown), last]
+        }
+        _ => std::iter::once(step).chain(ends).collect(),
+    }
+}
+
 fn approve(id: &str) -> Step {
-    Step::of("as it should be", format!("portledger approve {} --reason TEXT", shown(id)))
+    Step::of("as it should be", format!("sudo portledger approve {} --reason TEXT", shown(id)))
 }
 
 fn revoke(id: &str) -> Step {
-    Step::of("no longer wanted", format!("portledger revoke {} --reason TEXT", shown(id)))
+    Step::of("no longer wanted", format!("sudo portledger revoke {} --reason TEXT", shown(id)))
 }
 
 /// `service` is the service's id, `distrust` why the nearest approval does not count.
@@ -85,7 +99,7 @@ fn of_drift(finding: &Finding, service: &str, distrust: Option<&Distrust>) -> St
 fn countersign(id: &str) -> Step {
     Step::of(
         "as it should be, to somebody else than who signed",
-        format!("portledger countersign {}", shown(id)),
+        format!("sudo portledger countersign {}", shown(id)),
     )
 }
 
@@ -94,10 +108,16 @@ fn ends(judged: &Judged, judgement: &Judgement) -> Option<Step> {
     let mut listeners = judged.service.listeners.iter().map(|place| &judgement.inventory.listeners[*place]);
     let first = listeners.find_map(|listener| listener.holders.known().first())?;
     let end = match &first.workload {
-        Workload::Unit(unit) if !unit.as_bytes().contains(&b'/') => format!("systemctl stop {unit}"),
-        _ => format!("kill {}", first.id.pid),
+        Workload::Unit(unit) if is_one_word(unit) => format!("sudo systemctl stop {unit}"),
+        _ => format!("sudo kill {}", first.id.pid),
     };
     Some(Step::of("not wanted, once it is known who started it", end))
+}
+
+/// A unit of the system, as a shell takes it: a cgroup may be called anything.
+fn is_one_word(unit: &RawText) -> bool {
+    let name = unit.as_bytes();
+    !name.starts_with(b"-") && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._@:-".contains(byte))
 }
 
 /// What can be done about a drift that `serve` keeps and that was not found now.
@@ -113,7 +133,7 @@ pub(super) fn of_kept(drift: &Drift) -> Vec<Step> {
             Severity::Critical => "looked into; else it stays, however long it is gone",
             Severity::Warning | Severity::Info => "looked into; else it stays for a day after it was gone",
         },
-        format!("portledger dismiss {id} --reason TEXT"),
+        format!("sudo portledger dismiss {id} --reason TEXT"),
     )]
 }
 
@@ -135,7 +155,7 @@ pub(super) fn of_approval(
         None if approval.is_learned() => steps.push(approve(id)),
         None if over => steps.push(Step::of(
             "still wanted",
-            format!("portledger approve {} --reason TEXT --for TIME", shown(id)),
+            format!("sudo portledger approve {} --reason TEXT --for TIME", shown(id)),
         )),
         None => {}
     }
@@ -167,17 +187,45 @@ mod tests {
         let id = "web".to_owned();
         let waits = Distrust::Waits { id: id.clone(), by: "alice".to_owned(), others: Vec::new(), why: None };
         for (kind, distrust, command) in [
-            ("unapproved", None, "portledger approve s1-0 "),
-            ("expired", None, "portledger approve s1-0 "),
-            ("untrusted", Some(waits), "portledger countersign web"),
-            ("untrusted", Some(Distrust::Unsigned { id: id.clone() }), "portledger approve web "),
-            ("untrusted", Some(Distrust::Revoked { id, serial: 1 }), "portledger approve s1-0 "),
+            ("unapproved", None, "sudo portledger approve s1-0 "),
+            ("expired", None, "sudo portledger approve s1-0 "),
+            ("untrusted", Some(waits), "sudo portledger countersign web"),
+            ("untrusted", Some(Distrust::Unsigned { id: id.clone() }), "sudo portledger approve web "),
+            ("untrusted", Some(Distrust::Revoked { id, serial: 1 }), "sudo portledger approve s1-0 "),
             ("outdated", None, "restart"),
             ("binary_changed", None, "find out"),
         ] {
             let step = of_drift(&finding(kind), "s1-0", distrust.as_ref());
             let told = step.command.unwrap_or(step.when);
             assert!(told.starts_with(command), "{kind}: {told}");
+        }
+    }
+
+    #[test]
+    fn what_is_critical_is_stopped_first_and_approved_last() {
+        let stop = || Step::of("not wanted", "sudo kill 7".to_owned());
+        let told = |step: Step, ends, severity| {
+            let steps = ordered(step, ends, severity);
+            steps.into_iter().map(|step| step.command.unwrap_or(step.when)).collect::<Vec<_>>()
+        };
+        let approves = "sudo portledger approve s1-0 --reason TEXT";
+        assert_eq!(told(approve("s1-0"), Some(stop()), Severity::Warning), [approves, "sudo kill 7"]);
+        assert_eq!(told(approve("s1-0"), Some(stop()), Severity::Critical), ["sudo kill 7", approves]);
+        assert_eq!(told(approve("s1-0"), None, Severity::Critical)[1], approves);
+        let found = Step::plain("find out");
+        assert_eq!(told(found, Some(stop()), Severity::Critical), ["find out", "sudo kill 7"]);
+        assert_eq!(
+            ordered(approve("s1-0"), Some(stop()), Severity::Critical)[1].when,
+            "once you know that it should be there"
+        );
+    }
+
+    #[test]
+    fn a_unit_is_stopped_by_a_name_that_a_shell_takes() {
+        for (unit, is) in
+            [("nginx.service", true), ("a@1:b.service", true), ("a;b", false), ("-a", false), ("u/a", false)]
+        {
+            assert_eq!(is_one_word(&RawText::from(unit)), is, "{unit}");
         }
     }
 }

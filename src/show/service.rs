@@ -74,7 +74,7 @@ pub(super) fn tell(
         service.listeners.iter().map(|place| &*judgement.inventory.listeners[*place]).collect();
     tell_sockets(page, &listeners, Some(history));
     tell_holders(page, &listeners, judgement);
-    next::tell(page, &next::of_service(judged, judgement));
+    next::tell(page, &next::of_service(judged, found.open_of(judged), judgement));
 }
 
 /// What `serve` wrote down of a drift that is not there, which its user could have made up.

@@ -50,7 +50,10 @@ fn page(gravest: &Drift, drifts: &[&Drift]) -> String {
     }
     let next = match there {
         0 => {
-            format!("`sudo portledger dismiss {} --reason TEXT`, once it is known what it was", id_together(gravest))
+            format!(
+                "`sudo portledger dismiss {} --reason TEXT`, once it is known what it was",
+                id_together(gravest)
+            )
         }
         _ => "find out who started it; `sudo portledger diff` has the id of each".to_owned(),
     };

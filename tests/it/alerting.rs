@@ -351,8 +351,9 @@ fn hostile_names_arrive_as_text() {
         );
         assert_eq!(annotations.as_object().unwrap().len(), 3, "{annotations:#}");
         let description = annotations["description"].as_str().unwrap();
+        let program = text("programs/0").replace(['<', '>'], "'").replace('"', r"\x22");
         assert!(
-            description.starts_with(&text("programs/0").replace(['<', '>'], "'")),
+            description.trim_start_matches('"').starts_with(&program),
             "chats take it for text: {description}"
         );
         assert!(description.lines().count() <= 6 && !description.contains(['<', '>']), "{description}");
