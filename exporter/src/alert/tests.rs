@@ -2,8 +2,8 @@ use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use baseline::{AddressWord, Finding, PortWord};
-use inventory::{RawText, Reach, is_seen};
-use proptest::prelude::{any, prop_assert, proptest};
+use inventory::{Protocol, RawText, Reach, is_seen};
+use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
 use super::*;
 use crate::fixtures::{self, now};
@@ -47,15 +47,52 @@ fn the_first_line_tells_where_what_to_whom_and_who() {
 }
 
 #[test]
-fn names_give_way_before_what_is_bound() {
-    let mut finding = finding();
-    finding.kind = DriftKind::WorkloadChanged;
-    let address: Ipv6Addr = "2001:db8:1234:5678:9abc:def0:1234:5678".parse().unwrap();
-    finding.subject.address = AddressWord::One(address.into());
-    finding.subject.programs = [RawText::from("/opt/a-program-with-a-name-that-does-not-end")].into();
-    let line = summary("a-host-with-a-long-name.example.org", &finding, false);
-    assert!(line.starts_with("a-host-with…: workload changed tcp/[2001:db8:"), "{line}");
-    assert_eq!(line.chars().count(), 80, "{line}");
+fn what_tells_it_from_others_gives_way_last() {
+    let long = "a-program-with-a-name-that-does-not-end";
+    let full = "2001:db8:1234:5678:9abc:def0:1234:5678";
+    for (host, address, program, user, line) in [
+        (
+            "db-primary-west-7",
+            "203.0.113.10",
+            "sshd as root",
+            "root",
+            "db-pri…est-7: unapproved tcp/203.0.113.10:8443 to everyone, \"sshd as r…\" as root",
+        ),
+        (
+            "db-primary-west-7.prod.example.org",
+            "*",
+            "nc",
+            "www-data",
+            "db-primary-west-7: unapproved tcp/*:8443 to everyone, nc as www-data",
+        ),
+        (
+            "db-primary-west-7",
+            full,
+            "nc",
+            "root",
+            "db-pri…est-7: unapproved tcp/[2001:d…4:5678]:8443 to everyone, nc as root",
+        ),
+        (
+            "203.0.113.10",
+            full,
+            long,
+            "a-user-of-16-let",
+            "203.…3.10: unapproved tcp/[2001…5678]:8443 public, a-pro… as a-user-of-16-let",
+        ),
+        (
+            "2001:db8::1:2:3",
+            "*",
+            long,
+            "root",
+            "2001:db8::1:2:3: unapproved tcp/*:8443 to everyone, a-program-with-… as root",
+        ),
+    ] {
+        let mut finding = finding();
+        finding.subject.address = address.parse().map_or(AddressWord::Any, AddressWord::One);
+        finding.subject.programs = [RawText::from(format!("/opt/{program}").as_str())].into();
+        finding.subject.users = [user.to_owned()].into();
+        assert_eq!(summary(host, &finding, false), line);
+    }
 }
 
 proptest! {
@@ -69,6 +106,34 @@ proptest! {
         let line = summary(&RawText::new(host).escaped(), &finding, many);
         prop_assert!(line.chars().count() <= summary::MOST, "{line}");
         prop_assert!(line.chars().all(is_seen), "{line}");
+    }
+
+    /// Host, endpoint, to whom, program, user and kind.
+    #[test]
+    fn the_first_line_has_all_six(
+        host in "[a-z][a-z0-9.-]{0,62}", address in any::<u128>(), program in "[a-z\" ]{1,64}", user in "[a-z0-9_-]{1,32}",
+        port in any::<u16>(), kind in 0..DriftKind::ALL.len(), reach in 0..Reach::ALL.len(), protocol in 0..Protocol::ALL.len(),
+    ) {
+        let mut finding = finding();
+        finding.kind = DriftKind::ALL[kind];
+        finding.subject.protocol = Protocol::ALL[protocol];
+        finding.subject.address = AddressWord::One(Ipv6Addr::from_bits(address).into());
+        finding.subject.port = PortWord::Number(port);
+        finding.subject.reach = Some(Reach::ALL[reach]);
+        finding.subject.programs = [RawText::from(program.as_str())].into();
+        finding.subject.users = [user.clone()].into();
+        let line = summary(&host, &finding, false);
+        prop_assert!(line.chars().count() <= summary::MOST, "{line}");
+        let kind = finding.kind.as_str().replace('_', " ");
+        let (told_host, rest) = line.split_once(&format!(": {kind} {}/[", finding.subject.protocol)).unwrap();
+        let (_, rest) = rest.split_once(&format!("]:{port} ")).unwrap();
+        let (told_reach, rest) = rest.split_once(", ").unwrap();
+        let (told_program, told_user) = rest.rsplit_once(" as ").unwrap();
+        prop_assert_eq!(told_host.chars().next(), host.chars().next());
+        let words = ["everyone", "private", "link", "host", "loopback", "nobody", "isolated", "public"];
+        prop_assert!(words.iter().any(|word| told_reach.contains(word)), "{line}");
+        prop_assert!(!told_program.is_empty(), "{line}");
+        prop_assert!(told_user == user || user.len() > 16 && told_user.chars().count() > 16, "{line}");
     }
 
     #[test]
