@@ -25,9 +25,13 @@ pub(crate) fn run(shared: &Shared, options: &DismissOptions) -> anyhow::Result<O
     let register = open_drifts(&judgement.paths.state)?;
     let register = register
         .context("nothing is known to be gone: `portledger serve` keeps that, and has not run here")?;
-    let done = options.id.iter().try_for_each(|id| dismiss(&judgement, &register, id, options));
+    let mut recorded = 0;
+    let done =
+        options.id.iter().try_for_each(|id| dismiss(&judgement, &register, id, options, &mut recorded));
     // What was recorded counts, also where more could not be.
-    tell_daemon(&judgement.paths);
+    if recorded > 0 {
+        tell_daemon(&judgement.paths);
+    }
     done.map(|()| Outcome::Clean)
 }
 
@@ -36,6 +40,7 @@ fn dismiss(
     register: &Register,
     id: &str,
     options: &DismissOptions,
+    recorded: &mut usize,
 ) -> anyhow::Result<()> {
     let drifts = match is_of_many(id) {
         true => gone_together(register, id)?,
@@ -48,6 +53,7 @@ fn dismiss(
     }
     for drift in &drifts {
         record(judgement, drift, options)?;
+        *recorded += 1;
     }
     match drifts[..] {
         [drift] => say::done(format_args!("{} dismissed: it opens again if it comes back.", drift.id())),

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use moment::Moment;
 pub(crate) use packed::{InCommon, Packed};
-pub(crate) use summary::summary;
+pub(crate) use summary::{of_host, over, summary};
 pub(crate) use told::{Told, told};
 pub use told::{id_together, is_of_many};
 

@@ -1,3 +1,5 @@
+use std::cmp::Reverse;
+
 use baseline::Severity;
 
 use super::failure;
@@ -23,7 +25,7 @@ pub(super) struct Card {
     pub(super) page: String,
 }
 
-/// What is to be shown of severity `least` or above, gravest first; `Err` is why nobody knows.
+/// What is to be shown of severity `least` or above: the gravest first, of these what is there, of these the newest; `Err` is why nobody knows.
 pub(super) fn cards(asked: &Asked, least: Severity) -> Result<Vec<Card>, String> {
     let status = match (&asked.status, failure(asked)) {
         (Ok(status), None) => status,
@@ -36,7 +38,8 @@ pub(super) fn cards(asked: &Asked, least: Severity) -> Result<Vec<Card>, String>
         return Ok(Vec::new());
     }
     let drifts = asked.told().map(|details| details.drifts.as_slice()).unwrap_or_default();
-    let due: Vec<&Drift> = drifts.iter().filter(|drift| drift.severity >= least).collect();
+    let mut due: Vec<&Drift> = drifts.iter().filter(|drift| drift.severity >= least).collect();
+    due.sort_by_key(|drift| Reverse((drift.severity, drift.gone_since.is_none(), &drift.first_seen)));
     let shown = if due.len() > MOST { MOST - 1 } else { due.len() };
     let (single, rest) = due.split_at(shown);
     Ok(single.iter().copied().map(Card::of).chain(Card::of_rest(rest)).collect())
@@ -134,6 +137,16 @@ mod tests {
         let cards = cards(&asked("enforce", &many), Severity::Warning).unwrap();
         assert_eq!(cards.len(), MOST);
         assert_eq!(cards.last().unwrap().title, "5 more drifts, 5 of them critical");
+    }
+
+    #[test]
+    fn the_gravest_comes_first_then_what_is_there_then_the_newest() {
+        let of = [("w", "warning"), ("gone", "critical"), ("old", "critical"), ("new", "critical")];
+        let mut asked = asked("enforce", &of);
+        let drifts = &mut asked.details.as_mut().unwrap().as_mut().unwrap().drifts;
+        drifts[1].gone_since = Some("2026-11-21T09:30:00Z".to_owned().into());
+        drifts[3].first_seen = Some("2026-11-21T09:10:00Z".to_owned().into());
+        assert_eq!(keys(&asked, Severity::Info), ["new", "old", "gone", "w"]);
     }
 
     #[test]

@@ -90,6 +90,7 @@ fn drift_is_posted_once_and_resolved_with_its_approval() {
     let over = eventually("its end is told", || Some(told(&hook, &drift)).filter(|again| *again != fired));
     assert_eq!((&over["status"], &over["why"]), (&"resolved".into(), &"approved".into()));
     assert_eq!(over["first_seen"], fired["first_seen"], "it is the same");
+    assert!(over["summary"].as_str().unwrap().starts_with("approved: "), "{over:#}");
     assert!(over["seq"].as_u64() > fired["seq"].as_u64());
     let (status, page) = serve.get(&format!("/drift/{drift}"));
     assert!(status == 200 && page.contains("approved by root"), "{status} {page}");

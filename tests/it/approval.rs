@@ -330,6 +330,7 @@ fn what_is_gone_is_dismissed_until_it_comes_back() {
     let nc = host.listen("tcp 0.0.0.0:8080").by("nc");
     let id = host.diff().on(8080).id();
     let refused = host.run(&["dismiss", &id, "--reason", "harmless"]);
+    assert!(!refused.stderr.contains("reads it again"), "nothing was written: {refused:?}");
     assert_eq!(refused.code, 2, "{refused:?}");
     nc.ends();
     eventually("it is gone", || serve.drifts().find(8080).filter(|row| *row.get("state") == "gone"));

@@ -58,6 +58,11 @@ pub(crate) fn of_host(host: &str, rest: &str) -> String {
     format!("{}: {rest}", plain(&host_within(host, room)))
 }
 
+/// `approved: web-17: unapproved …`: how it ended, before what it was.
+pub(crate) fn over(how: &str, summary: &str) -> String {
+    cut(&format!("{how}: {summary}"), MOST)
+}
+
 fn line(host: &str, finding: &Finding, many: bool, step: Step) -> String {
     let subject = &finding.subject;
     let kind = finding.kind.as_str().replace('_', " ");

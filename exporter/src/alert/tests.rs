@@ -95,6 +95,16 @@ fn what_tells_it_from_others_gives_way_last() {
     }
 }
 
+#[test]
+fn a_line_of_a_host_and_one_of_an_end_are_as_short() {
+    assert_eq!(of_host("web-17", "the sensor is silent"), "web-17: the sensor is silent");
+    let long = "a-host-with-a-name-that-is-as-long-as-one-can-be-in-a-domain-7.example.org";
+    let line = of_host(long, "the sensor is silent, new drift is not seen");
+    assert_eq!(line, "a-host-with-a-nam…-be-in-a-domain-7: the sensor is silent, new drift is not seen");
+    assert_eq!(over("approved", "web-17: the sensor is silent"), "approved: web-17: the sensor is silent");
+    assert_eq!(over("approved", &line).chars().count(), summary::MOST);
+}
+
 proptest! {
     #[test]
     fn the_first_line_is_one_line_of_eighty_letters_whatever_the_names_are(

@@ -1,9 +1,10 @@
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use baseline::{Overdue, Severity};
 use serde::{Deserialize, Serialize};
 
-use crate::alert::{Alert, InCommon, Moment, NAME, Packed};
+use crate::alert::{self, Alert, InCommon, Moment, NAME, Packed};
 
 /// What an alert is called that says that nothing of the sensor is heard, as the rule is.
 pub(crate) const SENSOR_DEAD: &str = "PortledgerSensorDead";
@@ -105,6 +106,14 @@ impl Turn {
         Turn { time: at.into(), event: Step::Firing, seq, about, was: None, end: None }
     }
 
+    /// What a receiver of JSON shows of it: who reads nothing but its first line knows whether it is over.
+    pub(crate) fn told_about(&self) -> Cow<'_, About> {
+        match &self.end {
+            Some(end) => Cow::Owned(self.about.over(end.why.word())),
+            None => Cow::Borrowed(&self.about),
+        }
+    }
+
     /// By this, and by when it was first seen, a receiver knows whether it was told before.
     pub(crate) fn id(&self) -> &str {
         match &self.about {
@@ -149,6 +158,18 @@ impl About {
         }
     }
 
+    fn over(&self, how: &str) -> About {
+        let of_host = |told: &OfHost| OfHost { summary: alert::over(how, &told.summary), ..told.clone() };
+        match self {
+            About::Drift(packed) => {
+                let alert = packed.alert();
+                About::Drift(Alert { summary: alert::over(how, &alert.summary), ..alert }.into())
+            }
+            About::Sensor(told) => About::Sensor(of_host(told)),
+            About::Overdue(told) => About::Overdue(of_host(told)),
+        }
+    }
+
     pub(crate) fn first_seen(&self) -> Moment {
         match self {
             About::Drift(alert) => alert.first_seen(),
@@ -164,16 +185,30 @@ impl About {
     }
 }
 
+impl Why {
+    /// As a line begins that tells of it.
+    fn word(self) -> &'static str {
+        match self {
+            Why::Approved => "approved",
+            Why::Dismissed => "dismissed",
+            Why::Aged | Why::Unjudged => "closed",
+            Why::Heard | Why::Remedied => "over",
+            Why::Crowded | Why::Observed | Why::Unknown => "told no more",
+        }
+    }
+}
+
 impl OfHost {
     pub(crate) fn silent(host: &str, heard: SystemTime) -> Self {
-        let summary = format!("{host}: the sensor is silent, new drift is not seen");
+        let summary = alert::of_host(host, "the sensor is silent, new drift is not seen");
         OfHost { host: host.to_owned(), severity: Severity::Critical, summary, first_seen: heard.into() }
     }
 
     pub(crate) fn overdue(host: &str, late: &Overdue) -> Self {
         let Overdue { severity, since, .. } = *late;
         // How many there are changes while it fires.
-        let summary = format!("{host}: {} drift is past its time to remedy", severity.as_str());
+        let summary =
+            alert::of_host(host, &format!("{} drift is past its time to remedy", severity.as_str()));
         OfHost { host: host.to_owned(), severity, summary, first_seen: since.into() }
     }
 }

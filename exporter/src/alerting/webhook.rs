@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use baseline::Severity;
@@ -25,7 +26,7 @@ struct Entry<'a> {
     time: Moment,
     id: &'a str,
     #[serde(flatten)]
-    about: &'a About,
+    about: Cow<'a, About>,
     description: String,
     runbook: Option<String>,
     was: Option<Severity>,
@@ -62,7 +63,7 @@ impl<'a> Entry<'a> {
             status: turn.status(),
             time: turn.time,
             id: turn.id(),
-            about: &turn.about,
+            about: turn.told_about(),
             description: description(turn),
             runbook: runbook(&turn.about, external_url),
             was: turn.was,

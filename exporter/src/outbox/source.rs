@@ -166,7 +166,12 @@ impl Source {
 
     fn rest(&mut self, why: &str, until: Instant) {
         self.status.is_readable(false);
-        self.unread.say(|| format!("a log is not exported for now: {why}"));
+        self.unread.say(|| {
+            format!(
+                "the log of {} cannot be read on for now, nor what waits in it be sent: {why}",
+                self.log.as_str()
+            )
+        });
         self.rests_until = Some(until);
     }
 }
