@@ -26,6 +26,7 @@ mod who;
 pub(crate) use addresses::{Door, adopt, bind};
 pub use addresses::{Inherited, InheritedError, ListenAddress, take_inherited};
 pub(crate) use counts::HttpCounts;
+pub use html::escaped_html;
 pub use roles::{Right, Role};
 pub(crate) use routes::{Board, router};
 pub(crate) use seats::Seats;

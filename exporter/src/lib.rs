@@ -60,7 +60,7 @@ pub use document::{
 pub use follower::{Follower, News, OutOfStep, Witnessed};
 pub use frames::{Frames, Packet, forward};
 pub use history::{CoveredBy, HistoryError, Past, ServicePast, Turns, history};
-pub use http::{Inherited, InheritedError, ListenAddress, Right, Role, take_inherited};
+pub use http::{Inherited, InheritedError, ListenAddress, Right, Role, escaped_html, take_inherited};
 pub use identity::{Identity, IdentityError, Origin, drop_to};
 pub use matched::{Matched, MatchedError, matched};
 pub use open_drifts::{OpenDriftsError, open_drifts};

@@ -135,17 +135,5 @@ impl Html {
 }
 
 fn escape(text: &str) -> String {
-    let text = crate::say::harmless(text);
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
+    exporter::escaped_html(&crate::say::harmless(text))
 }

@@ -10,7 +10,7 @@ pub(super) struct Html(String);
 
 impl Html {
     pub(super) fn new(heading: &str) -> Self {
-        let heading = escape(heading);
+        let heading = escaped_html(heading);
         Html(format!(
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><meta name=\"viewport\" \
              content=\"width=device-width\"><title>{heading}</title><style>{STYLE}</style></head>\n<body>\n<h1>{heading}</h1>\n"
@@ -18,19 +18,19 @@ impl Html {
     }
 
     pub(super) fn paragraph(&mut self, text: &str) {
-        self.push(format_args!("<p>{}</p>\n", escape(text)));
+        self.push(format_args!("<p>{}</p>\n", escaped_html(text)));
     }
 
     /// A command, to be copied.
     pub(super) fn command(&mut self, text: &str) {
-        self.push(format_args!("<pre>{}</pre>\n", escape(text)));
+        self.push(format_args!("<pre>{}</pre>\n", escaped_html(text)));
     }
 
     /// Terms, each with what there is to say of it.
     pub(super) fn terms<'a>(&mut self, terms: impl IntoIterator<Item = (&'a str, String)>) {
         self.0.push_str("<dl>\n");
         for (term, what) in terms {
-            self.push(format_args!("<dt>{}</dt><dd>{}</dd>\n", escape(term), escape(&what)));
+            self.push(format_args!("<dt>{}</dt><dd>{}</dd>\n", escaped_html(term), escaped_html(&what)));
         }
         self.0.push_str("</dl>\n");
     }
@@ -39,7 +39,11 @@ impl Html {
     pub(super) fn links<'a>(&mut self, links: impl IntoIterator<Item = (&'a str, &'a str)>) {
         self.0.push_str("<ul>\n");
         for (path, what) in links {
-            self.push(format_args!("<li><a href=\"{}\">{}</a></li>\n", escape(path), escape(what)));
+            self.push(format_args!(
+                "<li><a href=\"{}\">{}</a></li>\n",
+                escaped_html(path),
+                escaped_html(what)
+            ));
         }
         self.0.push_str("</ul>\n");
     }
@@ -55,7 +59,8 @@ impl Html {
     }
 }
 
-fn escape(text: &str) -> String {
+/// Text, or an attribute in quotes, of HTML (Living Standard, 13.1.2 and 13.1.4).
+pub fn escaped_html(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -202,8 +202,8 @@ fn who_takes_something_for_the_first_time_is_asked_again_for_what_it_refused() {
     }
 }
 
-#[test]
-fn who_refuses_everything_for_a_while_is_asked_again() {
+/// Took one alert, and refused the first of the two that came then.
+fn refusing_one() -> (Fake, World, Poster) {
     let fake = Fake::new(|before, _| match (1..5).contains(&before) {
         true => Act::Answer("400 Bad Request\r\n"),
         false => OK,
@@ -214,33 +214,32 @@ fn who_refuses_everything_for_a_while_is_asked_again() {
     world.add(2);
     drain(&mut poster).unwrap();
     assert_eq!((poster.cursor.seq(), count(&poster)), (Some(3), [2, 1, 0]));
-    assert_eq!(serde_json::to_value(poster.status.entry(3)).unwrap()["refusing"], 1);
+    assert_eq!(refusing(&poster), 1);
+    (fake, world, poster)
+}
+
+fn refusing(poster: &Poster) -> serde_json::Value {
+    serde_json::to_value(poster.status.entry(3)).unwrap()["refusing"].clone()
+}
+
+#[test]
+fn who_refuses_everything_for_a_while_is_asked_again() {
+    let (fake, _world, mut poster) = refusing_one();
     drain(&mut poster).unwrap();
     assert_eq!(count(&poster), [2, 1, 0], "not before a minute");
     poster.asked_at = Instant::now().checked_sub(AGAIN);
     drain(&mut poster).unwrap();
     assert_eq!(count(&poster), [3, 1, 0]);
     assert_eq!(fake.numbers().last().unwrap(), &[2]);
-    assert_eq!(serde_json::to_value(poster.status.entry(3)).unwrap()["refusing"], 0);
+    assert_eq!(refusing(&poster), 0);
 }
 
 #[test]
 fn what_was_refused_is_asked_again_after_a_restart() {
-    let fake = Fake::new(|before, _| match (1..5).contains(&before) {
-        true => Act::Answer("400 Bad Request\r\n"),
-        false => OK,
-    });
-    let world = World::new(1);
-    let mut poster = world.poster(Webhook, &fake.url);
-    drain(&mut poster).unwrap();
-    world.add(2);
-    drain(&mut poster).unwrap();
-    assert_eq!(count(&poster), [2, 1, 0]);
+    let (fake, world, mut poster) = refusing_one();
     poster.keep(true);
     drop(poster);
     let mut poster = world.poster(Webhook, &fake.url);
-    let refusing =
-        |poster: &Poster| serde_json::to_value(poster.status.entry(3)).unwrap()["refusing"].clone();
     assert_eq!(refusing(&poster), 1, "who asks is told so before it is asked");
     drain(&mut poster).unwrap();
     assert_eq!(fake.numbers().last().unwrap(), &[2]);
