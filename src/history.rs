@@ -17,7 +17,7 @@ use crate::acts::LEDGER;
 use crate::arguments::{HistoryOptions, ReportFormat, Shared};
 use crate::outcome::Outcome;
 use crate::owned;
-use crate::page::{Page, shown};
+use crate::page::{Page, names, shown};
 use crate::paths::Paths;
 use crate::say::{aside, harmless};
 use crate::show::history::{History, Topic, read};
@@ -184,12 +184,11 @@ impl Service<'_> {
         if programs.is_empty() && users.is_empty() {
             return "nobody that was seen".to_owned();
         }
-        let names = |names: &[String]| names.iter().map(|name| shown(name)).collect::<Vec<_>>().join(", ");
         let workloads = match &workloads[..] {
             [] => String::new(),
             workloads => format!(", in {}", names(workloads)),
         };
-        format!("{} as {}{workloads}", names(programs), names(users))
+        format!("{} as {}{workloads}", names(&**programs), names(&**users))
     }
 
     /// What is new of it, on one line.

@@ -97,6 +97,12 @@ pub(crate) fn shown(text: &str) -> String {
     if is_escaped(text) { text.to_owned() } else { RawText::from(text).escaped() }
 }
 
+/// Names among other words, however many: none of them passes for more than a name.
+pub(crate) fn names(names: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    let names: Vec<String> = names.into_iter().map(|name| inventory::quoted(&shown(name.as_ref()))).collect();
+    names.join(", ")
+}
+
 /// Whether all of it is seen, and each `\` begins a byte. That byte may be one that need not be escaped: quotes within quotes.
 fn is_escaped(text: &str) -> bool {
     let is_digit = |digit: &u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
@@ -125,6 +131,12 @@ mod tests {
         assert_eq!(lines[2].trim_start(), format!("command    {}", "x".repeat(90)));
         assert_eq!(lines[3], "             short");
         assert_eq!(lines[4], "  a-longer-label  text");
+    }
+
+    #[test]
+    fn no_name_passes_for_several() {
+        let told = names(["/usr/sbin/sshd", "/opt/x as root, y", "a\nb"]);
+        assert_eq!(told, "/usr/sbin/sshd, \"/opt/x as root, y\", a\\x0ab");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{Repository, folded};
 use crate::arguments::{PlanOptions, ReportFormat, Shared};
 use crate::outcome::Outcome;
 use crate::say::harmless;
-use crate::{inventory_file, judge};
+use crate::{inventory_file, judge, page};
 
 /// Services of one change past these are counted, not named.
 const NAMED: usize = 20;
@@ -93,22 +93,20 @@ fn tell_touched(touched: &Touched, output: &mut impl Write) -> anyhow::Result<()
 
 /// `tcp/*:443 by /usr/sbin/nginx as root, nginx.service`.
 fn place(subject: &Subject) -> String {
-    let joined = |names: &[RawText]| {
-        let names: Vec<String> = names.iter().map(RawText::escaped).collect();
-        names.join(", ")
-    };
-    let device = subject.device.as_ref().map(|device| format!("%{device}")).unwrap_or_default();
+    let joined = |texts: &[RawText]| page::names(texts.iter().map(RawText::escaped));
+    let device = subject.device.as_ref().map(|device| format!("%{}", device.quoted())).unwrap_or_default();
     let netns = match subject.netns.as_bytes() {
         b"host" => String::new(),
-        _ => format!(" in {}", subject.netns),
+        _ => format!(" in {}", subject.netns.quoted()),
     };
     let by = match subject.programs.is_empty() {
         true => String::new(),
         false => format!(" by {}", joined(&subject.programs)),
     };
-    let users: Vec<String> =
-        subject.users.iter().map(|user| RawText::from(user.as_str()).escaped()).collect();
-    let users = if users.is_empty() { String::new() } else { format!(" as {}", users.join(", ")) };
+    let users = match subject.users.is_empty() {
+        true => String::new(),
+        false => format!(" as {}", page::names(&*subject.users)),
+    };
     let of = match subject.workloads.is_empty() {
         true => String::new(),
         false => format!(", {}", joined(&subject.workloads)),

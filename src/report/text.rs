@@ -1,5 +1,5 @@
 use super::decide::{Item, Report};
-use crate::page::Page;
+use crate::page::{Page, names};
 
 /// The report for a terminal.
 pub(super) fn page(report: &Report) -> String {
@@ -58,9 +58,9 @@ pub(super) fn held(item: &Item) -> String {
     if item.programs.is_empty() && item.users.is_empty() {
         return "nobody that was seen".to_owned();
     }
-    let listed = |word: &str, names: &[String]| match names {
+    let listed = |word: &str, some: &[String]| match some {
         [] => String::new(),
-        names => format!("{word}{}", names.join(", ")),
+        some => format!("{word}{}", names(some)),
     };
     let programs = listed("", &item.programs);
     format!("{programs}{}{}", listed(" as ", &item.users), listed(", in ", &item.workloads))

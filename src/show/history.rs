@@ -5,7 +5,7 @@ use std::path::Path;
 
 use baseline::{AddressWord, Listen, PortWord};
 use exporter::{PastEvents, ServicePast, past_events};
-use inventory::{Inventory, Listener, Protocol};
+use inventory::{Inventory, Listener, Protocol, quoted};
 use jiff::Timestamp;
 use ledger::{Act, Position, Reader, Told};
 use serde_json::{Value, json};
@@ -264,7 +264,7 @@ fn event(record: &Value) -> String {
     match event.as_str() {
         "open" => {
             let holders = record["holders"].as_array().into_iter().flatten().take(3).map(|holder| {
-                let name = holder["name"].as_str().map(shown).unwrap_or_default();
+                let name = holder["name"].as_str().map(|name| quoted(&shown(name))).unwrap_or_default();
                 format!("{name}[{}]", holder["pid"].as_u64().unwrap_or_default())
             });
             let holders: Vec<String> = holders.collect();

@@ -12,7 +12,7 @@ use inventory::{
 use super::history::{History, Topic};
 use super::{Found, approval, next, place_line};
 use crate::judge::Judgement;
-use crate::page::{Page, moment, shown};
+use crate::page::{Page, moment, names, shown};
 
 /// Holders and sockets past these are counted, not shown.
 const TOLD: usize = 20;
@@ -85,9 +85,8 @@ pub(super) fn tell_kept(page: &mut Page, drift: &Drift, judgement: &Judgement) {
     tell_drift(page, finding, Some(drift), judgement);
     let listeners: Vec<&Listener> = drift.listeners().iter().map(|listener| &**listener).collect();
     if listeners.is_empty() {
-        let words = |names: &[RawText]| names.iter().map(RawText::quoted).collect::<Vec<_>>().join(", ");
-        let users: Vec<String> = finding.subject.users.iter().map(|user| quoted(&shown(user))).collect();
-        page.line("held by", format!("{} as {}", words(&finding.subject.programs), users.join(", ")));
+        let programs = names(finding.subject.programs.iter().map(RawText::escaped));
+        page.line("held by", format!("{programs} as {}", names(&*finding.subject.users)));
     } else {
         tell_sockets(page, &listeners, None);
         tell_holders(page, &listeners, judgement);

@@ -59,9 +59,14 @@ fn a_service_is_remembered_over_restarts_and_without_its_index() {
     }
     assert_eq!(again.get("first_seen"), first.get("first_seen"));
     let shown = host.does(&["history", "8080"]).stdout;
-    for part in
-        ["a<pp", "opened 0.0.0.0:8080", "closed 0.0.0.0:8080", "drift opened", "the shop", "How far back"]
-    {
+    for part in [
+        "a<pp\" as ",
+        "opened 0.0.0.0:8080",
+        "closed 0.0.0.0:8080",
+        "drift opened",
+        "the shop",
+        "How far back",
+    ] {
         assert!(shown.contains(part), "no {part} in {shown}");
     }
     assert!(history(&host, &[&id]).is_some() && history(&host, &[&approval]).is_some());
